@@ -304,7 +304,7 @@ template <class A>
 concept free_co_await = requires(A&& a) { operator co_await(static_cast<A&&>(a)); };
 
 /// How to await types that are not awaitable by themselves, such as Asio's deferred operations:
-/// a specialisation has `static ... adapt(A&&)`, which returns an awaitable.
+/// a specialisation has `static ... adapt(A&&)`, which returns an awaiter by value.
 template <class A>
 struct await_adapter {};
 
@@ -315,7 +315,7 @@ concept adapted = requires(A&& a) { await_adapter<std::remove_cvref_t<A>>::adapt
 template <class A>
 decltype(auto) awaiter_of(A&& awaitable) {
   if constexpr (adapted<A>) {
-    return awaiter_of(await_adapter<std::remove_cvref_t<A>>::adapt(static_cast<A&&>(awaitable)));
+    return await_adapter<std::remove_cvref_t<A>>::adapt(static_cast<A&&>(awaitable));
   } else if constexpr (member_co_await<A>) {
     return static_cast<A&&>(awaitable).operator co_await();
   } else if constexpr (free_co_await<A>) {

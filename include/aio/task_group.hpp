@@ -42,7 +42,7 @@ struct group_access;
 /// Lifetime: references to it must not outlive with_task_group; children may use it.
 /// Threads: that of the loop.
 /// asyncio: TaskGroup, TG-1 to TG-38.
-class task_group : private detail::task_owner {
+class task_group final : private detail::task_owner {
  public:
   /// A group to be entered by with_task_group(group, body).
   task_group() noexcept = default;
