@@ -15,8 +15,7 @@ if(NOT TARGET asio::asio)
   FetchContent_Declare(asio
     GIT_REPOSITORY https://github.com/chriskohlhoff/asio.git
     GIT_TAG        8806a6803cde7054c3049d3666d3ec36786568c5  # asio-1-38-2
-    SOURCE_SUBDIR  none  # headers only: nothing in it is configured
-    SYSTEM)
+    SOURCE_SUBDIR  none)  # headers only: nothing in it is configured
   FetchContent_MakeAvailable(asio)
   find_path(asio_INCLUDE_DIR asio/version.hpp
     PATHS "${asio_SOURCE_DIR}" PATH_SUFFIXES include asio/include NO_DEFAULT_PATH REQUIRED)

@@ -12,6 +12,7 @@ mirror=${2:-http://deb.debian.org/debian}
 project=$(cd "$(dirname "$0")/../.." && pwd)
 
 root=$(mktemp -d)
+chmod 755 "$root"  # apt downloads as a user of its own
 clean_up() {
   if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
   rm -rf --one-file-system "$root"
