@@ -9,10 +9,10 @@
 include(FindPackageHandleStandardArgs)
 
 if(NOT TARGET asio::asio AND NOT asio_INCLUDE_DIR)
-  find_package(asio ${asio_FIND_VERSION} CONFIG QUIET GLOBAL)
-  if(NOT asio_FOUND)
-    find_package(asio CONFIG QUIET GLOBAL)  # vcpkg's has no version file; config.hpp checks the version anyway
-  endif()
+  block()
+    unset(asio_FIND_VERSION_COMPLETE)  # else inherited below, and vcpkg's has no version file; the headers check it
+    find_package(asio CONFIG QUIET GLOBAL)
+  endblock()
   if(TARGET asio AND NOT TARGET asio::asio)
     add_library(asio::asio ALIAS asio)
   endif()
