@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -116,6 +117,9 @@ class event_loop : public detail::scheduler {
   /// Idempotent. Throws: usage_error while the loop runs. asyncio: close, shutdown.
   void close();
 
+  /// How many iterations have begun: for traces of what runs when.
+  [[nodiscard]] std::uint64_t iteration() const noexcept { return iteration_; }
+
   /// The time that deadlines are measured in. asyncio: time().
   [[nodiscard]] time_point time() const noexcept { return now(); }
 
@@ -215,7 +219,7 @@ class event_loop : public detail::scheduler {
   std::size_t io_pending_ = 0;
   std::size_t outside_work_ = 0;
   std::optional<guard> guard_;  // held while outside_work_ > 0
-  unsigned iterations_ = 0;
+  std::uint64_t iteration_ = 0;
   bool stopping_ = false;
   bool closed_ = false;
 
@@ -347,11 +351,12 @@ inline void event_loop::iterate() {
   take_inbox();
   if (!has_ready() && !stopping_) {
     wait();
-  } else if (io_pending_ > 0 || !own_ || ++iterations_ % 64 == 0) {
+  } else if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) {
     poll_io();
   }
   take_inbox();
   take_due_timers();
+  ++iteration_;
   run_ready();
 }
 
@@ -409,6 +414,7 @@ inline void event_loop::drain() {
   thread_ = std::this_thread::get_id();
   take_inbox();
   take_due_timers();
+  ++iteration_;
   run_ready();
   attended_ = false;
   if (!idle()) {

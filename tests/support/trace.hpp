@@ -5,10 +5,12 @@
 //
 //   aio_test::trace log;
 //   ...
-//   log("a start");              // "1:a start" with iterations(loop) counted, see below
+//   log("a start");
 //   CHECK(log.text() == "a start | b start");
 
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "aio/event_loop.hpp"
@@ -32,34 +34,23 @@ class trace {
 };
 
 /// A trace in which each event carries the iteration of the loop, counted from mark().
-/// Make it inside the loop; it stops counting with stop(), or when the loop ends.
+/// Make it inside the loop.
+///
+///   log.mark();
+///   log("main");                 // "0:main"
 class iteration_trace {
  public:
-  iteration_trace() : loop_(aio::get_running_loop()) { tick(); }
-  iteration_trace(iteration_trace const&) = delete;
-  ~iteration_trace() { stop(); }
-
   /// This iteration is number 0 from now on.
-  void mark() { iteration_ = 0; }
-  void stop() { next_.cancel(); }
+  void mark() { zero_ = loop_.iteration(); }
 
   void operator()(std::string const& event) {
-    log_(std::to_string(iteration_) + ":" + event);
+    log_(std::to_string(loop_.iteration() - zero_) + ":" + event);
   }
   [[nodiscard]] std::string text() const { return log_.text(); }
 
  private:
-  // Runs first in each iteration, if it was made before anything else was queued.
-  void tick() {
-    next_ = loop_.call_soon([this] {
-      ++iteration_;
-      tick();
-    });
-  }
-
-  aio::event_loop& loop_;
-  aio::callback_handle next_;
-  int iteration_ = 0;
+  aio::event_loop& loop_ = aio::get_running_loop();
+  std::uint64_t zero_ = loop_.iteration();
   trace log_;
 };
 
