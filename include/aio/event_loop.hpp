@@ -198,6 +198,9 @@ class event_loop : public detail::scheduler {
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
 
+  /// Whether another thread may still wake a loop that has nothing left to wait for.
+  bool waits_for_wake_ups_ = true;
+
  private:
   using guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
@@ -333,8 +336,13 @@ inline void event_loop::run_forever() {
 
 inline void event_loop::run_loop() {
   struct scope {
-    explicit scope(event_loop& loop) : self(loop), running(loop) { self.attended_ = true; }
+    explicit scope(event_loop& loop) : self(loop), running(loop) {
+      self.attended_ = true;
+      // Otherwise Asio returns at once when it has no operation to wait for.
+      if (self.waits_for_wake_ups_) self.work_started();
+    }
     ~scope() {
+      if (self.waits_for_wake_ups_) self.work_finished();
       self.attended_ = false;
       self.stopping_ = false;
       if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
@@ -377,12 +385,10 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  work_started();  // otherwise Asio returns at once when it has no operation to wait for
   std::size_t const handled = run_handlers([this] {
     if (timers_.empty() || timers_.next() == time_point::max()) return context_.run_one();
     return context_.run_one_until(timers_.next());
   });
-  work_finished();
   if (handled > 0) poll_io();
 }
 

@@ -171,13 +171,18 @@ class signal_cache {
     return std::exchange(here.free_, here.free_->next);
   }
   static void put_back(signal* used) noexcept {
-    used->emitter.slot().clear();
+    // The slot forgets the operation, but keeps its memory for the next one.
+    used->emitter.slot().template emplace<nothing>();
     signal_cache& here = of_thread();
     used->next = here.free_;
     here.free_ = used;
   }
 
  private:
+  struct nothing {
+    void operator()(asio::cancellation_type_t) const noexcept {}
+  };
+
   static signal_cache& of_thread() {
     thread_local signal_cache cache;
     return cache;

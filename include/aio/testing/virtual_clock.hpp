@@ -42,6 +42,9 @@ class deadlock_error : public std::runtime_error {
 /// or threads are outstanding it passes as real time does, so that they can come first.
 class virtual_loop final : public event_loop {
  public:
+  virtual_loop() { waits_for_wake_ups_ = false; }
+  ~virtual_loop() override;
+
   [[nodiscard]] time_point now() const noexcept override { return now_; }
 
   /// The time since the beginning.
@@ -105,6 +108,16 @@ inline void abandon(event_loop& loop) noexcept {
 }
 
 }  // namespace detail
+
+// Closed here, while the clock is still virtual.
+inline virtual_loop::~virtual_loop() {
+  try {
+    close();
+  } catch (deadlock_error const& stuck) {
+    call_exception_handler({.message = std::string("while the loop was closed: ") + stuck.what()});
+    detail::abandon(*this);
+  }
+}
 
 template <class T>
 T run(task<T>&& main, std::source_location created) {
