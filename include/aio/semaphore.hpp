@@ -119,6 +119,9 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
     if (owner_) std::exchange(owner_, nullptr)->add_permit();
   }
 
+  /// Keeps it beyond this object: somebody else calls semaphore::release().
+  void detach() noexcept { owner_ = nullptr; }
+
   /// Whether there is a permit to give back.
   explicit operator bool() const noexcept { return owner_ != nullptr; }
 

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Results in the order in which they come.
+//
+//   for (auto next : aio::as_completed(handles)) {
+//     std::cout << co_await next << '\n';
+//   }
+//
+//   for (auto next : aio::as_completed(handles, 5s)) {
+//     auto handle = co_await next.handle();          // which one it was
+//   }
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <utility>
+#include <vector>
+
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/error.hpp"
+#include "aio/queue.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
+#include "aio/wait.hpp"
+
+namespace aio {
+
+/// The items of as_completed(), as many as there are distinct handles. Copies share the state.
+///
+/// Dropping it before the end cancels nothing. asyncio: as_completed, AC-1 to AC-6.
+template <class Handle>
+class completions {
+  struct shared;
+
+ public:
+  /// Stands for the next that gets done, whichever that is.
+  class next {
+   public:
+    /// Waits for it, and gives its result.
+    /// Resumes: two iterations after its last step.
+    /// Throws: what it ended with; timeout_error when the limit has passed.
+    auto operator co_await() const {
+      return detail::child_awaiter<typename Handle::value_type>(result(shared_));
+    }
+    /// Waits for it, and gives its handle, which is done.
+    [[nodiscard("co_await it")]] task<Handle> handle() const { return wait_for_one(shared_); }
+
+   private:
+    friend completions;
+    explicit next(std::shared_ptr<shared> all) noexcept : shared_(std::move(all)) {}
+    std::shared_ptr<shared> shared_;
+  };
+
+  class iterator {
+   public:
+    using value_type = next;
+    using difference_type = std::ptrdiff_t;
+
+    next operator*() const { return next(shared_); }
+    iterator& operator++() noexcept {
+      --shared_->left;
+      return *this;
+    }
+    void operator++(int) noexcept { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return shared_->left == 0; }
+
+   private:
+    friend completions;
+    explicit iterator(std::shared_ptr<shared> all) noexcept : shared_(std::move(all)) {}
+    std::shared_ptr<shared> shared_;
+  };
+
+  completions(std::vector<Handle> const& handles, std::optional<time_point::duration> limit)
+      : shared_(std::make_shared<shared>()) {
+    shared_->begin(shared_, detail::distinct(handles), limit);
+  }
+
+  /// Goes on where the last loop over it ended.
+  iterator begin() const noexcept { return iterator(shared_); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  using value_type = typename Handle::value_type;
+
+  static task<Handle> wait_for_one(std::shared_ptr<shared> all);
+  static task<value_type> result(std::shared_ptr<shared> all);
+
+  std::shared_ptr<shared> shared_;
+};
+
+/// Gives the handles' results in order of completion.
+///
+/// `limit` covers the whole: when it has passed, what is left throws timeout_error; the tasks run
+/// on. Throws: usage_error where no loop runs.
+template <std::ranges::input_range Range>
+[[nodiscard]] auto as_completed(Range&& handles,
+                                std::optional<std::chrono::duration<double>> limit = std::nullopt)
+    -> completions<std::ranges::range_value_t<Range>>;
+
+// ---------------------------------------------------------------- implementation
+
+template <class Handle>
+struct completions<Handle>::shared {
+  // A callback of each handle that is not done; keeps all of this alive until it ran.
+  struct node : detail::ready_node {
+    node() noexcept : ready_node(&on_done) {}
+    static void on_done(detail::ready_node* at) noexcept {
+      auto& self = *static_cast<node*>(at);
+      auto const keep = std::exchange(self.whole, nullptr);
+      keep->completed(self);
+    }
+    std::shared_ptr<shared> whole;
+    Handle handle;
+    bool listed = false;
+  };
+
+  void begin(std::shared_ptr<shared> const& self, std::vector<Handle> handles,
+             std::optional<time_point::duration> limit) {
+    detail::scheduler& on = detail::scheduler::require_running("as_completed");
+    left = todo = handles.size();
+    nodes = std::make_unique<node[]>(todo);
+    for (std::size_t i = 0; i < todo; ++i) {
+      nodes[i].whole = self;
+      nodes[i].handle = std::move(handles[i]);
+      nodes[i].listed = true;
+      detail::handle_access::state(nodes[i].handle).add_callback(nodes[i]);
+    }
+    count = todo;
+    if (todo > 0 && limit) {
+      timer = &detail::make_callback(on, "as_completed", [self] { self->timed_out(); });
+      timer->retain();
+      on.add_timer(*timer, detail::deadline_after(on, *limit));
+    }
+  }
+  // The timer and this keep each other until one of them is over.
+  void stop_timer() noexcept {
+    if (!timer) return;
+    timer->cancel();
+    std::exchange(timer, nullptr)->release();
+  }
+
+  void completed(node& which) noexcept {
+    which.listed = false;
+    if (todo == 0) return;  // timed out first
+    --todo;
+    done.put_nowait(which.handle);
+    if (todo == 0) stop_timer();
+  }
+
+  void timed_out() noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (!nodes[i].listed) continue;
+      done.put_nowait(std::nullopt);
+      if (detail::handle_access::state(nodes[i].handle).remove_callback(nodes[i])) {
+        nodes[i].listed = false;
+        nodes[i].whole = nullptr;
+      }
+    }
+    todo = 0;
+    stop_timer();
+  }
+
+  queue<std::optional<Handle>> done;
+  std::unique_ptr<node[]> nodes;
+  std::size_t count = 0;
+  std::size_t todo = 0;  // not done, and not timed out
+  std::size_t left = 0;  // not given out by an iterator
+  detail::callback* timer = nullptr;
+};
+
+template <class Handle>
+task<Handle> completions<Handle>::wait_for_one(std::shared_ptr<shared> all) {
+  std::optional<Handle> first = co_await all->done.get();
+  if (!first) throw timeout_error();
+  co_return std::move(*first);
+}
+
+template <class Handle>
+task<typename completions<Handle>::value_type> completions<Handle>::result(
+    std::shared_ptr<shared> all) {
+  std::optional<Handle> first = co_await all->done.get();
+  if (!first) throw timeout_error();
+  if constexpr (std::is_copy_constructible_v<value_type> || std::is_void_v<value_type>) {
+    co_return first->result();
+  } else {
+    co_return co_await std::move(*first);
+  }
+}
+
+template <std::ranges::input_range Range>
+auto as_completed(Range&& handles, std::optional<std::chrono::duration<double>> limit)
+    -> completions<std::ranges::range_value_t<Range>> {
+  using handle = std::ranges::range_value_t<Range>;
+  static_assert(!is_task<handle>,
+                "as_completed takes handles: start each task with create_task and keep its handle");
+  std::vector<handle> given;
+  for (auto&& each : handles) given.push_back(each);
+  std::optional<time_point::duration> length;
+  if (limit) length = detail::to_clock(*limit);
+  return completions<handle>(given, length);
+}
+
+}  // namespace aio

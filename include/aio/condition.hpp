@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Waiting, under a lock, until something that other tasks change is true.
+//
+//   aio::condition changed;
+//
+//   auto guard = co_await changed.acquire();
+//   co_await changed.wait_for([&] { return !jobs.empty(); });
+//   take(jobs);
+//
+// Mostly a queue or an event is what you want.
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "aio/as_result.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/detail/wait_line.hpp"
+#include "aio/error.hpp"
+#include "aio/lock.hpp"
+#include "aio/task.hpp"
+
+namespace aio {
+
+/// A condition variable with a lock, of its own or shared.
+///
+/// Threads, lifetime: as lock. asyncio: Condition, CO-1 to CO-6.
+class condition {
+ public:
+  condition() : own_(std::make_unique<lock>()), lock_(*own_) {}
+  /// Lifetime: `shared` must outlive this.
+  explicit condition(lock& shared) noexcept : lock_(shared) {}
+  condition(condition const&) = delete;
+  condition& operator=(condition const&) = delete;
+
+  /// Of the lock.
+  [[nodiscard("co_await it: nothing is acquired before")]] lock::acquire_awaiter acquire() noexcept {
+    return lock_.acquire();
+  }
+  [[nodiscard]] bool try_acquire() noexcept { return lock_.try_acquire(); }
+  void release() { lock_.release(); }
+  [[nodiscard]] bool locked() const noexcept { return lock_.locked(); }
+
+  /// Releases the lock, waits for notify(), and takes the lock again. May return without a
+  /// notification, so check in a loop, or use wait_for().
+  ///
+  /// Suspends: always.
+  /// Cancelled: the lock is taken again before the cancellation is thrown, however long that
+  /// takes; a notification that came meanwhile goes to another task (CO-4, CO-5).
+  /// Throws: usage_error if nobody holds the lock.
+  [[nodiscard("co_await it: nothing is waited for before")]] task<> wait();
+
+  /// wait() until `predicate()` is true, and gives what it returned.
+  template <class Predicate>
+  [[nodiscard("co_await it: nothing is waited for before")]] auto wait_for(Predicate predicate)
+      -> task<std::decay_t<std::invoke_result_t<Predicate&>>>;
+
+  /// Wakes up to `count` tasks that wait, longest first.
+  /// Throws: usage_error if nobody holds the lock.
+  void notify(std::size_t count = 1);
+  void notify_all() { notify(std::numeric_limits<std::size_t>::max()); }
+
+ private:
+  class notified;
+
+  std::unique_ptr<lock> own_;
+  lock& lock_;
+  detail::wait_line line_;
+};
+
+// ---------------------------------------------------------------- implementation
+
+class [[nodiscard]] condition::notified : public detail::line_waiter {
+ public:
+  explicit notified(condition& owner) noexcept : owner_(&owner) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    owner_->line_.join(*this, loop(), "condition");
+    suspend();
+  }
+  void await_resume() {
+    owner_->line_.leave(*this);
+    check_cancelled();
+  }
+
+ private:
+  condition* owner_;
+};
+
+inline task<> condition::wait() {
+  if (!locked()) throw usage_error("cannot wait for a condition whose lock is not acquired");
+  lock_.release();
+  auto outcome = co_await as_result(notified(*this));
+  for (;;) {
+    // The lock is taken again whatever comes; the last cancellation is the one that is thrown.
+    auto acquired = co_await as_result(lock_.acquire());
+    if (acquired.has_value()) {
+      acquired.value().detach();
+      break;
+    }
+    if (!acquired.cancelled()) acquired.rethrow();
+    outcome = result<void>(acquired.error());
+  }
+  if (!outcome.has_value()) {
+    line_.wake(1);  // this task may have been notified
+    outcome.rethrow();
+  }
+}
+
+template <class Predicate>
+auto condition::wait_for(Predicate predicate)
+    -> task<std::decay_t<std::invoke_result_t<Predicate&>>> {
+  for (;;) {
+    auto value = std::invoke(predicate);
+    if (value) co_return value;
+    co_await wait();
+  }
+}
+
+inline void condition::notify(std::size_t count) {
+  if (!locked()) throw usage_error("cannot notify a condition whose lock is not acquired");
+  line_.wake(count);
+}
+
+}  // namespace aio

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// "It has happened", for any number of tasks that wait for it.
+//
+//   aio::event ready;
+//   co_await ready.wait();       // in some tasks
+//   ready.set();                 // in another
+//
+// For a value that comes with it use future.
+
+#include <coroutine>
+#include <cstddef>
+#include <limits>
+
+#include "aio/detail/task_core.hpp"
+#include "aio/detail/wait_line.hpp"
+
+namespace aio {
+
+/// A flag that tasks can wait for.
+///
+/// Threads: belongs to the loop on which a task first waits for it; from another thread call
+/// `loop.call_soon_threadsafe([&] { e.set(); })`.
+/// Lifetime: must outlive every task that waits.
+/// asyncio: Event, EV-1 to EV-3.
+class event {
+ public:
+  class wait_awaiter;
+
+  event() noexcept = default;
+  event(event const&) = delete;
+  event& operator=(event const&) = delete;
+
+  /// Waits until it is set.
+  ///
+  /// Suspends: only if it is not set.
+  /// Resumes: in the iteration after set(), in the order of the waits, even if it was cleared
+  /// meanwhile.
+  /// Cancelled: stops waiting.
+  [[nodiscard("co_await it: nothing is waited for before")]] wait_awaiter wait() noexcept;
+
+  void set() noexcept {
+    if (set_) return;
+    set_ = true;
+    line_.wake(std::numeric_limits<std::size_t>::max());
+  }
+  void clear() noexcept { set_ = false; }
+  [[nodiscard]] bool is_set() const noexcept { return set_; }
+
+ private:
+  bool set_ = false;
+  detail::wait_line line_;
+};
+
+// ---------------------------------------------------------------- implementation
+
+class [[nodiscard]] event::wait_awaiter : public detail::line_waiter {
+ public:
+  explicit wait_awaiter(event& owner) noexcept : owner_(&owner) {}
+
+  bool await_ready() const noexcept { return owner_->set_; }
+  void await_suspend(std::coroutine_handle<>) {
+    owner_->line_.join(*this, loop(), "event");
+    suspend();
+  }
+  void await_resume() {
+    if (!linked()) return;
+    owner_->line_.leave(*this);
+    check_cancelled();
+  }
+
+ private:
+  event* owner_;
+};
+
+inline event::wait_awaiter event::wait() noexcept { return wait_awaiter(*this); }
+
+}  // namespace aio

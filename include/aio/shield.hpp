@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Waiting for a task without cancelling it when the waiting task is cancelled.
+//
+//   auto saving = aio::create_task(save(data));
+//   co_await aio::shield(saving);      // a cancellation ends the wait, not the saving
+//
+// Whoever shields a task keeps its handle, and awaits it at some time.
+
+#include <type_traits>
+#include <utility>
+
+#include "aio/detail/callback.hpp"
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/future.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+namespace detail {
+template <class State>
+class shield_cell;
+}  // namespace detail
+
+/// What shield() returns: as a future of the same result, and can be kept, shared, cancelled.
+template <class T, class State>
+class [[nodiscard]] shielded
+    : public detail::handle_base<shielded<T, State>, detail::shield_cell<State>, T> {
+  using base = detail::handle_base<shielded<T, State>, detail::shield_cell<State>, T>;
+
+ public:
+  explicit shielded(State& inner)
+      : base(detail::state_ptr<detail::shield_cell<State>>(detail::shield_cell<State>::make(inner))) {}
+};
+
+/// A future that is done when `inner` is, with its result, and whose cancellation does not touch
+/// `inner`.
+///
+/// Resumes: two iterations after the last step of a task that is shielded (SH-3); at once, if it
+/// is done.
+/// An error of `inner` after the shield was cancelled goes to the exception handler (SH-6).
+/// asyncio: shield, SH-1 to SH-8.
+template <class T>
+auto shield(task_handle<T> const& inner) {
+  return shielded<T, detail::task_state<T>>(detail::handle_access::state(inner));
+}
+template <class T>
+auto shield(future<T> const& inner) {
+  return shielded<T, detail::future_cell<T>>(detail::handle_access::state(inner));
+}
+template <class T, class State>
+auto shield(shielded<T, State> const& inner) {
+  return shielded<T, detail::shield_cell<State>>(detail::handle_access::state(inner));
+}
+/// Of a coroutine: runs it as a task, which nobody else can reach.
+template <class T>
+auto shield(task<T>&& inner) {
+  return shield(create_task(std::move(inner)));
+}
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+template <class State>
+class shield_cell final : public future_core {
+ public:
+  static shield_cell* make(State& inner) {
+    return ::new (pool_allocator<shield_cell>().allocate(1)) shield_cell(inner);
+  }
+
+  bool cancel(cancel_message const& message) override {
+    if (done()) return false;
+    if (message) error_ = std::make_exception_ptr(cancelled_error(message));
+    complete(future_state::cancelled);
+    return true;
+  }
+
+  /// Requires: state() == future_state::value.
+  decltype(auto) value() { return inner_->value(); }
+
+  ~shield_cell() = default;
+
+ private:
+  // asyncio's two callbacks: the inner one copies the outcome; the one of the shield itself, run
+  // after it is done, stops that and listens for an error instead.
+  struct node : ready_node {
+    node(shield_cell& cell, function run_when_due) noexcept
+        : ready_node(run_when_due), whole(cell) {}
+    shield_cell& whole;
+  };
+
+  explicit shield_cell(State& inner)
+      : future_core(inner.loop()),
+        inner_(state_ptr<State>::share(inner)),
+        on_inner_(*this, &inner_done),
+        on_outer_(*this, &outer_done) {
+    if (inner.done()) {
+      copy_outcome();
+      return;
+    }
+    retain();
+    inner.add_callback(on_inner_);
+    retain();
+    add_callback(on_outer_);
+  }
+
+  void copy_outcome() noexcept {
+    if (inner_->state() == future_state::error) error_ = inner_->read_error();
+    complete(inner_->state());
+  }
+
+  static void inner_done(ready_node* at) noexcept {
+    shield_cell& self = static_cast<node*>(at)->whole;
+    if (!self.cancelled()) self.copy_outcome();
+    self.release();
+  }
+  static void outer_done(ready_node* at) noexcept {
+    shield_cell& self = static_cast<node*>(at)->whole;
+    if (!self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
+      // The use of on_inner_ goes over to the same node, which now only reports.
+      self.on_inner_.run = &report_error;
+      self.inner_->add_callback(self.on_inner_);
+    }
+    self.release();
+  }
+  static void report_error(ready_node* at) noexcept {
+    shield_cell& self = static_cast<node*>(at)->whole;
+    if (self.inner_->state() == future_state::error) {
+      self.loop().call_exception_handler({.message = "an exception in a shielded future",
+                                          .exception = self.inner_->read_error()});
+    }
+    self.release();
+  }
+
+  void dispose() noexcept override {
+    callback::discard_all(callbacks());
+    std::destroy_at(this);
+    pool_allocator<shield_cell>().deallocate(this, 1);
+  }
+
+  state_ptr<State> inner_;
+  node on_inner_;
+  node on_outer_;
+};
+
+}  // namespace detail
+}  // namespace aio

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Waiting for some of several tasks, without owning them.
+//
+//   auto [done, pending] = co_await aio::wait(handles, aio::first_completed, 5s);
+//   for (auto& h : pending) h.cancel();
+//
+// Tasks that a wait leaves behind run on. To cancel the losers use race, to own all a group.
+
+#include <algorithm>
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <ranges>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
+
+namespace aio {
+
+/// When wait() is over: with the first that is done; with the first that failed (cancelled is not
+/// failed), else with all; with all.
+enum class wait_until { first_completed, first_exception, all_completed };
+inline constexpr wait_until first_completed = wait_until::first_completed;
+inline constexpr wait_until first_exception = wait_until::first_exception;
+inline constexpr wait_until all_completed = wait_until::all_completed;
+
+/// What wait() gives: the handles it was given, each once, in that order.
+template <class Handle>
+struct wait_result {
+  std::vector<Handle> done;
+  std::vector<Handle> pending;
+};
+
+/// Waits for handles or futures until `mode` says so or `limit` has passed. Never throws what
+/// they end with, and cancels nothing.
+///
+/// Suspends: always, also if all are done (WT-5).
+/// Resumes: two iterations after the last step of the task that decided it; what is done by then
+/// is in `done` (WT-4).
+/// Cancelled: stops waiting; the tasks run on.
+/// Throws: std::invalid_argument for an empty range.
+/// asyncio: wait, WT-1 to WT-7.
+template <std::ranges::input_range Range>
+[[nodiscard("co_await it: nothing is waited for before")]] auto wait(
+    Range&& handles, wait_until mode = all_completed,
+    std::optional<std::chrono::duration<double>> limit = std::nullopt)
+    -> task<wait_result<std::ranges::range_value_t<Range>>>;
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+class wait_awaiter : public leaf_waiter {
+ public:
+  wait_awaiter(std::vector<future_core*> const& awaited, wait_until mode,
+               std::optional<time_point::duration> limit)
+      : awaited_(awaited), mode_(mode), limit_(limit), left_(awaited.size()), timer_(*this) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    nodes_ = std::make_unique<node[]>(awaited_.size());
+    if (limit_) timer_.arm(loop(), deadline_after(loop(), *limit_));
+    for (std::size_t i = 0; i < awaited_.size(); ++i) {
+      nodes_[i].whole = this;
+      nodes_[i].core = awaited_[i];
+      awaited_[i]->add_callback(nodes_[i]);
+    }
+    suspend();
+  }
+  void await_resume() {
+    timer_.disarm(loop());
+    for (std::size_t i = 0; i < awaited_.size(); ++i) {
+      if (!nodes_[i].ran && !awaited_[i]->remove_callback(nodes_[i])) loop().forget(nodes_[i]);
+    }
+    check_cancelled();
+  }
+
+ private:
+  struct node : ready_node {
+    node() noexcept : ready_node(&on_done) {}
+    static void on_done(ready_node* at) noexcept {
+      auto& self = *static_cast<node*>(at);
+      self.ran = true;
+      self.whole->completed(*self.core);
+    }
+    wait_awaiter* whole = nullptr;
+    future_core* core = nullptr;
+    bool ran = false;
+  };
+  struct timer : scope_timer {
+    explicit timer(wait_awaiter& whole_) noexcept : scope_timer(&fire), whole(whole_) {}
+    static void fire(ready_node* at) noexcept {
+      auto& self = *static_cast<timer*>(at);
+      self.fired();
+      if (self.whole.waiting()) self.whole.wake();
+    }
+    wait_awaiter& whole;
+  };
+
+  void completed(future_core& core) noexcept {
+    --left_;
+    bool over = left_ == 0 || mode_ == first_completed;
+    if (!over && mode_ == first_exception && core.state() == future_state::error) {
+      core.mark_error_read();
+      over = true;
+    }
+    if (!over) return;
+    timer_.disarm(loop());
+    if (waiting()) wake();
+  }
+
+  std::vector<future_core*> const& awaited_;
+  wait_until mode_;
+  std::optional<time_point::duration> limit_;
+  std::size_t left_;
+  std::unique_ptr<node[]> nodes_;
+  timer timer_;
+};
+
+/// Each handle once, in the order of its first place.
+template <class Handle>
+std::vector<Handle> distinct(std::vector<Handle> const& handles) {
+  std::vector<Handle> kept;
+  std::vector<future_core*> seen;
+  for (Handle const& each : handles) {
+    future_core* const core = &handle_access::state(each);
+    if (std::ranges::find(seen, core) != seen.end()) continue;
+    seen.push_back(core);
+    kept.push_back(each);
+  }
+  return kept;
+}
+
+template <class Handle>
+task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until mode,
+                                           std::optional<std::chrono::duration<double>> limit) {
+  if (given.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
+  std::vector<Handle> const handles = distinct(given);
+  std::vector<future_core*> cores;
+  for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
+  std::optional<time_point::duration> length;
+  if (limit) length = to_clock(*limit);
+  co_await wait_awaiter(cores, mode, length);
+  wait_result<Handle> result;
+  for (Handle const& each : handles) {
+    (each.done() ? result.done : result.pending).push_back(each);
+  }
+  co_return result;
+}
+
+}  // namespace detail
+
+template <std::ranges::input_range Range>
+auto wait(Range&& handles, wait_until mode, std::optional<std::chrono::duration<double>> limit)
+    -> task<wait_result<std::ranges::range_value_t<Range>>> {
+  using handle = std::ranges::range_value_t<Range>;
+  static_assert(!is_task<handle>,
+                "wait takes handles: start each task with create_task and keep its handle");
+  std::vector<handle> given;
+  for (auto&& each : handles) given.push_back(each);
+  return detail::wait_for_handles<handle>(std::move(given), mode, limit);
+}
+
+}  // namespace aio
