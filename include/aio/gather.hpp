@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <optional>
+#include <source_location>
 #include <ranges>
 #include <tuple>
 #include <type_traits>
@@ -67,6 +69,25 @@ struct child_traits<future<T>> {
 template <class A>
 concept gatherable = requires { typename detail::child_traits<std::remove_cvref_t<A>>::value_type; };
 
+namespace detail {
+template <class Children>
+class gather_cell;
+}  // namespace detail
+
+/// A gathering of handles and futures that was begun with `gather(...).as_future()`: a shared
+/// handle, as future is.
+template <class Children>
+class [[nodiscard]] gathering
+    : public detail::handle_base<gathering<Children>, detail::gather_cell<Children>,
+                                 typename Children::results> {
+  using base = detail::handle_base<gathering<Children>, detail::gather_cell<Children>,
+                                   typename Children::results>;
+
+ public:
+  explicit gathering(detail::gather_cell<Children>& adopted)
+      : base(detail::state_ptr<detail::gather_cell<Children>>(&adopted)) {}
+};
+
 /// Runs tasks at the same time, waits for handles and futures besides, and gives all results in
 /// the order of the arguments: a std::tuple, with std::monostate for `void`; std::vector for a
 /// range.
@@ -104,7 +125,7 @@ template <std::ranges::input_range Range>
 namespace detail {
 
 /// Counts the children down, and decides when the gathering is over and with what.
-class gather_base : public leaf_waiter {
+class gather_base {
  public:
   /// One child: its node in the callback list of what others own, its owner where gather itself
   /// started it.
@@ -122,19 +143,6 @@ class gather_base : public leaf_waiter {
     }
     void child_done(task_core&) noexcept override { parent->child_settled(*this); }
   };
-
-  bool cancel_wait(task_core&, cancel_message const& message) override {
-    if (!waiting()) return false;
-    // M-11: what the children make of it decides. One that was given twice is asked once.
-    bool accepted = false;
-    for (std::size_t i = 0; i < count_; ++i) {
-      future_core& core = *at(i).core;
-      if (core.done() || (!at(i).own && given_before(i))) continue;
-      accepted = core.cancel(message) || accepted;
-    }
-    cancel_requested_ = cancel_requested_ || accepted;
-    return accepted;
-  }
 
  protected:
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
@@ -163,19 +171,35 @@ class gather_base : public leaf_waiter {
     return all_done;
   }
 
-  /// After the wait: throws what gather throws.
-  void finish() {
+  /// M-11: what the children make of it decides. One that was given twice is asked once.
+  bool cancel_children(cancel_message const& message) {
+    bool accepted = false;
+    for (std::size_t i = 0; i < count_; ++i) {
+      future_core& core = *at(i).core;
+      if (core.done() || (!at(i).own && given_before(i))) continue;
+      accepted = core.cancel(message) || accepted;
+    }
+    cancel_requested_ = cancel_requested_ || accepted;
+    return accepted;
+  }
+
+  /// Takes the nodes of those back that end when this is gone.
+  void stop_listening(scheduler& on) noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
       child& each = at(i);
-      // Others own it, and it may end when this is gone.
-      if (!each.settled && !each.core->remove_callback(each)) loop().forget(each);
+      if (!each.settled && !each.core->remove_callback(each)) on.forget(each);
     }
-    check_cancelled();
-    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
+
+  [[nodiscard]] std::exception_ptr take_error() noexcept { return std::exchange(error_, nullptr); }
+  [[nodiscard]] bool failed() const noexcept { return error_ != nullptr; }
+  [[nodiscard]] bool failed_by_cancellation() const noexcept { return is_cancellation(error_); }
+  [[nodiscard]] bool all_settled() const noexcept { return left_ == 0; }
 
  private:
   virtual child& at(std::size_t index) noexcept = 0;
+  virtual void over() noexcept = 0;   // decided; once
+  virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
 
   bool given_before(std::size_t index) noexcept {
     for (std::size_t i = 0; i < index; ++i) {
@@ -189,7 +213,9 @@ class gather_base : public leaf_waiter {
     --left_;
     if (which.own) --own_left_;
     future_core& core = *which.core;
-    if (collect_) {
+    if (over_) {
+      core.mark_error_read();
+    } else if (collect_) {
       core.mark_error_read();
       if (left_ == 0 && cancel_requested_) {
         error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
@@ -205,7 +231,11 @@ class gather_base : public leaf_waiter {
         core.mark_error_read();
       }
     }
-    if (waiting() && (left_ == 0 || (error_ && own_left_ == 0))) wake();
+    if (!over_ && (left_ == 0 || (error_ && own_left_ == 0))) {
+      over_ = true;
+      over();
+    }
+    settled();
   }
 
   void cancel_own_siblings() noexcept {
@@ -226,6 +256,7 @@ class gather_base : public leaf_waiter {
 
   bool const collect_;
   bool cancel_requested_ = false;
+  bool over_ = false;
   std::size_t count_ = 0;
   std::size_t left_ = 0;
   std::size_t own_left_ = 0;
@@ -235,15 +266,15 @@ class gather_base : public leaf_waiter {
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
 template <class Child>
 typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& source,
-                                            frame_base& frame) {
+                                            scheduler& on, std::source_location where) {
   using state = typename child_traits<Child>::state;
   state* found = nullptr;
   if constexpr (child_traits<Child>::own) {
-    found = &task_access::start(frame.task->loop(), std::move(source), frame.where);
+    found = &task_access::start(on, std::move(source), where);
     slot.own = true;
   } else {
     found = &handle_access::state(source);
-    if (&found->loop() != &frame.task->loop()) {
+    if (&found->loop() != &on) {
       throw usage_error("gather: a future or task belongs to another event loop");
     }
   }
@@ -295,28 +326,29 @@ auto take_result(typename child_traits<Child>::state& from)
   }
 }
 
+/// The children that were given as arguments.
 template <bool Collect, class... Children>
-class [[nodiscard]] gather_awaiter final : public gather_base {
+class gather_arguments : public gather_base {
  public:
+  using results = std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...>;
+  static constexpr bool owns = (child_traits<Children>::own || ...);
+
   template <class... Given>
-  explicit gather_awaiter(std::in_place_t, Given&&... children)
+  explicit gather_arguments(std::in_place_t, Given&&... children)
       : gather_base(Collect), sources_(std::forward<Given>(children)...) {}
 
-  bool await_ready() {
+ protected:
+  bool start(scheduler& on, std::source_location where) {
     std::apply([](auto const&... each) { (require_startable(each), ...); }, sources_);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), *frame_)), ...);
+      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), on, where)), ...);
     }(std::index_sequence_for<Children...>());
     return begin(sizeof...(Children));
   }
-  void await_suspend(std::coroutine_handle<>) { suspend(); }
-
-  std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...> await_resume() {
-    finish();
+  results take() {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       // Braces: from left to right.
-      return std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...>{
-          take_result<Collect, Children>(*std::get<I>(states_))...};
+      return results{take_result<Collect, Children>(*std::get<I>(states_))...};
     }(std::index_sequence_for<Children...>());
   }
 
@@ -328,15 +360,19 @@ class [[nodiscard]] gather_awaiter final : public gather_base {
   child slots_[sizeof...(Children)];
 };
 
+/// The children that were given as a range.
 template <bool Collect, class Child>
-class [[nodiscard]] gather_range_awaiter final : public gather_base {
+class gather_elements : public gather_base {
   using value_type = gathered<Collect, typename child_traits<Child>::value_type>;
   static_assert(!std::is_reference_v<value_type>,
                 "gather of a range cannot make a vector of references; return a pointer");
 
  public:
+  using results = std::vector<value_type>;
+  static constexpr bool owns = child_traits<Child>::own;
+
   template <class Range>
-  explicit gather_range_awaiter(Range&& children) : gather_base(Collect) {
+  explicit gather_elements(std::in_place_t, Range&& children) : gather_base(Collect) {
     if constexpr (std::ranges::sized_range<Range>) sources_.reserve(std::ranges::size(children));
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
@@ -347,20 +383,18 @@ class [[nodiscard]] gather_range_awaiter final : public gather_base {
     }
   }
 
-  bool await_ready() {
+ protected:
+  bool start(scheduler& on, std::source_location where) {
     for (auto const& each : sources_) require_startable(each);
     slots_ = std::make_unique<child[]>(sources_.size());
     states_.reserve(sources_.size());
     for (std::size_t i = 0; i < sources_.size(); ++i) {
-      states_.push_back(enlist(slots_[i], sources_[i], *frame_));
+      states_.push_back(enlist(slots_[i], sources_[i], on, where));
     }
     return begin(sources_.size());
   }
-  void await_suspend(std::coroutine_handle<>) { suspend(); }
-
-  std::vector<value_type> await_resume() {
-    finish();
-    std::vector<value_type> values;
+  results take() {
+    results values;
     values.reserve(states_.size());
     for (auto* each : states_) values.push_back(take_result<Collect, Child>(*each));
     return values;
@@ -374,6 +408,96 @@ class [[nodiscard]] gather_range_awaiter final : public gather_base {
   std::unique_ptr<child[]> slots_;
 };
 
+/// What gather(...).as_future() makes: shared, and kept until every child is settled.
+template <class Children>
+class gather_cell final : public future_core, private Children {
+ public:
+  using results = typename Children::results;
+
+  static gather_cell* make(scheduler& on, Children&& children, std::source_location where) {
+    auto* const made =
+        ::new (pool_allocator<gather_cell>().allocate(1)) gather_cell(on, std::move(children));
+    made->retain();
+    made->start(on, where);
+    return made;
+  }
+
+  bool cancel(cancel_message const& message) override {
+    return !done() && this->cancel_children(message);
+  }
+
+  /// Requires: state() == future_state::value.
+  results& value() noexcept { return *values_; }
+
+  ~gather_cell() = default;
+
+ private:
+  gather_cell(scheduler& on, Children&& children)
+      : future_core(on), Children(std::move(children)) {}
+
+  // A child's cancellation is an error of the gathering, which nobody cancelled (GA-5).
+  void over() noexcept override {
+    if (this->failed()) {
+      error_ = this->take_error();
+      complete(future_state::error);
+    } else {
+      values_.emplace(this->take());
+      complete(future_state::value);
+    }
+  }
+  void settled() noexcept override {
+    if (this->all_settled()) release();
+  }
+
+  void dispose() noexcept override {
+    callback::discard_all(callbacks());
+    std::destroy_at(this);
+    pool_allocator<gather_cell>().deallocate(this, 1);
+  }
+
+  std::optional<results> values_;
+};
+
+template <class Children>
+class [[nodiscard]] gather_awaiter final : public leaf_waiter, private Children {
+ public:
+  using Children::Children;
+
+  bool await_ready() { return this->start(loop(), frame_->where); }
+  void await_suspend(std::coroutine_handle<>) { suspend(); }
+  typename Children::results await_resume() {
+    this->stop_listening(loop());
+    check_cancelled();
+    if (this->failed()) std::rethrow_exception(this->take_error());
+    return this->take();
+  }
+
+  bool cancel_wait(task_core&, cancel_message const& message) override {
+    return waiting() && this->cancel_children(message);
+  }
+
+  /// Begins to listen now, and gives a future to await, share or cancel later, as in Python.
+  /// Only for handles and futures: tasks of its own would outlive whoever drops the future.
+  gathering<Children> as_future() &&;
+
+ private:
+  void over() noexcept override {
+    if (waiting()) wake();
+  }
+  late cancelled_after_wake(task_core&) noexcept override {
+    return this->failed_by_cancellation() ? late::carried : late::deliver;
+  }
+};
+
+template <class Children>
+gathering<Children> gather_awaiter<Children>::as_future() && {
+  static_assert(!Children::owns,
+                "only handles and futures can be gathered without being awaited: start each task "
+                "with create_task, or co_await gather(...)");
+  return gathering<Children>(*gather_cell<Children>::make(scheduler::require_running("gather"),
+                                                          std::move(*this), std::source_location()));
+}
+
 template <class Child>
 constexpr bool refuse_shared_task() {
   static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
@@ -384,7 +508,7 @@ constexpr bool refuse_shared_task() {
 template <bool Collect, class... Children>
 auto gather_children(Children&&... children) {
   static_assert((refuse_shared_task<Children>() && ...));
-  return gather_awaiter<Collect, std::remove_cvref_t<Children>...>(
+  return gather_awaiter<gather_arguments<Collect, std::remove_cvref_t<Children>...>>(
       std::in_place, std::forward<Children>(children)...);
 }
 
@@ -393,7 +517,8 @@ auto gather_range(Range&& children) {
   using child = std::ranges::range_value_t<Range>;
   static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>),
                 "the tasks of a container are given away: write gather(std::move(tasks))");
-  return gather_range_awaiter<Collect, child>(std::forward<Range>(children));
+  return gather_awaiter<gather_elements<Collect, child>>(std::in_place,
+                                                         std::forward<Range>(children));
 }
 
 }  // namespace detail

@@ -75,7 +75,7 @@ class future_core : public waitable {
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   late cancelled_after_wake(task_core&) noexcept override {
-    return cancelled() ? late::carried : late::deliver;
+    return cancelled() || is_cancellation(error_) ? late::carried : late::deliver;
   }
 
   /// Queues `node` when this is done, or now if it is (FUT-4, FUT-5).
