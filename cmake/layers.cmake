@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+
+# The headers of include/aio by layer, bottom first; a number opens a layer. A header includes only headers of lower
+# layers, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
+set(AIO_LAYERS
+  0 config.hpp error.hpp
+  1 closure.hpp detail/exceptions.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
+    detail/ready_queue.hpp
+  2 result.hpp exception_group.hpp detail/timer_heap.hpp
+  3 detail/scheduler.hpp
+  4 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp
+  5 task.hpp detail/handle_base.hpp detail/task_list.hpp
+  6 future.hpp task_handle.hpp
+  7 as_result.hpp gather.hpp print_tasks.hpp semaphore.hpp sleep.hpp
+  8 task_group.hpp timeout.hpp event_loop.hpp
+  9 detail/interrupts.hpp to_thread.hpp use_awaitable.hpp
+  10 run.hpp
+  11 aio.hpp testing/virtual_clock.hpp
+)
+
+set(AIO_HEADERS ${AIO_LAYERS})
+list(FILTER AIO_HEADERS EXCLUDE REGEX "^[0-9]+$")
+list(TRANSFORM AIO_HEADERS PREPEND include/aio/)

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The version of aio, its assertion, and what it knows about compilers.
+
+#include <cassert>
+
+#define AIO_VERSION_MAJOR 0
+#define AIO_VERSION_MINOR 1
+#define AIO_VERSION_PATCH 0
+
+/// Checks an invariant or a `Requires:` line. Define it before the first include to hear of
+/// violations in your own way; by default it is `assert`.
+#ifndef AIO_ASSERT
+#define AIO_ASSERT(condition) assert(condition)
+#endif
+
+// g++ 12 puts the promise of some coroutines 8 bytes further into the frame than the resume
+// function and `coroutine_handle` believe: `if (co_await x)` in a function without locals is
+// enough. There aio finds frame and promise by itself; see detail/frame.hpp.
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#define AIO_SHIFTED_FRAMES 1
+#else
+#define AIO_SHIFTED_FRAMES 0
+#endif
+
+// g++ 12 destroys a closure or an aggregate once too often when it is created inside a
+// `co_await` expression and has a destructor; see closure.hpp.
+#define AIO_CLOSURES_DESTROYED_TWICE AIO_SHIFTED_FRAMES
+
+#if defined(__SANITIZE_ADDRESS__)
+#define AIO_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define AIO_ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifndef AIO_ADDRESS_SANITIZER
+#define AIO_ADDRESS_SANITIZER 0
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Functions that a loop calls once: call_soon, call_later, add_done_callback.
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <tuple>
+#include <utility>
+
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/ready_queue.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/timer_heap.hpp"
+
+namespace aio::detail {
+
+/// Shared by the loop that will run it and the handles that may cancel it.
+class callback : public timer_node {
+ public:
+  callback(scheduler& owner, char const* origin) noexcept
+      : timer_node(&run_callback), loop_(&owner), origin_(origin) {}
+  callback(callback const&) = delete;
+  callback& operator=(callback const&) = delete;
+
+  void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+  }
+
+  /// Threads: any, unless it waits for a deadline.
+  void cancel() noexcept {
+    if (cancelled_.exchange(true, std::memory_order_relaxed)) return;
+    if (index != not_armed) {
+      loop_->remove_timer(*this);
+      release();
+    }
+  }
+  [[nodiscard]] bool cancelled() const noexcept {
+    return cancelled_.load(std::memory_order_relaxed);
+  }
+
+  /// Identifies a callback among those of one future.
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+
+  /// Frees what a queue held when it will never run again.
+  static void discard_all(ready_queue& queue) noexcept {
+    while (ready_node* const node =
+               queue.remove_if([](ready_node& at) { return is_callback(at); })) {
+      static_cast<callback*>(node)->release();
+    }
+  }
+  static bool is_callback(ready_node const& node) noexcept { return node.run == &run_callback; }
+
+ protected:
+  virtual ~callback() = default;
+
+ private:
+  virtual void invoke() = 0;
+  virtual void dispose() noexcept = 0;
+
+  static void run_callback(ready_node* node) noexcept {
+    auto& self = *static_cast<callback*>(node);
+    if (!self.cancelled()) {
+      try {
+        self.invoke();
+      } catch (...) {
+        self.loop_->call_exception_handler(
+            {.message = std::string("an exception left a callback of ") + self.origin_,
+             .exception = std::current_exception()});
+      }
+    }
+    self.release();
+  }
+
+  static std::uint64_t next_id() noexcept {
+    thread_local constinit std::uint64_t last = 0;
+    return ++last;
+  }
+
+  scheduler* loop_;
+  char const* origin_;
+  std::uint64_t id_ = next_id();
+  std::atomic<int> uses_{1};
+  std::atomic<bool> cancelled_{false};
+};
+
+template <class Fn>
+class callback_of final : public callback {
+ public:
+  template <class F>
+  callback_of(scheduler& owner, char const* origin, F&& fn)
+      : callback(owner, origin), fn_(std::forward<F>(fn)) {}
+
+ private:
+  void invoke() override { std::move(fn_)(); }
+  void dispose() noexcept override {
+    pool_allocator<callback_of> memory;
+    std::destroy_at(this);
+    memory.deallocate(this, 1);
+  }
+
+  Fn fn_;
+};
+
+/// A callback with one use, which belongs to whoever queues it.
+template <class Fn>
+callback& make_callback(scheduler& owner, char const* origin, Fn&& fn) {
+  using made = callback_of<std::decay_t<Fn>>;
+  pool_allocator<made> memory;
+  made* const place = memory.allocate(1);
+  try {
+    return *::new (place) made(owner, origin, std::forward<Fn>(fn));
+  } catch (...) {
+    memory.deallocate(place, 1);
+    throw;
+  }
+}
+
+/// `fn` with its arguments, kept by value, to be called once without any.
+template <class Fn, class... Args>
+auto bind_call(Fn&& fn, Args&&... args) {
+  if constexpr (sizeof...(Args) == 0) {
+    return std::forward<Fn>(fn);
+  } else {
+    return [fn = std::forward<Fn>(fn),
+            bound = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
+      return std::apply(std::move(fn), std::move(bound));
+    };
+  }
+}
+
+}  // namespace aio::detail

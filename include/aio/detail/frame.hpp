@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A coroutine frame as aio sees it: where it begins, where it goes on, what it left behind.
+//
+// One block of memory holds, in this order,
+//
+//   the result | task_core (only used by frames that became tasks) | frame_base | the frame
+//
+// so that a task costs one allocation, and its result outlives its frame. All resuming and
+// destroying of aio's frames goes through frame_base, never through a coroutine_handle that a
+// compiler hands out: on g++ 12 those are wrong for some frames (see AIO_SHIFTED_FRAMES).
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <source_location>
+#include <stdexcept>
+
+#include "aio/config.hpp"
+
+namespace aio::detail {
+
+class task_core;
+
+inline constexpr std::size_t frame_alignment = 16;
+
+struct alignas(frame_alignment) frame_base {
+  explicit frame_base(std::size_t block_size_) noexcept
+      : block_size(static_cast<std::uint32_t>(block_size_)) {
+#if AIO_SHIFTED_FRAMES
+    self = this;
+#endif
+  }
+
+  frame_base* continuation = nullptr;  // whom the trampoline resumes when this is done
+  task_core* task = nullptr;           // the task that runs this; null before it is awaited
+  std::exception_ptr error;            // what the body ended with
+  std::source_location where = {};     // the co_await it is in; at first, the coroutine itself
+  std::uint32_t block_size;
+  bool owned = false;      // the ramp is over: whoever holds the task frees the block
+  bool entered = false;    // the body has begun
+  bool done = false;       // suspended for the last time
+  bool has_value = false;  // the result was made
+  bool cancelled = false;  // error is a cancelled_error
+  bool frame_alive = true;
+
+#if AIO_SHIFTED_FRAMES
+  void** entry = nullptr;     // resume and destroy function, right before the promise
+  frame_base* self;           // Invariant: the last word before the frame
+#endif
+
+  /// The address that the frame's functions expect, and operator new returned.
+  [[nodiscard]] void* frame() noexcept { return this + 1; }
+
+  static frame_base& of_frame(void* frame) noexcept { return static_cast<frame_base*>(frame)[-1]; }
+
+  void resume() {
+#if AIO_SHIFTED_FRAMES
+    reinterpret_cast<void (*)(void*)>(entry[0])(frame());
+#else
+    std::coroutine_handle<>::from_address(frame()).resume();
+#endif
+  }
+
+  /// Destroys what lives in the frame; the block stays.
+  void destroy_frame() noexcept {
+    if (!frame_alive) return;
+    frame_alive = false;
+#if AIO_SHIFTED_FRAMES
+    reinterpret_cast<void (*)(void*)>(entry[1])(frame());
+#else
+    std::coroutine_handle<>::from_address(frame()).destroy();
+#endif
+  }
+
+  /// Finds the base from inside the constructor of a promise.
+  template <class Promise>
+  static frame_base& of_promise(Promise& promise) {
+#if AIO_SHIFTED_FRAMES
+    // The promise follows the two function pointers, which follow the base, or one word of
+    // padding behind the base. operator new left the base's address in that word and in the
+    // one before the frame, so it stands three words before the promise either way.
+    void** const functions = reinterpret_cast<void**>(&promise) - 2;
+    auto* const base = static_cast<frame_base*>(functions[-1]);
+    void** const expected = static_cast<void**>(static_cast<void*>(base + 1));
+    if (functions != expected && functions != expected + 1) {
+      throw std::logic_error(
+          "aio: this compiler laid out a coroutine in a way that aio does not know; write "
+          "`bool b = co_await x; if (b)` instead of `if (co_await x)`");
+    }
+    base->entry = functions;
+    return *base;
+#else
+    return of_frame(std::coroutine_handle<Promise>::from_promise(promise).address());
+#endif
+  }
+
+  /// Prepares the memory behind `this` for the compiler to build a frame in.
+  void* prepare_frame() noexcept {
+    void* const memory = frame();
+#if AIO_SHIFTED_FRAMES
+    *static_cast<void**>(memory) = this;
+#endif
+    return memory;
+  }
+};
+
+#if AIO_SHIFTED_FRAMES
+static_assert(offsetof(frame_base, self) + sizeof(void*) == sizeof(frame_base));
+#endif
+
+}  // namespace aio::detail

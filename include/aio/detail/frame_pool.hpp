@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Memory for coroutine frames and for Asio's operations: per thread, one free list per size.
+//
+// A block may be freed on another thread than the one that allocated it; it then serves that
+// thread. Nothing is locked.
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#include "aio/config.hpp"
+
+#if AIO_ADDRESS_SANITIZER
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace aio::detail {
+
+class frame_pool {
+ public:
+  /// Storage of at least `size` bytes, aligned for every fundamental type. Throws bad_alloc.
+  [[nodiscard]] static void* allocate(std::size_t size) {
+    std::size_t const index = index_of(size);
+    if (index < classes) {
+      if (node* const block = lists_.free[index]) {
+        unpoison(block, (index + 1) * granularity);
+        lists_.free[index] = block->next;
+        return block;
+      }
+    }
+    return allocate_fresh(index);
+  }
+
+  /// Gives back what allocate(size) returned.
+  static void deallocate(void* memory, std::size_t size) noexcept {
+    std::size_t const index = index_of(size);
+    if (index < classes && lists_.open) {
+      auto* const block = static_cast<node*>(memory);
+      block->next = lists_.free[index];
+      lists_.free[index] = block;
+      poison(block, (index + 1) * granularity);
+    } else {
+      std::free(memory);
+    }
+  }
+
+  /// Gives every free block of this thread back to malloc.
+  static void trim() noexcept {
+    for (std::size_t index = 0; index < classes; ++index) {
+      while (node* const block = lists_.free[index]) {
+        unpoison(block, (index + 1) * granularity);
+        lists_.free[index] = block->next;
+        std::free(block);
+      }
+    }
+  }
+
+ private:
+  static constexpr std::size_t granularity = 32;
+  static constexpr std::size_t classes = 128;  // up to 4 KiB; what is larger goes to malloc
+
+  struct node {
+    node* next;
+  };
+
+  // Constant-initialised and trivially destructible, so that an access is a plain load.
+  struct lists {
+    node* free[classes];
+    bool open;  // a janitor will empty the lists when the thread ends
+  };
+
+  struct janitor {
+    ~janitor() {
+      trim();
+      lists_.open = false;
+    }
+  };
+
+  static std::size_t index_of(std::size_t size) noexcept { return (size - 1) / granularity; }
+
+  static void* allocate_fresh(std::size_t index) {
+    if (!lists_.open) open_lists();
+    if (void* const memory = std::malloc((index + 1) * granularity)) return memory;
+    throw std::bad_alloc();
+  }
+
+  static void open_lists() {
+    thread_local janitor const cleans_up_at_thread_exit;
+    (void)cleans_up_at_thread_exit;
+    // Coming here a second time means that the janitor is gone and the thread is ending.
+    thread_local constinit bool opened = false;
+    lists_.open = !opened;
+    opened = true;
+  }
+
+  static void poison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
+#if AIO_ADDRESS_SANITIZER
+    __asan_poison_memory_region(memory, size);
+#endif
+  }
+  static void unpoison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
+#if AIO_ADDRESS_SANITIZER
+    __asan_unpoison_memory_region(memory, size);
+#endif
+  }
+
+  inline static thread_local constinit lists lists_{};
+};
+
+/// A standard allocator over frame_pool.
+template <class T>
+class pool_allocator {
+ public:
+  using value_type = T;
+
+  pool_allocator() noexcept = default;
+  template <class U>
+  pool_allocator(pool_allocator<U> const&) noexcept {}
+
+  [[nodiscard]] T* allocate(std::size_t count) {
+    static_assert(alignof(T) <= alignof(std::max_align_t));
+    return static_cast<T*>(frame_pool::allocate(count * sizeof(T)));
+  }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    frame_pool::deallocate(memory, count * sizeof(T));
+  }
+
+  template <class U>
+  friend bool operator==(pool_allocator const&, pool_allocator<U> const&) noexcept {
+    return true;
+  }
+};
+
+}  // namespace aio::detail

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What task_handle and future have in common: looking at the outcome, callbacks, awaiting.
+
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "aio/detail/callback.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
+
+namespace aio::detail {
+
+/// A counted reference to a future_core of type State, or none.
+template <class State>
+class state_ptr {
+ public:
+  state_ptr() noexcept = default;
+  explicit state_ptr(State* adopted) noexcept : state_(adopted) {}
+  state_ptr(state_ptr const& other) noexcept : state_(other.state_) {
+    if (state_) state_->retain();
+  }
+  state_ptr(state_ptr&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  state_ptr& operator=(state_ptr other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~state_ptr() {
+    if (state_) state_->release();
+  }
+
+  static state_ptr share(State& state) noexcept {
+    state.retain();
+    return state_ptr(&state);
+  }
+
+  [[nodiscard]] State* get() const noexcept { return state_; }
+  State* operator->() const noexcept { return state_; }
+  State& operator*() const noexcept { return *state_; }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+ private:
+  State* state_ = nullptr;
+};
+
+/// Waits until a future or task is done; `Result` says what co_await gives.
+template <class State, class Result>
+class [[nodiscard]] outcome_awaiter {
+ public:
+  explicit outcome_awaiter(state_ptr<State> awaited) noexcept : awaited_(std::move(awaited)) {}
+
+  void attach(frame_base& frame) {
+    frame_ = &frame;
+    if (!awaited_) throw usage_error("this handle is empty: it was moved away or never set");
+    if (&awaited_->loop() != &frame.task->loop()) {
+      throw usage_error("this future or task belongs to another event loop; use "
+                        "run_coroutine_threadsafe to cross threads");
+    }
+    if (static_cast<future_core*>(awaited_.get()) == frame.task) {
+      throw usage_error("a task cannot await itself");
+    }
+  }
+  bool await_ready() const noexcept { return awaited_->done(); }
+  void await_suspend(std::coroutine_handle<>) {
+    awaited_->add_callback(*frame_->task);
+    frame_->task->suspend_on(*frame_, *awaited_);
+  }
+  Result await_resume() {
+    if (frame_->task->cancel_delivered()) [[unlikely]] frame_->task->throw_cancelled();
+    awaited_->require_value();
+    if constexpr (!std::is_void_v<Result>) {
+      if constexpr (std::is_reference_v<Result>) {
+        return awaited_->value();
+      } else {
+        awaited_->mark_value_taken();
+        return std::move(awaited_->value());
+      }
+    }
+  }
+
+ private:
+  state_ptr<State> awaited_;
+  frame_base* frame_ = nullptr;
+};
+
+/// Names one callback of a future or task, to take it back.
+class done_callback {
+ public:
+  done_callback() noexcept = default;
+
+ private:
+  template <class, class, class>
+  friend class handle_base;
+  explicit done_callback(std::uint64_t id) noexcept : id_(id) {}
+  std::uint64_t id_ = 0;
+};
+
+/// Handle is the derived class, T the type of the result.
+template <class Handle, class State, class T>
+class handle_base {
+ public:
+  using value_type = T;
+  /// What a shared result is seen as.
+  using shared_type = std::conditional_t<std::is_void_v<T> || std::is_reference_v<T>, T,
+                                         std::add_lvalue_reference_t<std::add_const_t<T>>>;
+
+  /// Whether it has a value, an error or was cancelled.
+  [[nodiscard]] bool done() const { return state().done(); }
+
+  /// Whether it ended by cancellation. False right after cancel() on a task (CAN-13).
+  [[nodiscard]] bool cancelled() const { return state().cancelled(); }
+
+  /// The value. Throws: what it ended with otherwise; invalid_state_error while it is not done.
+  shared_type result() const {
+    state().require_value();
+    return state().value();
+  }
+
+  /// The error it ended with, or null. Throws: cancelled_error if it was cancelled;
+  /// invalid_state_error while it is not done.
+  [[nodiscard]] std::exception_ptr exception() const {
+    if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
+    if (cancelled()) std::rethrow_exception(state().read_error());
+    return state().read_error();
+  }
+
+  /// Requests a cancellation, with a message for the cancelled_error; false if it is done
+  /// already. A future is cancelled at once; a task where it waits, and it may refuse.
+  /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
+  bool cancel(std::optional<std::string> message = std::nullopt) const {
+    return state().cancel(make_cancel_message(std::move(message)));
+  }
+
+  /// Calls `fn`, with this handle if it takes one, in the iteration after the one in which this
+  /// gets done (FUT-4). What `fn` throws goes to the exception handler.
+  template <class Fn>
+  done_callback add_done_callback(Fn&& fn) const {
+    static_assert(std::is_invocable_v<std::decay_t<Fn>, Handle> || std::is_invocable_v<std::decay_t<Fn>>,
+                  "a done callback takes the handle or nothing");
+    callback* made = nullptr;
+    if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
+      made = &make_callback(state().loop(), "add_done_callback",
+                            [fn = std::forward<Fn>(fn), self = static_cast<Handle const&>(*this)]() mutable {
+                              std::move(fn)(std::move(self));
+                            });
+    } else {
+      made = &make_callback(state().loop(), "add_done_callback", std::forward<Fn>(fn));
+    }
+    state().add_callback(*made);
+    return done_callback(made->id());
+  }
+
+  /// Takes a callback back; false if it was queued already, or is unknown.
+  bool remove_done_callback(done_callback which) const {
+    ready_node* const found = state().callbacks().remove_if([&](ready_node& node) {
+      return callback::is_callback(node) && static_cast<callback&>(node).id() == which.id_;
+    });
+    if (found) static_cast<callback*>(found)->release();
+    return found != nullptr;
+  }
+
+  /// Whether there is a task or future behind this: false once it was moved away.
+  [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(state_); }
+
+  /// Waits until it is done. An lvalue shares the result, any number of times; an rvalue takes
+  /// the value out.
+  ///
+  /// Suspends: unless it is done.
+  /// Resumes: in the iteration after its end, in the order in which the awaits began (TASK-6).
+  /// Cancelled: cancels what is awaited, for its other awaiters too; shield() prevents that
+  /// (CAN-3, CAN-4).
+  /// Throws: what it ended with; cancelled_error if it was cancelled.
+  auto operator co_await() const& noexcept { return outcome_awaiter<State, shared_type>(state_); }
+  auto operator co_await() && noexcept { return outcome_awaiter<State, T>(std::move(state_)); }
+
+  friend bool operator==(handle_base const& a, handle_base const& b) noexcept {
+    return a.state_.get() == b.state_.get();
+  }
+
+ protected:
+  handle_base() noexcept = default;
+  explicit handle_base(state_ptr<State> state) noexcept : state_(std::move(state)) {}
+  ~handle_base() = default;
+  handle_base(handle_base const&) = default;
+  handle_base(handle_base&&) noexcept = default;
+  handle_base& operator=(handle_base const&) = default;
+  handle_base& operator=(handle_base&&) noexcept = default;
+
+  [[nodiscard]] State& state() const {
+    if (!state_) throw usage_error("this handle is empty: it was moved away or never set");
+    return *state_;
+  }
+
+  state_ptr<State> state_;
+
+ private:
+  friend struct handle_access;
+};
+
+/// What the rest of aio may do with a handle.
+struct handle_access {
+  template <class Handle, class State, class T>
+  static State& state(handle_base<Handle, State, T> const& of) {
+    return of.state();
+  }
+};
+
+}  // namespace aio::detail

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A doubly linked list through its elements, which leave it in constant time.
+
+#include "aio/config.hpp"
+
+namespace aio::detail {
+
+/// A link; `Tag` lets one class stand in several lists.
+template <class Tag>
+struct list_link {
+  list_link* previous = nullptr;
+  list_link* next = nullptr;
+
+  [[nodiscard]] bool linked() const noexcept { return next != nullptr; }
+};
+
+/// T derives from list_link<Tag>. The list does not own its elements.
+template <class T, class Tag>
+class intrusive_list {
+ public:
+  intrusive_list() noexcept { end_.previous = end_.next = &end_; }
+  intrusive_list(intrusive_list const&) = delete;
+  intrusive_list& operator=(intrusive_list const&) = delete;
+
+  [[nodiscard]] bool empty() const noexcept { return end_.next == &end_; }
+
+  void push_back(T& item) noexcept {
+    list_link<Tag>& link = item;
+    AIO_ASSERT(!link.linked());
+    link.previous = end_.previous;
+    link.next = &end_;
+    end_.previous->next = &link;
+    end_.previous = &link;
+  }
+
+  static void remove(T& item) noexcept {
+    list_link<Tag>& link = item;
+    AIO_ASSERT(link.linked());
+    link.previous->next = link.next;
+    link.next->previous = link.previous;
+    link.previous = link.next = nullptr;
+  }
+
+  /// The first element, or null.
+  [[nodiscard]] T* front() noexcept { return at(end_.next); }
+
+  /// The element behind `item`, or null.
+  [[nodiscard]] T* after(T& item) noexcept { return at(static_cast<list_link<Tag>&>(item).next); }
+
+ private:
+  T* at(list_link<Tag>* link) noexcept { return link == &end_ ? nullptr : static_cast<T*>(link); }
+
+  list_link<Tag> end_;
+};
+
+}  // namespace aio::detail

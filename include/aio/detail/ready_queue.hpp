@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The line of what runs next. Nodes are intrusive: a suspended task is its own node, so waking
+// it never allocates.
+
+#include <utility>
+
+#include "aio/config.hpp"
+
+namespace aio::detail {
+
+/// Something that the loop can run once. Stands in at most one list at a time.
+struct ready_node {
+  using function = void (*)(ready_node*) noexcept;
+
+  explicit constexpr ready_node(function run_when_due) noexcept : run(run_when_due) {}
+
+  ready_node* next = nullptr;
+  function run;
+};
+
+/// First in, first out.
+class ready_queue {
+ public:
+  ready_queue() noexcept = default;
+  ready_queue(ready_queue const&) = delete;
+  ready_queue& operator=(ready_queue const&) = delete;
+
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+
+  void push(ready_node& node) noexcept {
+    node.next = nullptr;
+    if (head_) {
+      tail_->next = &node;
+    } else {
+      head_ = &node;
+    }
+    tail_ = &node;
+  }
+
+  [[nodiscard]] ready_node& pop() noexcept {
+    AIO_ASSERT(head_);
+    ready_node* const node = head_;
+    head_ = node->next;
+    return *node;
+  }
+
+  /// Appends all of `other`, in order, and leaves it empty.
+  void splice(ready_queue& other) noexcept {
+    if (other.empty()) return;
+    if (head_) {
+      tail_->next = other.head_;
+    } else {
+      head_ = other.head_;
+    }
+    tail_ = other.tail_;
+    other.head_ = nullptr;
+  }
+
+  /// Takes out the first node for which `matches(node)` holds; null if there is none. Linear.
+  template <class Predicate>
+  ready_node* remove_if(Predicate matches) {
+    ready_node* previous = nullptr;
+    for (ready_node* at = head_; at; previous = std::exchange(at, at->next)) {
+      if (!matches(*at)) continue;
+      if (previous) {
+        previous->next = at->next;
+      } else {
+        head_ = at->next;
+      }
+      if (tail_ == at) tail_ = previous;
+      return at;
+    }
+    return nullptr;
+  }
+
+ private:
+  ready_node* head_ = nullptr;
+  ready_node* tail_ = nullptr;  // meaningless while head_ is null
+};
+
+}  // namespace aio::detail

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The part of an event loop that needs no Asio: what is ready, what is due when, which task
+// runs, which tasks exist. event_loop.hpp adds I/O and threads.
+
+#include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "aio/config.hpp"
+#include "aio/detail/exceptions.hpp"
+#include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/ready_queue.hpp"
+#include "aio/detail/timer_heap.hpp"
+#include "aio/error.hpp"
+
+namespace aio {
+
+/// What an exception handler hears of: an error that no code is left to receive.
+/// asyncio: the context of call_exception_handler, LOOP-14.
+struct exception_context {
+  std::string message;                     // what happened, as a sentence
+  std::exception_ptr exception = nullptr;  // may be null
+  std::string task = {};                   // the name of the task concerned, if any
+  std::source_location created = {};       // where that task was created; line() is 0 if unknown
+};
+
+namespace detail {
+
+class task_core;
+struct frame_base;
+struct all_tasks_tag;
+
+class scheduler {
+ public:
+  using exception_handler = std::function<void(exception_context const&)>;
+
+  scheduler() = default;
+  scheduler(scheduler const&) = delete;
+  scheduler& operator=(scheduler const&) = delete;
+  virtual ~scheduler() = default;
+
+  /// The scheduler that runs on this thread at the moment, or null.
+  static scheduler* running() noexcept { return running_; }
+
+  /// The same. Throws usage_error, naming the `caller`, if there is none.
+  static scheduler& require_running(char const* caller) {
+    if (running_) [[likely]] return *running_;
+    throw usage_error(std::string(caller) +
+                      " needs a running event loop: call it from a coroutine or callback that "
+                      "aio::run() runs");
+  }
+
+  // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
+  void push(ready_node& node) noexcept {
+    ready_.push(node);
+    if (!attended_) [[unlikely]] attend();
+  }
+  void splice(ready_queue& nodes) noexcept {
+    ready_.splice(nodes);
+    if (!attended_) [[unlikely]] attend();
+  }
+
+  /// Takes a node out that was pushed and must not run any more. Linear, for rare cases.
+  void forget(ready_node& node) noexcept {
+    auto const same = [&](ready_node& other) { return &other == &node; };
+    if (!batch_.remove_if(same)) ready_.remove_if(same);
+  }
+
+  // Timers.
+  [[nodiscard]] virtual time_point now() const noexcept { return std::chrono::steady_clock::now(); }
+  void add_timer(timer_node& node, time_point deadline) {
+    timers_.add(node, deadline);
+    if (!attended_) [[unlikely]] attend();
+  }
+  void remove_timer(timer_node& node) noexcept {
+    timers_.remove(node);
+    if (!attended_) [[unlikely]] attend();
+  }
+
+  /// Runs `node` in an iteration of its loop. Threads: any; wakes the loop.
+  void push_from_thread(ready_node& node) {
+    bool first = false;
+    {
+      std::lock_guard const lock(inbox_mutex_);
+      first = inbox_.empty();
+      inbox_.push(node);
+      inbox_filled_.store(true, std::memory_order_release);
+    }
+    if (first) wake();
+  }
+
+  /// Says that something outside this thread will come back with push_from_thread().
+  virtual void work_started() noexcept = 0;
+  virtual void work_finished() noexcept = 0;
+
+  [[nodiscard]] bool debug() const noexcept { return debug_; }
+  void set_debug(bool enabled) noexcept { debug_ = enabled; }
+
+  // Errors that nobody is left to receive.
+  void set_exception_handler(exception_handler handler) { on_exception_ = std::move(handler); }
+  void call_exception_handler(exception_context const& context) noexcept {
+    if (on_exception_) {
+      try {
+        auto const handler = on_exception_;  // it may replace itself
+        handler(context);
+        return;
+      } catch (...) {
+        print({.message = "the exception handler itself failed", .exception = std::current_exception()});
+      }
+    }
+    print(context);
+  }
+
+  /// Tells the running loop's exception handler, or stderr where there is no loop.
+  static void report(exception_context const& context) noexcept {
+    if (running_) {
+      running_->call_exception_handler(context);
+    } else {
+      print(context);
+    }
+  }
+
+  // State of the step that runs, for task_core and the awaiters.
+  task_core* current = nullptr;     // the running task
+  frame_base* resume_next = nullptr;  // what the trampoline resumes when the frame returns
+  unsigned depth = 0;               // frames that run inside each other's await
+
+  intrusive_list<task_core, all_tasks_tag> tasks;  // the unfinished ones, in order of creation
+
+ protected:
+  /// Makes this the running scheduler of the thread for a scope.
+  class running_scope {
+   public:
+    explicit running_scope(scheduler& self) noexcept : previous_(std::exchange(running_, &self)) {}
+    running_scope(running_scope const&) = delete;
+    ~running_scope() { running_ = previous_; }
+
+   private:
+    scheduler* previous_;
+  };
+
+  [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
+
+  /// Moves what other threads brought to the end of the ready queue.
+  void take_inbox() {
+    if (!inbox_filled_.load(std::memory_order_acquire)) return;
+    std::lock_guard const lock(inbox_mutex_);
+    inbox_filled_.store(false, std::memory_order_relaxed);
+    ready_.splice(inbox_);
+  }
+  [[nodiscard]] bool inbox_filled() const noexcept {
+    return inbox_filled_.load(std::memory_order_acquire);
+  }
+
+  /// Moves the timers that are due to the end of the ready queue.
+  void take_due_timers() noexcept {
+    if (timers_.empty()) return;
+    time_point const present = now();
+    while (!timers_.empty() && timers_.next() <= present) ready_.push(timers_.pop());
+  }
+
+  /// Runs exactly what is ready now, in order.
+  void run_ready() noexcept {
+    batch_.splice(ready_);
+    while (!batch_.empty()) {
+      ready_node& node = batch_.pop();
+      node.run(&node);
+    }
+  }
+
+  /// Hands everything that waits for its turn or its deadline to `drop`.
+  template <class Drop>
+  void drop_waiting(Drop drop) noexcept {
+    while (!timers_.empty()) ready_.push(timers_.pop());
+    drop(ready_);
+  }
+
+  timer_heap timers_;
+  bool attended_ = false;  // somebody will run what is ready and look at the timers
+
+ private:
+  /// Something became ready, or a timer changed, while nobody attended.
+  virtual void attend() noexcept = 0;
+
+  /// Makes a loop that waits for I/O look at its inbox. Threads: any.
+  virtual void wake() = 0;
+
+  static void print(exception_context const& context) noexcept {
+    try {
+      std::string text = "aio: " + context.message;
+      if (!context.task.empty()) text += " (task " + context.task + ")";
+      if (context.created.line() != 0) {
+        text.append(", created at ").append(context.created.file_name());
+        text += ":" + std::to_string(context.created.line());
+      }
+      if (context.exception) text += "\n  " + describe(context.exception);
+      text += "\n";
+      std::fputs(text.c_str(), stderr);
+    } catch (...) {
+      std::fputs("aio: out of memory while reporting an error\n", stderr);
+    }
+  }
+
+  inline static thread_local constinit scheduler* running_ = nullptr;
+
+  ready_queue ready_;  // runs in the next iteration
+  ready_queue batch_;  // the rest of the present one
+  exception_handler on_exception_;
+  bool debug_ = false;
+
+  std::mutex inbox_mutex_;
+  ready_queue inbox_;  // guarded by inbox_mutex_
+  std::atomic<bool> inbox_filled_{false};
+};
+
+/// A timer that lives in an awaiter or a scope, which takes it down before it goes.
+class scope_timer : public timer_node {
+ public:
+  using timer_node::timer_node;
+
+  void arm(scheduler& on, time_point deadline) {
+    on.add_timer(*this, deadline);
+    pending_ = true;
+  }
+  /// Fires in the next iteration.
+  void arm_now(scheduler& on) noexcept {
+    on.push(*this);
+    pending_ = true;
+  }
+  void disarm(scheduler& on) noexcept {
+    if (!pending_) return;
+    pending_ = false;
+    if (index != not_armed) {
+      on.remove_timer(*this);
+    } else {
+      on.forget(*this);  // due, and in line to be run
+    }
+  }
+  /// To be called by `run`.
+  void fired() noexcept { pending_ = false; }
+
+ private:
+  bool pending_ = false;
+};
+
+}  // namespace detail
+}  // namespace aio

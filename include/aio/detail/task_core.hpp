@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Futures and tasks without their result type: states, callbacks, cancellation, the step.
+//
+// This is asyncio's model (asyncio-spec M-1 to M-8): completing a future queues its callbacks in
+// order and calls nothing; a task that waits is one of those callbacks.
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <utility>
+
+#include "aio/config.hpp"
+#include "aio/detail/exceptions.hpp"
+#include "aio/detail/frame.hpp"
+#include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/ready_queue.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/error.hpp"
+
+namespace aio::detail {
+
+class task_core;
+
+/// The message of a cancellation; null is none.
+using cancel_message = std::shared_ptr<std::string const>;
+
+inline cancel_message make_cancel_message(std::optional<std::string> text) {
+  return text ? std::make_shared<std::string const>(std::move(*text)) : nullptr;
+}
+
+/// What a suspended task waits for.
+class waitable {
+ public:
+  /// Forwards a cancellation of the waiting `task` (CAN-3). True: the task will be woken, and
+  /// finds the cancellation where it waits. False: what it waits for is complete already.
+  virtual bool cancel_wait(task_core& task, cancel_message const& message) = 0;
+
+  enum class late { deliver, carried, keep };
+
+  /// `task` was woken by this and is cancelled before it runs. `deliver`: throw in it now (CAN-7).
+  /// `carried`: what it will find is a cancellation already. `keep`: let it have the result, and
+  /// raise the cancellation when it suspends next (D3).
+  virtual late cancelled_after_wake(task_core&) noexcept { return late::deliver; }
+
+ protected:
+  ~waitable() = default;
+};
+
+enum class future_state : std::uint8_t { pending, value, error, cancelled };
+
+/// The shared part of futures and tasks; counts its handles.
+class future_core : public waitable {
+ public:
+  explicit future_core(scheduler& owner) noexcept : loop_(&owner) {}
+  future_core(future_core const&) = delete;
+  future_core& operator=(future_core const&) = delete;
+
+  [[nodiscard]] scheduler& loop() const noexcept { return *loop_; }
+  [[nodiscard]] future_state state() const noexcept { return state_; }
+  [[nodiscard]] bool done() const noexcept { return state_ != future_state::pending; }
+  [[nodiscard]] bool cancelled() const noexcept { return state_ == future_state::cancelled; }
+
+  void retain() noexcept { ++handles_; }
+  void release() noexcept {
+    if (--handles_ == 0) drop();
+  }
+
+  virtual bool cancel(cancel_message const& message) = 0;
+
+  bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
+  late cancelled_after_wake(task_core&) noexcept override {
+    return cancelled() ? late::carried : late::deliver;
+  }
+
+  /// Queues `node` when this is done, or now if it is (FUT-4, FUT-5).
+  void add_callback(ready_node& node) noexcept {
+    if (done()) {
+      loop_->push(node);
+    } else {
+      callbacks_.push(node);
+    }
+  }
+  /// Takes back add_callback(), and says whether it was in time.
+  bool remove_callback(ready_node& node) noexcept {
+    return callbacks_.remove_if([&](ready_node& other) { return &other == &node; }) != nullptr;
+  }
+  [[nodiscard]] ready_queue& callbacks() noexcept { return callbacks_; }
+
+  /// The error or the cancellation as an exception; null if there is a value. Reading it counts.
+  [[nodiscard]] std::exception_ptr read_error() {
+    error_was_read_ = true;
+    if (cancelled() && !error_) error_ = std::make_exception_ptr(cancelled_error());
+    return error_;
+  }
+
+  /// Throws invalid_state_error while pending or when the value was taken; what was stored if
+  /// that is an error.
+  void require_value() {
+    if (state_ == future_state::value && !value_taken_) [[likely]] return;
+    if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
+    if (value_taken_) {
+      throw invalid_state_error("the result was taken away by awaiting an rvalue handle or "
+                                "future; await an lvalue to share it");
+    }
+    std::rethrow_exception(read_error());
+  }
+  void mark_value_taken() noexcept { value_taken_ = true; }
+
+  void mark_error_read() noexcept { error_was_read_ = true; }
+
+ protected:
+  ~future_core() = default;
+
+  void complete(future_state outcome) noexcept {
+    AIO_ASSERT(!done() && outcome != future_state::pending);
+    state_ = outcome;
+    if (!callbacks_.empty()) loop_->splice(callbacks_);
+  }
+
+  std::exception_ptr error_;
+
+ private:
+  friend class task_core;
+  virtual void dispose() noexcept = 0;
+  virtual void describe_unread(exception_context&) const {}
+
+  void drop() noexcept {
+    if (state_ == future_state::error && !error_was_read_) {
+      exception_context context{.message = "the exception of a future or task was never read",
+                                .exception = error_};
+      describe_unread(context);
+      loop_->call_exception_handler(context);
+    }
+    dispose();
+  }
+
+  scheduler* loop_;
+  ready_queue callbacks_;
+  std::uint32_t handles_ = 1;
+  future_state state_ = future_state::pending;
+  bool error_was_read_ = false;
+  bool value_taken_ = false;
+};
+
+/// Whoever wants to hear first that a task is done: a group, a gather.
+class task_owner {
+ public:
+  virtual void child_done(task_core& child) noexcept = 0;
+
+ protected:
+  ~task_owner() = default;
+};
+
+struct all_tasks_tag {};
+struct siblings_tag {};
+
+/// What only some tasks need.
+struct task_extras {
+  std::optional<std::string> name;
+  cancel_message message;
+};
+
+/// A task: a future that runs a coroutine. Lives in the memory block of the coroutine's frame
+/// (see frame.hpp), and outlives the frame as long as there are handles.
+class alignas(frame_alignment) task_core : public future_core,
+                                           public ready_node,
+                                           public list_link<all_tasks_tag>,
+                                           public list_link<siblings_tag> {
+ public:
+  task_core(scheduler& owner, std::source_location created) noexcept
+      : future_core(owner), ready_node(&run_step), resume_point_(&root()), created_(created) {
+    root().task = this;
+    owner.tasks.push_back(*this);
+    owner.push(*this);
+  }
+
+  /// Requests a cancellation (CAN-1 to CAN-6).
+  bool cancel(cancel_message const& message) override {
+    if (done()) return false;
+    ++cancel_requests_;
+    if (forward_cancel(message)) return true;
+    must_cancel_ = true;
+    cancel_kept_ = false;
+    // A cancellation that is on its way keeps its message (CAN-10).
+    if (!deliver_cancel_) set_message(message);
+    return true;
+  }
+
+  unsigned uncancel() noexcept {
+    if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+    return cancel_requests_;
+  }
+  [[nodiscard]] unsigned cancelling() const noexcept { return cancel_requests_; }
+
+  [[nodiscard]] std::string name() const {
+    return extras_ && extras_->name ? *extras_->name : "Task-" + std::to_string(number_);
+  }
+  void set_name(std::string name) { extras().name = std::move(name); }
+  [[nodiscard]] std::source_location created() const noexcept { return created_; }
+
+  /// Where it waits; meaningless unless it is suspended.
+  [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
+  [[nodiscard]] bool is_running() const noexcept { return loop().current == this; }
+
+  /// Tells `owner` of the end before any callback; null to tell nobody any more.
+  void set_owner(task_owner* owner) noexcept { owner_ = owner; }
+
+  // For awaiters, while this task runs or is about to.
+
+  /// Suspends in `frame` until wake(), which is certain to come.
+  void suspend_ready(frame_base& frame) noexcept {
+    resume_point_ = &frame;
+    loop().push(*this);
+  }
+  /// Suspends in `frame` until `target` wakes the task; a cancellation goes to `target`.
+  void suspend_on(frame_base& frame, waitable& target) {
+    resume_point_ = &frame;
+    waiting_for_ = &target;
+    if (must_cancel_ && target.cancel_wait(*this, extras_ ? extras_->message : nullptr)) {
+      must_cancel_ = false;
+    }
+  }
+  /// Takes suspend_on() back: nothing will wake the task.
+  void stop_waiting() noexcept { waiting_for_ = nullptr; }
+  void wake() noexcept { loop().push(*this); }
+
+  /// Wakes the task with a cancellation.
+  void wake_cancelled(cancel_message const& message) {
+    set_message(message);
+    deliver_cancel_ = true;
+    wake();
+  }
+
+  /// Whether a cancellation waits for the next suspension.
+  [[nodiscard]] bool cancel_pending() const noexcept { return must_cancel_; }
+  /// Lets a cancellation that came too late for an operation wait for the next suspension.
+  void keep_cancel(cancel_message const& message) {
+    set_message(message);
+    must_cancel_ = cancel_kept_ = true;
+  }
+
+  /// What the awaiter does first when it is resumed.
+  [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
+  [[noreturn]] void throw_cancelled() {
+    deliver_cancel_ = false;
+    throw cancelled_error(extras_ ? std::exchange(extras_->message, nullptr) : nullptr);
+  }
+
+ protected:
+  ~task_core() = default;
+
+ private:
+  static void run_step(ready_node* node) noexcept;
+  static void run_owner(ready_node* node) noexcept;
+  void step() noexcept;
+  void finish() noexcept;
+  [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
+
+  // Tasks that await each other in a ring would forward for ever.
+  bool forward_cancel(cancel_message const& message) {
+    if (!waiting_for_ || forwarding_cancel_) return false;
+    forwarding_cancel_ = true;
+    bool const accepted = waiting_for_->cancel_wait(*this, message);
+    forwarding_cancel_ = false;
+    return accepted;
+  }
+
+  [[nodiscard]] task_extras& extras() {
+    if (!extras_) extras_ = std::make_unique<task_extras>();
+    return *extras_;
+  }
+  void set_message(cancel_message const& message) {
+    if (message || extras_) extras().message = message;
+  }
+
+  void describe_unread(exception_context& context) const override {
+    context.message = "the exception of a task was never read";
+    context.task = name();
+    context.created = created_;
+  }
+
+  // Invariant, while not done: exactly one of: running; queued; in a callback list or known to
+  // the waitable that will queue it.
+  frame_base* resume_point_;         // the innermost frame
+  waitable* waiting_for_ = nullptr;  // null while running, ready or not started
+  task_owner* owner_ = nullptr;
+  std::unique_ptr<task_extras> extras_;
+  std::source_location created_;
+  std::uint64_t number_ = next_number();
+  unsigned cancel_requests_ = 0;
+  bool must_cancel_ = false;     // throw at the next step or suspension
+  bool deliver_cancel_ = false;  // the awaiter that is resumed throws
+  bool cancel_kept_ = false;     // must_cancel_ came too late for an operation (D3)
+  bool forwarding_cancel_ = false;
+
+  static std::uint64_t next_number() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+};
+
+/// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
+///
+/// The base of aio's awaiters. An awaiter that undoes something when it is cancelled after it
+/// was woken asks `woken()`.
+class leaf_waiter : public waitable {
+ public:
+  leaf_waiter() noexcept = default;
+  // Awaiters may be moved until they are awaited, so that one can be kept and awaited later.
+  leaf_waiter(leaf_waiter&& other) noexcept : waitable(other) {
+    AIO_ASSERT(other.state_ == state::idle);
+  }
+  leaf_waiter& operator=(leaf_waiter&&) = delete;
+
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+
+  /// Wakes the task; once, and not after it was cancelled.
+  void wake() noexcept {
+    AIO_ASSERT(waiting());
+    state_ = state::woken;
+    frame_->task->wake();
+  }
+  [[nodiscard]] bool waiting() const noexcept { return state_ == state::waiting; }
+  [[nodiscard]] bool woken() const noexcept { return state_ == state::woken; }
+
+  bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (!waiting()) return false;
+    state_ = state::cancelled;
+    task.wake_cancelled(message);
+    return true;
+  }
+
+ protected:
+  ~leaf_waiter() = default;
+
+  [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
+  [[nodiscard]] scheduler& loop() const noexcept { return frame_->task->loop(); }
+
+  void suspend() {
+    state_ = state::waiting;
+    task().suspend_on(*frame_, *this);
+  }
+  /// Throws the cancellation if one was delivered.
+  void check_cancelled() {
+    if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
+  }
+
+  frame_base* frame_ = nullptr;
+
+ private:
+  enum class state : std::uint8_t { idle, waiting, woken, cancelled };
+  state state_ = state::idle;
+};
+
+// ---------------------------------------------------------------- implementation
+
+inline void task_core::run_step(ready_node* node) noexcept {
+  static_cast<task_core*>(node)->step();
+}
+
+inline void task_core::step() noexcept {
+  scheduler& on = loop();
+  if (must_cancel_) [[unlikely]] {
+    late const how = deliver_cancel_ ? late::carried
+                     : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
+                                     : late::deliver;
+    must_cancel_ = cancel_kept_ = how == late::keep;
+    if (how == late::deliver) deliver_cancel_ = true;
+  }
+  waiting_for_ = nullptr;
+  if (deliver_cancel_ && resume_point_ == &root() && !root().entered) [[unlikely]] {
+    // Cancelled before it began: the body never runs (CAN-6).
+    deliver_cancel_ = false;
+    root().error = std::make_exception_ptr(
+        cancelled_error(extras_ ? std::exchange(extras_->message, nullptr) : nullptr));
+    root().cancelled = true;
+    finish();
+    return;
+  }
+  root().entered = true;
+  task_core* const outer = std::exchange(on.current, this);
+  frame_base* frame = resume_point_;
+  do {
+    on.resume_next = nullptr;
+    on.depth = 0;
+    frame->resume();
+    frame = on.resume_next;
+  } while (frame);
+  on.current = outer;
+  if (root().done) finish();
+}
+
+inline void task_core::finish() noexcept {
+  // The frame goes first: arguments that the coroutine owned are released before anybody hears
+  // of its end.
+  root().destroy_frame();
+  future_state outcome = future_state::value;
+  if (root().error) {
+    error_ = std::move(root().error);
+    outcome = root().cancelled ? future_state::cancelled : future_state::error;
+  }
+  if (must_cancel_ && !cancel_kept_ && outcome == future_state::value) {
+    // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
+    // an operation had ready before the cancellation stands (D3).
+    outcome = future_state::cancelled;
+    if (extras_ && extras_->message) {
+      error_ = std::make_exception_ptr(cancelled_error(extras_->message));
+    }
+  }
+  intrusive_list<task_core, all_tasks_tag>::remove(*this);
+  if (owner_) {
+    // The node is free: a task that is done is never queued again.
+    run = &run_owner;
+    retain();
+    loop().push(*this);
+  }
+  complete(outcome);
+  release();  // the loop's own handle
+}
+
+inline void task_core::run_owner(ready_node* node) noexcept {
+  auto& self = *static_cast<task_core*>(node);
+  if (self.owner_) std::exchange(self.owner_, nullptr)->child_done(self);
+  self.release();
+}
+
+}  // namespace aio::detail

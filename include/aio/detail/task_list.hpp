@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Who waits, and where: the unfinished tasks of a loop as text.
+
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aio/detail/frame.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+
+namespace aio::detail {
+
+// Without the name of the function: in a coroutine, g++ gives that of its own machinery.
+inline std::string place(std::source_location at) {
+  std::string_view file = at.file_name();
+  if (auto const slash = file.rfind('/'); slash != std::string_view::npos) {
+    file.remove_prefix(slash + 1);
+  }
+  return std::string(file) + ":" + std::to_string(at.line());
+}
+
+/// One paragraph per task, in order of creation: its name, and the awaits it is in, outermost
+/// first.
+inline std::string list_tasks(scheduler& of) {
+  std::string text;
+  for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
+    text += "  " + task->name();
+    if (task->created().line() != 0) text += ", created at " + place(task->created());
+    if (task->is_running()) text += ", running";
+    text += "\n";
+    std::vector<frame_base const*> stack;
+    for (auto const* frame = &task->innermost(); frame; frame = frame->continuation) {
+      stack.push_back(frame);
+    }
+    for (auto frame = stack.rbegin(); frame != stack.rend(); ++frame) {
+      text += ((*frame)->entered ? "    awaits at " : "    begins at ") + place((*frame)->where) + "\n";
+    }
+  }
+  return text;
+}
+
+}  // namespace aio::detail

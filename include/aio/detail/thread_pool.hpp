@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Threads for blocking functions: started when they are needed, jobs are their own queue nodes
+// and can leave the queue again.
+
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "aio/detail/intrusive_list.hpp"
+
+namespace aio::detail {
+
+struct pool_queue_tag {};
+
+/// Something to run on a thread of the pool. Must live until it has run or left the queue.
+class pool_job : public list_link<pool_queue_tag> {
+ public:
+  virtual void run() noexcept = 0;
+
+ protected:
+  ~pool_job() = default;
+};
+
+class thread_pool {
+ public:
+  explicit thread_pool(std::size_t most_threads) : most_threads_(most_threads) {}
+  thread_pool(thread_pool const&) = delete;
+  thread_pool& operator=(thread_pool const&) = delete;
+
+  /// Runs what is queued, and waits for it.
+  ~thread_pool() {
+    {
+      std::lock_guard const lock(mutex_);
+      closing_ = true;
+    }
+    job_came_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void submit(pool_job& job) {
+    {
+      std::lock_guard const lock(mutex_);
+      if (idle_ <= queued_ && threads_.size() < most_threads_) {
+        threads_.reserve(threads_.size() + 1);
+        threads_.emplace_back([this] { work(); });
+      }
+      queue_.push_back(job);
+      ++queued_;
+    }
+    job_came_.notify_one();
+  }
+
+  /// Takes a job out that no thread has begun, and says whether it was in time.
+  bool withdraw(pool_job& job) noexcept {
+    std::lock_guard const lock(mutex_);
+    if (!job.linked()) return false;
+    queue_.remove(job);
+    --queued_;
+    return true;
+  }
+
+ private:
+  void work() noexcept {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      ++idle_;
+      job_came_.wait(lock, [this] { return closing_ || !queue_.empty(); });
+      --idle_;
+      if (queue_.empty()) return;
+      pool_job& job = *queue_.front();
+      queue_.remove(job);
+      --queued_;
+      lock.unlock();
+      job.run();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable job_came_;
+  intrusive_list<pool_job, pool_queue_tag> queue_;
+  std::size_t queued_ = 0;
+  std::size_t idle_ = 0;
+  bool closing_ = false;
+  std::size_t const most_threads_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace aio::detail

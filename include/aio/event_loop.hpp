@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The loop that runs tasks and callbacks, around an asio::io_context.
+//
+//   aio::run(main());                      // mostly all you need: makes a loop and ends it
+//
+//   asio::io_context context;              // or: put a loop onto a context the program runs
+//   aio::event_loop loop{context};
+//   auto serving = loop.create_task(serve());
+//   context.run();
+//
+// Inside a task or a callback, get_running_loop() is the loop that runs it.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+
+#include "aio/detail/callback.hpp"
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/thread_pool.hpp"
+#include "aio/error.hpp"
+#include "aio/future.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+/// One function that a loop will call, to be cancelled until then. May be dropped.
+/// asyncio: Handle, TimerHandle.
+class callback_handle {
+ public:
+  callback_handle() noexcept = default;
+
+  /// Prevents the call if it has not been made. Threads: that of the loop; any thread for what
+  /// call_soon_threadsafe returned.
+  void cancel() noexcept {
+    if (node_) node_->cancel();
+  }
+  [[nodiscard]] bool cancelled() const noexcept { return node_ && node_->cancelled(); }
+
+  /// The deadline, for call_later and call_at.
+  [[nodiscard]] time_point when() const noexcept { return when_; }
+
+ private:
+  friend class event_loop;
+  explicit callback_handle(detail::callback& node, time_point when = {}) noexcept
+      : node_(detail::state_ptr<detail::callback>::share(node)), when_(when) {}
+
+  detail::state_ptr<detail::callback> node_;
+  time_point when_{};
+};
+
+/// Runs tasks, callbacks and timers in asyncio's order, on one thread.
+///
+/// An iteration runs what was ready before it, then what I/O and due timers made ready; what
+/// becomes ready meanwhile runs in the next one (LOOP-2, LOOP-6, SCH-1).
+/// Threads: all members belong to the thread that runs the loop, except call_soon_threadsafe and
+/// what says otherwise.
+/// asyncio: the event loop.
+class event_loop : public detail::scheduler {
+ public:
+  /// A loop with an io_context of its own.
+  event_loop() : own_(std::make_unique<asio::io_context>(1)), context_(*own_) {}
+
+  /// A loop on a context that the program runs: `context.run()` then runs the loop's tasks, too.
+  /// It must run on one thread only, and returns when neither has work left.
+  /// Lifetime: `context` must outlive the loop.
+  explicit event_loop(asio::io_context& context)
+      : context_(context), self_(std::make_shared<event_loop*>(this)) {}
+
+  /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
+  ~event_loop() override { close(); }
+
+  /// Runs a task on this loop and returns its result. Throws: what the task throws; usage_error
+  /// inside a running loop, or if the loop was stopped before the task was done.
+  /// asyncio: run_until_complete, LOOP-11.
+  template <class T>
+  T run_until_complete(task<T>&& main,
+                       std::source_location created = std::source_location::current());
+  template <class T>
+  T run_until_complete(task_handle<T> main);
+
+  /// Runs until stop(). asyncio: run_forever.
+  void run_forever();
+
+  /// Ends run_forever() after the current iteration. asyncio: stop, LOOP-10.
+  void stop() noexcept { stopping_ = true; }
+
+  [[nodiscard]] bool is_running() const noexcept { return attended_; }
+  [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+
+  /// Cancels every task and runs the loop until all are done; tasks that they make meanwhile are
+  /// cancelled too, in rounds (D8). Errors go to the exception handler.
+  void cancel_all_tasks();
+
+  /// Does that, waits for the threads of to_thread, and drops callbacks that did not run.
+  /// Idempotent. Throws: usage_error while the loop runs. asyncio: close, shutdown.
+  void close();
+
+  /// How many iterations have begun: for traces of what runs when.
+  [[nodiscard]] std::uint64_t iteration() const noexcept { return iteration_; }
+
+  /// The time that deadlines are measured in. asyncio: time().
+  [[nodiscard]] time_point time() const noexcept { return now(); }
+
+  /// Calls `fn(args...)` in the next iteration, in the order of the calls (LOOP-1). What it throws
+  /// goes to the exception handler.
+  template <class Fn, class... Args>
+  callback_handle call_soon(Fn&& fn, Args&&... args);
+
+  /// The same when `delay` has passed, or at `deadline`. Deadlines in the past are allowed.
+  template <class Rep, class Period, class Fn, class... Args>
+  callback_handle call_later(std::chrono::duration<Rep, Period> delay, Fn&& fn, Args&&... args);
+  template <class Fn, class... Args>
+  callback_handle call_at(time_point deadline, Fn&& fn, Args&&... args);
+
+  /// call_soon() from any thread; wakes the loop.
+  template <class Fn, class... Args>
+  callback_handle call_soon_threadsafe(Fn&& fn, Args&&... args);
+
+  /// aio::create_task() on this loop, also while it does not run.
+  template <class T>
+  task_handle<T> create_task(task<T>&& coroutine,
+                             std::source_location created = std::source_location::current()) {
+    return detail::start_task(*this, std::move(coroutine), created);
+  }
+  template <class Fn, class... Args>
+    requires(!is_task<std::remove_cvref_t<Fn>>)
+  auto create_task(Fn&& fn, Args&&... args) {
+    auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+    auto const where = detail::task_access::function(made);
+    return detail::start_task(*this, std::move(made), where);
+  }
+
+  /// A pending future of this loop.
+  template <class T = void>
+  [[nodiscard]] future<T> create_future() {
+    return future<T>(*this);
+  }
+
+  /// Who hears of errors that no code is left to receive: an exception in a callback, an error
+  /// nobody read, a coroutine nobody awaited. Takes `void(exception_context const&)`; an empty
+  /// function restores the default, which writes to stderr. asyncio: LOOP-14, LOOP-15.
+  using detail::scheduler::call_exception_handler;
+  using detail::scheduler::set_exception_handler;
+
+  /// The Asio context, for sockets and timers of Asio.
+  [[nodiscard]] asio::io_context& context() const noexcept { return context_; }
+  [[nodiscard]] asio::io_context::executor_type get_executor() const noexcept {
+    return context_.get_executor();
+  }
+
+  /// Threads of to_thread; started when the first is needed. At most min(32, cores + 4), THR-4.
+  [[nodiscard]] detail::thread_pool& default_executor();
+
+  // Asio operations that may be pending say so, to be polled for in every iteration.
+  void io_started() noexcept { ++io_pending_; }
+  void io_finished() noexcept { --io_pending_; }
+
+  /// Whether the calling thread is the one that runs this loop.
+  [[nodiscard]] bool on_loop_thread() const noexcept {
+    return running() == this || std::this_thread::get_id() == thread_;
+  }
+
+  void work_started() noexcept override {
+    if (outside_work_++ == 0) guard_.emplace(context_.get_executor());
+  }
+  void work_finished() noexcept override {
+    if (--outside_work_ == 0) guard_.reset();
+  }
+
+ protected:
+  /// Waits until there is something to do: I/O, a wake-up, or the next deadline.
+  virtual void wait();
+
+  [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
+
+  /// Runs Asio's handlers that are ready, and returns how many.
+  std::size_t poll_io();
+
+  /// Whether another thread may still wake a loop that has nothing left to wait for.
+  bool waits_for_wake_ups_ = true;
+
+ private:
+  using guard = asio::executor_work_guard<asio::io_context::executor_type>;
+
+  void run_loop();
+  void iterate();
+  void attend() noexcept override;
+  void wake() override;
+  void drain();
+  void set_alarm();
+  template <class Run>
+  std::size_t run_handlers(Run run) noexcept;
+  void require_open(char const* caller) const {
+    if (closed_) throw usage_error(std::string(caller) + ": the event loop is closed");
+  }
+
+  std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
+  asio::io_context& context_;
+  std::thread::id thread_ = std::this_thread::get_id();
+  std::size_t io_pending_ = 0;
+  std::size_t outside_work_ = 0;
+  std::optional<guard> guard_;  // held while outside_work_ > 0
+  std::uint64_t iteration_ = 0;
+  bool stopping_ = false;
+  bool closed_ = false;
+
+  // On a context that the program runs:
+  std::shared_ptr<event_loop*> self_;  // for handlers that Asio keeps; null once the loop is gone
+  bool drain_posted_ = false;
+  std::optional<asio::steady_timer> alarm_;
+  time_point alarm_at_ = time_point::max();
+
+  std::unique_ptr<detail::thread_pool> threads_;
+};
+
+/// The loop that runs the calling task or callback.
+/// Throws: usage_error where no loop runs. asyncio: get_running_loop.
+[[nodiscard]] inline event_loop& get_running_loop() {
+  return static_cast<event_loop&>(detail::scheduler::require_running("get_running_loop"));
+}
+
+// ---------------------------------------------------------------- implementation
+
+template <class Fn, class... Args>
+callback_handle event_loop::call_soon(Fn&& fn, Args&&... args) {
+  require_open("call_soon");
+  detail::callback& made = detail::make_callback(
+      *this, "call_soon", detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  callback_handle handle(made);
+  push(made);
+  return handle;
+}
+
+template <class Rep, class Period, class Fn, class... Args>
+callback_handle event_loop::call_later(std::chrono::duration<Rep, Period> delay, Fn&& fn,
+                                       Args&&... args) {
+  return call_at(detail::deadline_after(*this, detail::to_clock(delay)), std::forward<Fn>(fn),
+                 std::forward<Args>(args)...);
+}
+
+template <class Fn, class... Args>
+callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args) {
+  require_open("call_at");
+  detail::callback& made = detail::make_callback(
+      *this, "call_later", detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  callback_handle handle(made, deadline);
+  try {
+    add_timer(made, deadline);
+  } catch (...) {
+    made.release();
+    throw;
+  }
+  return handle;
+}
+
+template <class Fn, class... Args>
+callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
+  require_open("call_soon_threadsafe");
+  detail::callback& made =
+      detail::make_callback(*this, "call_soon_threadsafe",
+                            detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  callback_handle handle(made);
+  push_from_thread(made);
+  return handle;
+}
+
+template <class T>
+T event_loop::run_until_complete(task<T>&& main, std::source_location created) {
+  if (running()) {
+    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
+  }
+  return run_until_complete(create_task(std::move(main), created));
+}
+
+template <class T>
+T event_loop::run_until_complete(task_handle<T> main) {
+  // The callback that stops the loop must not outlive this call.
+  struct stopper : detail::ready_node {
+    explicit stopper(event_loop& owner) noexcept
+        : ready_node([](ready_node* node) noexcept { static_cast<stopper*>(node)->loop.stop(); }),
+          loop(owner) {}
+    event_loop& loop;
+  } on_done(*this);
+  auto& state = detail::handle_access::state(main);
+  if (running()) {
+    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
+  }
+  state.add_callback(on_done);
+  try {
+    run_forever();
+  } catch (...) {
+    state.remove_callback(on_done);
+    throw;
+  }
+  if (!state.done()) {
+    state.remove_callback(on_done);
+    throw usage_error("the event loop was stopped before the task was done");
+  }
+  state.require_value();
+  if constexpr (!std::is_void_v<T>) {
+    state.mark_value_taken();
+    return static_cast<T&&>(state.value());
+  }
+}
+
+inline void event_loop::run_forever() {
+  require_open("run_forever");
+  if (running()) {
+    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
+  }
+  thread_ = std::this_thread::get_id();
+  run_loop();
+}
+
+inline void event_loop::run_loop() {
+  struct scope {
+    explicit scope(event_loop& loop) : self(loop), running(loop) {
+      self.attended_ = true;
+      // Otherwise Asio returns at once when it has no operation to wait for.
+      if (self.waits_for_wake_ups_) self.work_started();
+    }
+    ~scope() {
+      if (self.waits_for_wake_ups_) self.work_finished();
+      self.attended_ = false;
+      self.stopping_ = false;
+      if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
+    }
+    event_loop& self;
+    running_scope running;
+  } const running_here(*this);
+  do {
+    iterate();
+  } while (!stopping_);
+}
+
+inline void event_loop::iterate() {
+  take_inbox();
+  if (!has_ready() && !stopping_) {
+    wait();
+  } else if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) {
+    poll_io();
+  }
+  take_inbox();
+  take_due_timers();
+  ++iteration_;
+  run_ready();
+}
+
+template <class Run>
+std::size_t event_loop::run_handlers(Run run) noexcept {
+  if (context_.stopped()) context_.restart();
+  try {
+    return run();
+  } catch (...) {
+    call_exception_handler({.message = "an exception left a handler of an Asio operation",
+                            .exception = std::current_exception()});
+    return 1;
+  }
+}
+
+inline std::size_t event_loop::poll_io() {
+  return run_handlers([this] { return context_.poll(); });
+}
+
+inline void event_loop::wait() {
+  std::size_t const handled = run_handlers([this] {
+    if (timers_.empty() || timers_.next() == time_point::max()) return context_.run_one();
+    return context_.run_one_until(timers_.next());
+  });
+  if (handled > 0) poll_io();
+}
+
+inline void event_loop::wake() {
+  if (own_) {
+    asio::post(context_, [] {});  // wait() returns
+  } else {
+    asio::post(context_, [loop = self_] {
+      if (*loop && !(*loop)->attended_) (*loop)->drain();
+    });
+  }
+}
+
+inline void event_loop::attend() noexcept {
+  if (own_ || drain_posted_ || closed_) return;
+  drain_posted_ = true;
+  asio::post(context_, [loop = self_] {
+    if (!*loop) return;
+    (*loop)->drain_posted_ = false;
+    if (!(*loop)->attended_) (*loop)->drain();
+  });
+}
+
+// One iteration, called by a context that the program runs.
+inline void event_loop::drain() {
+  if (closed_) return;
+  running_scope const running_here(*this);
+  attended_ = true;
+  thread_ = std::this_thread::get_id();
+  take_inbox();
+  take_due_timers();
+  ++iteration_;
+  run_ready();
+  attended_ = false;
+  if (!idle()) {
+    attend();
+  } else {
+    set_alarm();
+  }
+}
+
+// An Asio timer stands for the earliest deadline, and keeps context.run() waiting for it.
+inline void event_loop::set_alarm() {
+  time_point const next = timers_.empty() ? time_point::max() : timers_.next();
+  if (next == alarm_at_) return;
+  alarm_at_ = next;
+  if (!alarm_) alarm_.emplace(context_);
+  alarm_->cancel();
+  if (next == time_point::max()) return;
+  alarm_->expires_at(next);
+  alarm_->async_wait([loop = self_](auto const& error) {
+    if (error || !*loop) return;  // set anew, or the loop is gone
+    (*loop)->alarm_at_ = time_point::max();
+    if (!(*loop)->attended_) (*loop)->drain();
+  });
+}
+
+inline detail::thread_pool& event_loop::default_executor() {
+  if (!threads_) {
+    threads_ = std::make_unique<detail::thread_pool>(
+        std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4));
+  }
+  return *threads_;
+}
+
+inline void event_loop::cancel_all_tasks() {
+  // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
+  // one more iteration before the loop stops (SCH-8, RUN-3).
+  struct round : detail::ready_node {
+    explicit round(event_loop& owner) noexcept
+        : ready_node([](ready_node* node) noexcept { static_cast<round*>(node)->loop.stop(); }),
+          loop(owner) {}
+    struct waiting : detail::ready_node {
+      waiting(round& whole, detail::task_core& core) noexcept
+          : ready_node([](ready_node* node) noexcept {
+              round& owner = static_cast<waiting*>(node)->all;
+              if (--owner.left == 0) owner.loop.push(owner);
+            }),
+            all(whole),
+            task(detail::state_ptr<detail::task_core>::share(core)) {}
+      round& all;
+      detail::state_ptr<detail::task_core> task;
+    };
+    event_loop& loop;
+    std::size_t left = 0;
+    std::vector<std::unique_ptr<waiting>> tasks;
+  };
+
+  while (!tasks.empty()) {
+    round now_ending(*this);
+    for (auto* core = tasks.front(); core; core = tasks.after(*core)) {
+      now_ending.tasks.push_back(std::make_unique<round::waiting>(now_ending, *core));
+    }
+    now_ending.left = now_ending.tasks.size();
+    for (auto const& each : now_ending.tasks) each->task->cancel(nullptr);
+    for (auto const& each : now_ending.tasks) each->task->add_callback(*each);
+    try {
+      run_loop();
+    } catch (...) {
+      for (auto const& each : now_ending.tasks) each->task->remove_callback(*each);
+      throw;
+    }
+    for (auto const& each : now_ending.tasks) {
+      if (each->task->state() != detail::future_state::error) continue;
+      call_exception_handler({.message = "a task failed while the loop was shutting down",
+                              .exception = each->task->read_error(),
+                              .task = each->task->name(),
+                              .created = each->task->created()});
+    }
+  }
+}
+
+inline void event_loop::close() {
+  if (closed_) return;
+  if (attended_) throw usage_error("a running event loop cannot be closed: call stop() first");
+  cancel_all_tasks();
+  threads_.reset();
+  closed_ = true;
+  if (self_) *self_ = nullptr;
+  take_inbox();
+  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+  run_ready();  // what is left are functions that came back from threads
+  guard_.reset();
+  alarm_.reset();
+  if (own_) detail::frame_pool::trim();
+}
+
+}  // namespace aio

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Waiting for several things at once.
+//
+//   auto [user, orders] = co_await aio::gather(fetch_user(id), fetch_orders(id));
+//
+//   std::vector<aio::task<page>> downloads = ...;
+//   std::vector<page> pages = co_await aio::gather(std::move(downloads));
+//
+//   auto [a, b] = co_await aio::gather(aio::return_exceptions, f(), g());   // aio::result each
+//
+// When the number of children is not known beforehand, or they make more, use with_task_group.
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <ranges>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/future.hpp"
+#include "aio/result.hpp"
+#include "aio/task.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+/// Makes gather() give a result<T> per child, in place of throwing the first error.
+struct return_exceptions_t {
+  explicit constexpr return_exceptions_t() = default;
+};
+inline constexpr return_exceptions_t return_exceptions{};
+
+namespace detail {
+
+template <class A>
+struct child_traits;
+template <class T>
+struct child_traits<task<T>> {
+  using value_type = T;
+  using state = task_state<T>;
+  static constexpr bool own = true;
+};
+template <class T>
+struct child_traits<task_handle<T>> {
+  using value_type = T;
+  using state = task_state<T>;
+  static constexpr bool own = false;
+};
+template <class T>
+struct child_traits<future<T>> {
+  using value_type = T;
+  using state = future_cell<T>;
+  static constexpr bool own = false;
+};
+
+}  // namespace detail
+
+/// What gather() takes: a task, which it starts; or a handle or future, which somebody else owns.
+template <class A>
+concept gatherable = requires { typename detail::child_traits<std::remove_cvref_t<A>>::value_type; };
+
+/// Runs tasks at the same time, waits for handles and futures besides, and gives all results in
+/// the order of the arguments: a std::tuple, with std::monostate for `void`; std::vector for a
+/// range.
+///
+/// The first child that fails decides: the tasks that gather started are then cancelled and
+/// waited for, and the error is thrown (D1). Further errors go to the exception handler. Handles
+/// and futures run on, as in Python.
+///
+/// Suspends: unless every argument is a handle or future that is done, or there are none.
+/// Resumes: two iterations after the step in which the last child ended (H10).
+/// Cancelled: cancels every child (GA-7) and waits for those that gather started.
+/// Throws: the first error; cancelled_error if a child was cancelled.
+/// Lifetime: values are moved out of tasks, and copied from handles and futures.
+/// asyncio: gather, GA-1 to GA-13.
+template <gatherable... Children>
+  requires(sizeof...(Children) > 0)
+[[nodiscard("co_await it: nothing is started before")]] auto gather(Children&&... children);
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+[[nodiscard("co_await it: nothing is started before")]] auto gather(Range&& children);
+[[nodiscard("co_await it")]] inline auto gather();
+
+/// The same, but waits for all children and gives a result<T> for each (GA-6).
+/// Throws: cancelled_error if the waiting task is cancelled; children's errors never.
+template <gatherable... Children>
+[[nodiscard("co_await it: nothing is started before")]] auto gather(return_exceptions_t,
+                                                                    Children&&... children);
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+[[nodiscard("co_await it: nothing is started before")]] auto gather(return_exceptions_t,
+                                                                    Range&& children);
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+/// Counts the children down, and decides when the gathering is over and with what.
+class gather_base : public leaf_waiter {
+ public:
+  /// One child: its node in the callback list of what others own, its owner where gather itself
+  /// started it.
+  struct child : ready_node, task_owner {
+    child() noexcept : ready_node(&on_done) {}
+
+    gather_base* parent = nullptr;
+    state_ptr<future_core> core;
+    bool own = false;
+    bool settled = false;  // counted
+
+    static void on_done(ready_node* node) noexcept {
+      auto& self = *static_cast<child*>(node);
+      self.parent->child_settled(self);
+    }
+    void child_done(task_core&) noexcept override { parent->child_settled(*this); }
+  };
+
+  bool cancel_wait(task_core&, cancel_message const& message) override {
+    if (!waiting()) return false;
+    // M-11: what the children make of it decides. One that was given twice is asked once.
+    bool accepted = false;
+    for (std::size_t i = 0; i < count_; ++i) {
+      future_core& core = *at(i).core;
+      if (core.done() || (!at(i).own && given_before(i))) continue;
+      accepted = core.cancel(message) || accepted;
+    }
+    cancel_requested_ = cancel_requested_ || accepted;
+    return accepted;
+  }
+
+ protected:
+  explicit gather_base(bool collect) noexcept : collect_(collect) {}
+  ~gather_base() = default;
+
+  /// Begins to listen; true if nothing has to be waited for (GA-11).
+  bool begin(std::size_t count) {
+    count_ = left_ = count;
+    bool all_done = true;
+    for (std::size_t i = 0; i < count; ++i) {
+      child& each = at(i);
+      each.parent = this;
+      if (each.own) ++own_left_;
+      all_done = all_done && each.core->done();
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      child& each = at(i);
+      if (all_done) {
+        child_settled(each);
+      } else if (each.own) {
+        static_cast<task_core&>(*each.core).set_owner(&each);
+      } else {
+        each.core->add_callback(each);
+      }
+    }
+    return all_done;
+  }
+
+  /// After the wait: throws what gather throws.
+  void finish() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      child& each = at(i);
+      // Others own it, and it may end when this is gone.
+      if (!each.settled && !each.core->remove_callback(each)) loop().forget(each);
+    }
+    check_cancelled();
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  }
+
+ private:
+  virtual child& at(std::size_t index) noexcept = 0;
+
+  bool given_before(std::size_t index) noexcept {
+    for (std::size_t i = 0; i < index; ++i) {
+      if (at(i).core.get() == at(index).core.get()) return true;
+    }
+    return false;
+  }
+
+  void child_settled(child& which) noexcept {
+    which.settled = true;
+    --left_;
+    if (which.own) --own_left_;
+    future_core& core = *which.core;
+    if (collect_) {
+      core.mark_error_read();
+      if (left_ == 0 && cancel_requested_) {
+        error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
+      }
+    } else if (core.state() != future_state::value) {
+      if (!error_) {
+        error_ = core.read_error();
+        cancel_own_siblings();
+      } else {
+        // Lost to an earlier error. asyncio says nothing then (GA-4); of what gather owns
+        // nobody else will ever hear.
+        if (which.own && !core.cancelled()) report_second(core);
+        core.mark_error_read();
+      }
+    }
+    if (waiting() && (left_ == 0 || (error_ && own_left_ == 0))) wake();
+  }
+
+  void cancel_own_siblings() noexcept {
+    for (std::size_t i = 0; own_left_ > 0 && i < count_; ++i) {
+      child& sibling = at(i);
+      if (sibling.own && !sibling.core->done()) sibling.core->cancel(nullptr);
+    }
+  }
+
+  static void report_second(future_core& core) noexcept {
+    auto& failed = static_cast<task_core&>(core);
+    failed.loop().call_exception_handler(
+        {.message = "a child of gather failed after another one had",
+         .exception = failed.read_error(),
+         .task = failed.name(),
+         .created = failed.created()});
+  }
+
+  bool const collect_;
+  bool cancel_requested_ = false;
+  std::size_t count_ = 0;
+  std::size_t left_ = 0;
+  std::size_t own_left_ = 0;
+  std::exception_ptr error_;
+};
+
+/// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
+template <class Child>
+typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& source,
+                                            frame_base& frame) {
+  using state = typename child_traits<Child>::state;
+  state* found = nullptr;
+  if constexpr (child_traits<Child>::own) {
+    found = &task_access::start(frame.task->loop(), std::move(source), frame.where);
+    slot.own = true;
+  } else {
+    found = &handle_access::state(source);
+    if (&found->loop() != &frame.task->loop()) {
+      throw usage_error("gather: a future or task belongs to another event loop");
+    }
+  }
+  slot.core = state_ptr<future_core>::share(*found);
+  return found;
+}
+
+template <class Child>
+void require_startable(Child const& source) {
+  if constexpr (child_traits<Child>::own) {
+    if (!source.valid()) throw usage_error("gather: a task was awaited or moved away before");
+  }
+}
+
+/// What gather gives for a child that returns T.
+template <bool Collect, class T>
+using gathered =
+    std::conditional_t<Collect, result<T>, std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
+
+template <bool Collect, class Child>
+auto take_result(typename child_traits<Child>::state& from)
+    -> gathered<Collect, typename child_traits<Child>::value_type> {
+  using T = typename child_traits<Child>::value_type;
+  using given = gathered<Collect, T>;
+  if constexpr (Collect) {
+    if (from.state() != future_state::value) return given(from.read_error());
+  }
+  from.require_value();
+  auto make = [](auto&&... value) {
+    if constexpr (Collect) {
+      return given(std::in_place, std::forward<decltype(value)>(value)...);
+    } else {
+      return given(std::forward<decltype(value)>(value)...);
+    }
+  };
+  if constexpr (std::is_void_v<T>) {
+    return make();
+  } else if constexpr (std::is_reference_v<T>) {
+    if constexpr (Collect) {
+      return make(from.value());
+    } else {
+      return from.value();
+    }
+  } else if constexpr (!child_traits<Child>::own && std::is_copy_constructible_v<T>) {
+    return make(std::as_const(from.value()));
+  } else {
+    from.mark_value_taken();
+    return make(std::move(from.value()));
+  }
+}
+
+template <bool Collect, class... Children>
+class [[nodiscard]] gather_awaiter final : public gather_base {
+ public:
+  template <class... Given>
+  explicit gather_awaiter(std::in_place_t, Given&&... children)
+      : gather_base(Collect), sources_(std::forward<Given>(children)...) {}
+
+  bool await_ready() {
+    std::apply([](auto const&... each) { (require_startable(each), ...); }, sources_);
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), *frame_)), ...);
+    }(std::index_sequence_for<Children...>());
+    return begin(sizeof...(Children));
+  }
+  void await_suspend(std::coroutine_handle<>) { suspend(); }
+
+  std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...> await_resume() {
+    finish();
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      // Braces: from left to right.
+      return std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...>{
+          take_result<Collect, Children>(*std::get<I>(states_))...};
+    }(std::index_sequence_for<Children...>());
+  }
+
+ private:
+  child& at(std::size_t index) noexcept override { return slots_[index]; }
+
+  std::tuple<Children...> sources_;
+  std::tuple<typename child_traits<Children>::state*...> states_;
+  child slots_[sizeof...(Children)];
+};
+
+template <bool Collect, class Child>
+class [[nodiscard]] gather_range_awaiter final : public gather_base {
+  using value_type = gathered<Collect, typename child_traits<Child>::value_type>;
+  static_assert(!std::is_reference_v<value_type>,
+                "gather of a range cannot make a vector of references; return a pointer");
+
+ public:
+  template <class Range>
+  explicit gather_range_awaiter(Range&& children) : gather_base(Collect) {
+    if constexpr (std::ranges::sized_range<Range>) sources_.reserve(std::ranges::size(children));
+    for (auto&& each : children) {
+      if constexpr (child_traits<Child>::own) {
+        sources_.push_back(std::move(each));
+      } else {
+        sources_.push_back(each);
+      }
+    }
+  }
+
+  bool await_ready() {
+    for (auto const& each : sources_) require_startable(each);
+    slots_ = std::make_unique<child[]>(sources_.size());
+    states_.reserve(sources_.size());
+    for (std::size_t i = 0; i < sources_.size(); ++i) {
+      states_.push_back(enlist(slots_[i], sources_[i], *frame_));
+    }
+    return begin(sources_.size());
+  }
+  void await_suspend(std::coroutine_handle<>) { suspend(); }
+
+  std::vector<value_type> await_resume() {
+    finish();
+    std::vector<value_type> values;
+    values.reserve(states_.size());
+    for (auto* each : states_) values.push_back(take_result<Collect, Child>(*each));
+    return values;
+  }
+
+ private:
+  child& at(std::size_t index) noexcept override { return slots_[index]; }
+
+  std::vector<Child> sources_;
+  std::vector<typename child_traits<Child>::state*> states_;
+  std::unique_ptr<child[]> slots_;
+};
+
+template <class Child>
+constexpr bool refuse_shared_task() {
+  static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
+                "a task is given away: write gather(std::move(t)) or gather(f(x))");
+  return true;
+}
+
+template <bool Collect, class... Children>
+auto gather_children(Children&&... children) {
+  static_assert((refuse_shared_task<Children>() && ...));
+  return gather_awaiter<Collect, std::remove_cvref_t<Children>...>(
+      std::in_place, std::forward<Children>(children)...);
+}
+
+template <bool Collect, class Range>
+auto gather_range(Range&& children) {
+  using child = std::ranges::range_value_t<Range>;
+  static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>),
+                "the tasks of a container are given away: write gather(std::move(tasks))");
+  return gather_range_awaiter<Collect, child>(std::forward<Range>(children));
+}
+
+}  // namespace detail
+
+template <gatherable... Children>
+  requires(sizeof...(Children) > 0)
+auto gather(Children&&... children) {
+  return detail::gather_children<false>(std::forward<Children>(children)...);
+}
+
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+auto gather(Range&& children) {
+  return detail::gather_range<false>(std::forward<Range>(children));
+}
+
+inline auto gather() {
+  struct nothing {
+    bool await_ready() const noexcept { return true; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    std::tuple<> await_resume() const noexcept { return {}; }
+  };
+  return nothing{};
+}
+
+template <gatherable... Children>
+auto gather(return_exceptions_t, Children&&... children) {
+  if constexpr (sizeof...(Children) == 0) {
+    return gather();
+  } else {
+    return detail::gather_children<true>(std::forward<Children>(children)...);
+  }
+}
+
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+auto gather(return_exceptions_t, Range&& children) {
+  return detail::gather_range<true>(std::forward<Range>(children));
+}
+
+}  // namespace aio

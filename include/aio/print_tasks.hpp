@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Who waits for what: for a program that seems to hang.
+//
+//   aio::print_tasks(std::cerr);
+
+#include <ostream>
+
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_list.hpp"
+
+namespace aio {
+
+/// Writes the unfinished tasks of the running loop: names, where they were created, and the
+/// lines of the awaits they are in, outermost first.
+/// Throws: usage_error where no loop runs. asyncio: python -m asyncio ps.
+inline void print_tasks(std::ostream& out) {
+  out << detail::list_tasks(detail::scheduler::require_running("print_tasks"));
+}
+
+}  // namespace aio

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Where a program enters aio.
+//
+//   aio::task<int> main_task(std::vector<std::string> args);
+//
+//   int main(int argc, char** argv) {
+//     return aio::run(main_task({argv + 1, argv + argc}));
+//   }
+//
+// A program that has an io_context of its own puts an event_loop onto it instead.
+
+#include <csignal>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <source_location>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "aio/detail/interrupts.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/task.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+/// What run() does about SIGINT (Ctrl-C) and SIGTERM. A signal that the program handles itself,
+/// by asio::signal_set or sigaction, is never touched, and one that it begins to handle later
+/// is its own from then on.
+enum class on_signal {
+  /// The first signal cancels main. When main has ended by that and everything is cleaned up,
+  /// the signal takes the process down as if it had not been caught, so that the parent process
+  /// sees the right status. A second signal does so at once (D6).
+  die,
+  /// The same, but run() throws `interrupted` in place of dying.
+  raise,
+  /// Signals are left alone.
+  leave,
+};
+
+/// Thrown by run() when a signal ended main, under on_signal::raise.
+class interrupted : public std::runtime_error {
+ public:
+  explicit interrupted(int signal_number)
+      : std::runtime_error("interrupted by signal " + std::to_string(signal_number)),
+        signal_number_(signal_number) {}
+
+  /// SIGINT or SIGTERM.
+  [[nodiscard]] int signal_number() const noexcept { return signal_number_; }
+
+ private:
+  int signal_number_;
+};
+
+/// How a runner behaves; every setting returns the options, to be chained.
+class run_options {
+ public:
+  run_options() = default;
+
+  /// Default: on_signal::die.
+  run_options& signals(on_signal policy) noexcept {
+    signals_ = policy;
+    return *this;
+  }
+  /// See event_loop::set_exception_handler.
+  run_options& exception_handler(std::function<void(exception_context const&)> handler) {
+    handler_ = std::move(handler);
+    return *this;
+  }
+
+ private:
+  friend class runner;
+  on_signal signals_ = on_signal::die;
+  std::function<void(exception_context const&)> handler_;
+};
+
+/// Runs several tasks on one loop, one after the other.
+/// asyncio: Runner, RUN-6.
+class runner {
+ public:
+  explicit runner(run_options options = {});
+  /// A runner with a loop of the caller's making.
+  runner(run_options options, std::unique_ptr<event_loop> loop);
+  runner(runner const&) = delete;
+  runner& operator=(runner const&) = delete;
+
+  /// close(), if nobody called it.
+  ~runner() = default;
+
+  /// Runs a task, or `fn(args...)`, to its end, and returns its result.
+  ///
+  /// Throws: what the task throws; cancelled_error if it was cancelled by itself; usage_error
+  /// inside a running loop or after close().
+  template <class T>
+  T run(task<T>&& main, std::source_location created = std::source_location::current());
+  template <class Fn, class... Args>
+    requires(!is_task<std::remove_cvref_t<Fn>>)
+  auto run(Fn&& fn, Args&&... args);
+
+  /// Cancels the tasks that are left, waits for them and for threads, and closes the loop.
+  /// Idempotent.
+  void close() { loop_->close(); }
+
+  [[nodiscard]] event_loop& get_loop() noexcept { return *loop_; }
+
+ private:
+  void check() const;
+  [[noreturn]] void end_by_signal(int signal_number);
+
+  run_options options_;
+  std::unique_ptr<event_loop> loop_;
+};
+
+/// Runs a task, or `fn(args...)`, on a new loop, and returns its result.
+///
+/// When main is done, the tasks it left behind are cancelled and waited for; their errors go to
+/// the exception handler (RUN-3). Then threads of to_thread are waited for.
+/// Throws: what main throws; usage_error inside a running loop.
+/// Signals: see on_signal.
+/// asyncio: run, RUN-1 to RUN-9, D6, D8.
+template <class T>
+T run(task<T>&& main, std::source_location created = std::source_location::current());
+template <class T>
+T run(run_options options, task<T>&& main,
+      std::source_location created = std::source_location::current());
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
+auto run(Fn&& fn, Args&&... args);
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>>)
+auto run(run_options options, Fn&& fn, Args&&... args);
+
+// ---------------------------------------------------------------- implementation
+
+inline runner::runner(run_options options)
+    : runner(std::move(options), std::make_unique<event_loop>()) {}
+
+inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
+    : options_(std::move(options)), loop_(std::move(loop)) {
+  if (options_.handler_) loop_->set_exception_handler(options_.handler_);
+}
+
+inline void runner::check() const {
+  if (detail::scheduler::running()) {
+    throw usage_error("run() was called while a loop runs on this thread: inside a coroutine "
+                      "write co_await f() or create_task(f())");
+  }
+  if (loop_->is_closed()) throw usage_error("the runner is closed");
+}
+
+template <class T>
+T runner::run(task<T>&& main, std::source_location created) {
+  check();
+  task_handle<T> const handle = loop_->create_task(std::move(main), created);
+  int caught = 0;
+  {
+    std::unique_ptr<detail::interrupts> listening;
+    if (options_.signals_ != on_signal::leave) {
+      listening = std::make_unique<detail::interrupts>(*loop_, [handle] { handle.cancel(); });
+    }
+    try {
+      return loop_->run_until_complete(handle);
+    } catch (cancelled_error const&) {
+      caught = listening ? listening->caught() : 0;
+      // Somebody else cancelled main, too, or main threw it by itself: no signal to answer for.
+      if (caught == 0 || !handle.cancelled() || handle.uncancel() > 0) throw;
+    }
+  }
+  end_by_signal(caught);
+}
+
+inline void runner::end_by_signal(int signal_number) {
+  loop_->close();
+  if (options_.signals_ == on_signal::die) {
+    // Death by a signal writes no buffers out.
+    std::cout.flush();
+    std::fflush(nullptr);
+    std::raise(signal_number);
+  }
+  throw interrupted(signal_number);  // the signal is blocked, or the caller wants to know
+}
+
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>>)
+auto runner::run(Fn&& fn, Args&&... args) {
+  check();
+  auto main = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  auto const where = detail::task_access::function(main);
+  return run(std::move(main), where);
+}
+
+template <class T>
+T run(run_options options, task<T>&& main, std::source_location created) {
+  runner once(std::move(options));
+  return once.run(std::move(main), created);
+}
+
+template <class T>
+T run(task<T>&& main, std::source_location created) {
+  return run(run_options(), std::move(main), created);
+}
+
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>>)
+auto run(run_options options, Fn&& fn, Args&&... args) {
+  runner once(std::move(options));
+  return once.run(std::forward<Fn>(fn), std::forward<Args>(args)...);
+}
+
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
+auto run(Fn&& fn, Args&&... args) {
+  return run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+}
+
+}  // namespace aio

@@ -1,0 +1,607 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A coroutine that computes a T: what `async def` is in Python.
+//
+//   aio::task<int> answer() {
+//     co_await aio::sleep_for(1s);
+//     co_return 42;
+//   }
+//
+//   aio::task<> print() { std::cout << co_await answer() << '\n'; }
+//
+// To run several at once use create_task, gather or task_group; to start the program, run.
+
+#include <coroutine>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "aio/config.hpp"
+#include "aio/detail/frame.hpp"
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
+
+namespace aio {
+
+template <class T>
+class task;
+
+namespace detail {
+template <class T>
+class promise;
+struct task_access;
+}  // namespace detail
+
+/// A coroutine that has not begun. Calling the function makes it; awaiting it runs it, inside the
+/// task that awaits, as a plain call would (CORE-2).
+///
+/// T may be `void`, a reference, move-only, and need not be default-constructible.
+///
+/// Suspends: awaiting it suspends only while the coroutine itself waits for something.
+/// Resumes: in the same step in which the coroutine returns.
+/// Cancelled: the cancellation is thrown where the coroutine waits, and passes through it like
+/// any exception.
+/// Throws: what the coroutine throws; usage_error when a task is awaited a second time.
+/// Lifetime: owns the coroutine and its arguments. References that were passed to the coroutine
+/// must live until it is done; passing temporaries is safe in `co_await f(temporary())`, and not
+/// when the task is kept for later.
+/// Threads: any thread may make and move one; it runs on one loop.
+/// asyncio: a coroutine object. One that is dropped without being awaited is reported to the
+/// exception handler of the running loop.
+template <class T = void>
+class [[nodiscard("a task does nothing until it is awaited: co_await it, or give it to "
+                  "create_task")]] task {
+ public:
+  using promise_type = detail::promise<T>;
+  using value_type = T;
+
+  task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  task& operator=(task&& other) noexcept {
+    if (this != &other) {
+      drop(true);
+      frame_ = std::exchange(other.frame_, nullptr);
+    }
+    return *this;
+  }
+  ~task() { drop(true); }
+
+  /// Whether there is a coroutine to run: false once it was awaited or moved away.
+  [[nodiscard]] bool valid() const noexcept { return frame_ != nullptr; }
+
+  /// Destroys the coroutine without running it and without a report.
+  void close() noexcept { drop(false); }
+
+ private:
+  friend detail::promise<T>;
+  friend detail::task_access;
+
+  explicit task(detail::frame_base& frame) noexcept : frame_(&frame) {}
+  void drop(bool report) noexcept;
+
+  detail::frame_base* frame_;  // null when awaited or moved away
+};
+
+/// Whether A is a task of any kind.
+template <class A>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+// ---- the block of memory around a frame
+
+template <class T>
+struct block_layout {
+  using stored = std::conditional_t<
+      std::is_void_v<T>, char,
+      std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
+                         std::conditional_t<(alignof(std::conditional_t<
+                                                 std::is_void_v<T> || std::is_reference_v<T>, char,
+                                                 T>) > frame_alignment),
+                                            std::unique_ptr<T>, T>>>;
+
+  static constexpr bool in_place = std::is_same_v<stored, T>;
+  static constexpr std::size_t value_size =
+      std::is_void_v<T> ? 0 : (sizeof(stored) + frame_alignment - 1) / frame_alignment * frame_alignment;
+  static constexpr std::size_t core_offset = value_size;
+  static constexpr std::size_t base_offset = core_offset + sizeof(task_core);
+  static constexpr std::size_t header_size = base_offset + sizeof(frame_base);
+
+  static void* start(frame_base& base) noexcept {
+    return reinterpret_cast<char*>(&base) - base_offset;
+  }
+  static void* core_storage(frame_base& base) noexcept {
+    return reinterpret_cast<char*>(&base) - sizeof(task_core);
+  }
+  static stored& slot(frame_base& base) noexcept {
+    return *std::launder(static_cast<stored*>(start(base)));
+  }
+
+  template <class... Args>
+  static void emplace(frame_base& base, Args&&... args) {
+    if constexpr (in_place) {
+      ::new (start(base)) T(std::forward<Args>(args)...);
+    } else if constexpr (std::is_reference_v<T>) {
+      static_assert(sizeof...(Args) == 1);
+      ::new (start(base)) stored(std::addressof(args)...);
+    } else {
+      ::new (start(base)) stored(new T(std::forward<Args>(args)...));
+    }
+    base.has_value = true;
+  }
+
+  /// The value as an lvalue. Requires: base.has_value.
+  static std::add_lvalue_reference_t<T> value(frame_base& base) noexcept {
+    if constexpr (std::is_void_v<T>) {
+      return;
+    } else if constexpr (in_place) {
+      return slot(base);
+    } else {
+      return *slot(base);
+    }
+  }
+
+  static void free(frame_base& base) noexcept {
+    base.destroy_frame();
+    if constexpr (!std::is_void_v<T>) {
+      if (base.has_value) std::destroy_at(&slot(base));
+    }
+    free_memory(base);
+  }
+  static void free_memory(frame_base& base) noexcept {
+    std::size_t const size = base.block_size;
+    void* const memory = start(base);
+    std::destroy_at(&base);
+    frame_pool::deallocate(memory, size);
+  }
+};
+
+/// The task_core of a coroutine that returns T.
+template <class T>
+class task_state final : public task_core {
+ public:
+  using layout = block_layout<T>;
+  using task_core::task_core;
+
+  /// Requires: state() == future_state::value.
+  std::add_lvalue_reference_t<T> value() noexcept { return layout::value(base()); }
+
+ private:
+  frame_base& base() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
+
+  void dispose() noexcept override {
+    frame_base& own = base();
+    std::destroy_at(this);
+    layout::free(own);
+  }
+};
+
+/// What the rest of aio may do with a task.
+struct task_access {
+  /// The frame of a task that is about to be awaited, or started. Throws usage_error.
+  template <class T>
+  static frame_base& release(task<T>& from) {
+    if (!from.frame_) [[unlikely]] {
+      throw usage_error("this task was awaited or moved away before: a task runs once; to await "
+                        "one result several times use create_task and await its handle");
+    }
+    return *std::exchange(from.frame_, nullptr);
+  }
+
+  template <class T>
+  static task<T> adopt(frame_base& frame) noexcept {
+    return task<T>(frame);
+  }
+
+  /// Makes a task of `from` that `on` runs from its next iteration on.
+  template <class T>
+  static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created) {
+    static_assert(sizeof(task_state<T>) == sizeof(task_core));
+    frame_base& frame = release(from);
+    return *::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created);
+  }
+
+  template <class T>
+  static std::source_location function(task<T> const& of) noexcept {
+    return of.frame_ ? of.frame_->where : std::source_location();
+  }
+};
+
+// ---- awaiting a task
+
+// So many frames run inside each other's await before the trampoline takes over: enough to make
+// the trampoline rare, few enough for any stack at -O0 and under sanitizers.
+inline constexpr unsigned max_depth = 32;
+
+/// Runs a child coroutine inside the await of its parent, without a trip through any queue.
+template <class T>
+class [[nodiscard]] child_run {
+ public:
+  explicit child_run(task<T>&& child) : child_(&task_access::release(child)) {}
+  child_run(child_run&& other) noexcept : child_(std::exchange(other.child_, nullptr)) {}
+  child_run& operator=(child_run&&) = delete;
+  ~child_run() {
+    if (child_) block_layout<T>::free(*child_);
+  }
+
+  void attach(frame_base& parent) noexcept { parent_ = &parent; }
+
+  bool await_ready() {
+    frame_base& child = *child_;
+    child.task = parent_->task;
+    child.entered = true;
+    scheduler& on = child.task->loop();
+    if (on.depth == max_depth) [[unlikely]] {
+      child.continuation = parent_;
+      on.resume_next = &child;
+      return false;
+    }
+    ++on.depth;
+    child.resume();
+    --on.depth;
+    if (child.done) return true;
+    child.continuation = parent_;
+    return false;
+  }
+  // The child is already on its way, and will hand the parent to the trampoline.
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+
+ protected:
+  frame_base& child() noexcept { return *child_; }
+
+ private:
+  frame_base* child_;
+  frame_base* parent_ = nullptr;
+};
+
+template <class T>
+class [[nodiscard]] child_awaiter : public child_run<T> {
+ public:
+  using child_run<T>::child_run;
+
+  T await_resume() {
+    frame_base& child = this->child();
+    if (child.error) [[unlikely]] std::rethrow_exception(std::move(child.error));
+    if constexpr (!std::is_void_v<T>) {
+      return static_cast<T&&>(block_layout<T>::value(child));
+    }
+  }
+};
+
+// ---- awaiting what is not aio's
+
+/// What is handed to a foreign awaiter in place of the coroutine: looks like a frame to
+/// `coroutine_handle::resume()` on every compiler, and queues the task.
+struct alignas(frame_alignment) resume_proxy {
+  void (*resume)(resume_proxy*);
+  void (*destroy)(resume_proxy*);
+
+  std::coroutine_handle<> handle() noexcept { return std::coroutine_handle<>::from_address(this); }
+};
+
+template <class A>
+concept awaiter = requires(A& a) {
+  a.await_ready() ? 0 : 0;
+  a.await_suspend(std::coroutine_handle<>());
+  a.await_resume();
+};
+
+/// An awaiter that knows aio: it is told the frame that awaits it.
+template <class A>
+concept attachable = awaiter<A> && requires(A& a, frame_base& frame) { a.attach(frame); };
+
+template <class A>
+concept member_co_await = requires(A&& a) { static_cast<A&&>(a).operator co_await(); };
+template <class A>
+concept free_co_await = requires(A&& a) { operator co_await(static_cast<A&&>(a)); };
+
+/// How to await types that are not awaitable by themselves, such as Asio's deferred operations:
+/// a specialisation has `static ... adapt(A&&)`, which returns an awaiter by value.
+template <class A>
+struct await_adapter {};
+
+template <class A>
+concept adapted = requires(A&& a) { await_adapter<std::remove_cvref_t<A>>::adapt(static_cast<A&&>(a)); };
+
+/// The awaiter of an awaitable.
+template <class A>
+decltype(auto) awaiter_of(A&& awaitable) {
+  if constexpr (adapted<A>) {
+    return await_adapter<std::remove_cvref_t<A>>::adapt(static_cast<A&&>(awaitable));
+  } else if constexpr (member_co_await<A>) {
+    return static_cast<A&&>(awaitable).operator co_await();
+  } else if constexpr (free_co_await<A>) {
+    return operator co_await(static_cast<A&&>(awaitable));
+  } else {
+    return static_cast<A&&>(awaitable);
+  }
+}
+
+template <class A>
+concept standard_awaitable =
+    requires(A&& a) { requires awaiter<std::remove_reference_t<decltype(awaiter_of(static_cast<A&&>(a)))>>; };
+
+/// Holds the awaiter that `operator co_await` or an adapter made, and attaches it.
+template <class Awaiter>
+class attached {
+ public:
+  template <class Make>
+  attached(frame_base& frame, Make make) : inner_(make()) {
+    inner_.attach(frame);
+  }
+  bool await_ready() { return inner_.await_ready(); }
+  decltype(auto) await_suspend(std::coroutine_handle<> self) { return inner_.await_suspend(self); }
+  decltype(auto) await_resume() { return inner_.await_resume(); }
+
+ private:
+  Awaiter inner_;
+};
+
+/// Refers to an attached awaiter: one that lives in the `co_await` expression anyway. g++ 12
+/// would copy the awaiter if it were returned by reference.
+template <class Awaiter>
+class attached_reference {
+ public:
+  explicit attached_reference(Awaiter& inner) noexcept : inner_(&inner) {}
+  bool await_ready() { return inner_->await_ready(); }
+  decltype(auto) await_suspend(std::coroutine_handle<> self) { return inner_->await_suspend(self); }
+  decltype(auto) await_resume() { return inner_->await_resume(); }
+
+ private:
+  Awaiter* inner_;
+};
+
+/// Awaits an awaiter that does not know aio. Its resumption, from any thread, queues the task.
+/// Cancelled: it cannot be told; its result is delivered, and the cancellation is raised when
+/// the task suspends next.
+template <class Awaiter>
+class foreign_awaiter : private resume_proxy, private waitable {
+ public:
+  template <class Make>
+  foreign_awaiter(frame_base& frame, Make make)
+      : resume_proxy{&on_resume, &on_destroy}, inner_(make()), frame_(&frame) {}
+  foreign_awaiter(foreign_awaiter const&) = delete;
+
+  bool await_ready() { return static_cast<bool>(inner_.await_ready()); }
+
+  bool await_suspend(std::coroutine_handle<>) {
+    task_core& task = *frame_->task;
+    scheduler& on = task.loop();
+    task.suspend_on(*frame_, *this);
+    on.work_started();
+    suspended_ = true;
+    try {
+      using answer = decltype(inner_.await_suspend(handle()));
+      if constexpr (std::is_void_v<answer>) {
+        inner_.await_suspend(handle());
+      } else if constexpr (std::is_convertible_v<answer, std::coroutine_handle<>>) {
+        std::coroutine_handle<> const next = inner_.await_suspend(handle());
+        if (next == handle()) return stay();
+        next.resume();
+      } else {
+        if (!inner_.await_suspend(handle())) return stay();
+      }
+    } catch (...) {
+      stay();
+      throw;
+    }
+    return true;
+  }
+
+  decltype(auto) await_resume() {
+    if (suspended_) frame_->task->loop().work_finished();
+    if (destroyed_) {
+      throw usage_error("an awaited operation destroyed its coroutine_handle instead of "
+                        "resuming it");
+    }
+    return inner_.await_resume();
+  }
+
+ private:
+  bool stay() noexcept {
+    frame_->task->loop().work_finished();
+    frame_->task->stop_waiting();
+    suspended_ = false;
+    return false;
+  }
+
+  bool cancel_wait(task_core&, cancel_message const&) override { return false; }
+  late cancelled_after_wake(task_core&) noexcept override { return late::keep; }
+
+  static void on_resume(resume_proxy* proxy) {
+    task_core& task = *static_cast<foreign_awaiter*>(proxy)->frame_->task;
+    if (scheduler::running() == &task.loop()) {
+      task.wake();
+    } else {
+      task.loop().push_from_thread(task);
+    }
+  }
+  static void on_destroy(resume_proxy* proxy) {
+    static_cast<foreign_awaiter*>(proxy)->destroyed_ = true;
+    on_resume(proxy);
+  }
+
+  Awaiter inner_;
+  frame_base* frame_;
+  bool suspended_ = false;
+  bool destroyed_ = false;
+};
+
+template <class>
+inline constexpr bool always_false = false;
+
+template <class A>
+concept looks_like_asio_awaitable = requires {
+  typename A::value_type;
+  typename A::executor_type;
+} && requires(A& a) { a.await_ready(); };
+
+template <class A>
+concept duration_like = requires(A const& a) {
+  typename A::period;
+  a.count();
+};
+
+// ---- the promise
+
+class promise_base {
+ public:
+  promise_base(promise_base const&) = delete;
+  promise_base& operator=(promise_base const&) = delete;
+
+  std::suspend_always initial_suspend() const noexcept { return {}; }
+
+  auto final_suspend() const noexcept {
+    struct awaiter {
+      frame_base* frame;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<>) const noexcept {
+        frame->done = true;
+        if (frame->continuation) frame->task->loop().resume_next = frame->continuation;
+      }
+      void await_resume() const noexcept {}
+    };
+    return awaiter{frame_};
+  }
+
+  void unhandled_exception() noexcept {
+    frame_->cancelled = handling_cancellation();
+    frame_->error = std::current_exception();
+  }
+
+  template <class A>
+  auto await_transform(A&& awaited,
+                                 std::source_location at = std::source_location::current()) {
+    using type = std::remove_cvref_t<A>;
+    frame_->where = at;
+    if constexpr (is_task<type>) {
+      static_assert(!std::is_lvalue_reference_v<A>,
+                    "a task is awaited once and as an rvalue: write co_await std::move(t), or "
+                    "await the call itself, co_await f(x)");
+      return attached<child_awaiter<typename type::value_type>>(*frame_, [&] {
+        return child_awaiter<typename type::value_type>(static_cast<type&&>(awaited));
+      });
+    } else if constexpr (attachable<type>) {
+      awaited.attach(*frame_);
+      return attached_reference<type>(awaited);
+    } else if constexpr (standard_awaitable<A>) {
+      return attach([&]() -> decltype(auto) { return awaiter_of(static_cast<A&&>(awaited)); });
+    } else {
+      refuse<type>();
+      return std::suspend_never();
+    }
+  }
+
+ protected:
+  explicit promise_base(frame_base& frame) noexcept : frame_(&frame) {}
+
+  frame_base* frame_;
+
+ private:
+  template <class Make>
+  auto attach(Make make) {
+    using made = decltype(make());
+    if constexpr (attachable<std::remove_reference_t<made>>) {
+      return attached<made>(*frame_, make);
+    } else {
+      return foreign_awaiter<made>(*frame_, make);
+    }
+  }
+
+  template <class A>
+  static constexpr void refuse() {
+    if constexpr (looks_like_asio_awaitable<A>) {
+      static_assert(always_false<A>,
+                    "an asio::awaitable runs in Asio's own coroutines only: write co_await "
+                    "asio::co_spawn(co_await asio::this_coro::executor, std::move(a), "
+                    "aio::use_awaitable)");
+    } else if constexpr (duration_like<A>) {
+      static_assert(always_false<A>, "a duration cannot be awaited: write co_await "
+                                     "aio::sleep_for(d)");
+    } else if constexpr (std::is_invocable_v<A>) {
+      static_assert(always_false<A>, "a function cannot be awaited: call it, co_await f()");
+    } else {
+      static_assert(always_false<A>,
+                    "this type cannot be awaited: it is neither a task nor a handle, future or "
+                    "awaitable, nor an Asio operation with aio::use_awaitable as its token");
+    }
+  }
+};
+
+template <class T>
+class promise_with_result : public promise_base {
+ public:
+  using promise_base::promise_base;
+
+  template <class U = T>
+    requires std::is_convertible_v<U&&, T> || std::is_constructible_v<T, U&&>
+  void return_value(U&& value) {
+    block_layout<T>::emplace(*frame_, static_cast<U&&>(value));
+  }
+};
+
+template <>
+class promise_with_result<void> : public promise_base {
+ public:
+  using promise_base::promise_base;
+  void return_void() const noexcept {}
+};
+
+template <class T>
+class promise final : public promise_with_result<T> {
+  using layout = block_layout<T>;
+
+ public:
+  // The default argument names the coroutine: reports say which one was never awaited.
+  promise(std::source_location at = std::source_location::current())
+      : promise_with_result<T>(frame_base::of_promise(*this)) {
+    this->frame_->where = at;
+  }
+
+  task<T> get_return_object() noexcept {
+    this->frame_->owned = true;
+#if defined(__clang__)
+    // Hides the frame from the optimiser, which would put it into the caller's frame without
+    // asking operator new for the block around it.
+    asm volatile("" : "+r"(this->frame_));
+#endif
+    return task<T>(*this->frame_);
+  }
+
+  static void* operator new(std::size_t frame_size) {
+    std::size_t const size = layout::header_size + frame_size;
+    void* const memory = frame_pool::allocate(size);
+    return (::new (static_cast<char*>(memory) + layout::base_offset) frame_base(size))
+        ->prepare_frame();
+  }
+  static void operator delete(void* frame, std::size_t) noexcept {
+    frame_base& base = frame_base::of_frame(frame);
+    if (!base.owned) layout::free_memory(base);  // an argument threw while it was copied
+  }
+};
+
+}  // namespace detail
+
+template <class T>
+void task<T>::drop(bool report) noexcept {
+  if (!frame_) return;
+  if (report && !frame_->entered && std::uncaught_exceptions() == 0) {
+    try {
+      detail::scheduler::report(
+          {.message = std::string("a coroutine was never awaited: ") + frame_->where.function_name(),
+           .created = frame_->where});
+    } catch (...) {  // no memory for a message
+    }
+  }
+  detail::block_layout<T>::free(*std::exchange(frame_, nullptr));
+}
+
+}  // namespace aio

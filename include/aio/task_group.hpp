@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Tasks that end where they began: when the block ends, all of them are done.
+//
+//   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+//     for (auto const& url : urls) group.create_task(fetch(url));
+//     co_return;
+//   });                                   // every fetch is done here
+//
+// If one fails, the others are cancelled, and the errors of all come out as one exception_group.
+// When you want the values, gather is shorter.
+
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aio/as_result.hpp"
+#include "aio/closure.hpp"
+#include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
+#include "aio/exception_group.hpp"
+#include "aio/result.hpp"
+#include "aio/task.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+namespace detail {
+struct group_access;
+}  // namespace detail
+
+/// The group that with_task_group() makes, or one that it is given.
+///
+/// Lifetime: references to it must not outlive with_task_group; children may use it.
+/// Threads: that of the loop.
+/// asyncio: TaskGroup, TG-1 to TG-38.
+class task_group final : private detail::task_owner {
+ public:
+  /// A group to be entered by with_task_group(group, body).
+  task_group() noexcept = default;
+  task_group(task_group const&) = delete;
+  task_group& operator=(task_group const&) = delete;
+  ~task_group() { AIO_ASSERT(children_.empty()); }
+
+  /// Starts a task of this group, as aio::create_task. The body, children and anybody else may
+  /// call it until the group is over.
+  ///
+  /// The handle may be dropped. Throws: usage_error before the group was entered, when it is
+  /// shutting down, or when it is over; the task is then destroyed without a report.
+  template <class T>
+  task_handle<T> create_task(task<T>&& coroutine,
+                             std::source_location created = std::source_location::current());
+  template <class Fn, class... Args>
+    requires(!is_task<std::remove_cvref_t<Fn>>)
+  auto create_task(Fn&& fn, Args&&... args);
+
+  /// Cancels the children and the body; the block then ends without an exception unless a child
+  /// fails. Before the group is entered: remembered until then. Idempotent (TG-37).
+  void cancel();
+
+ private:
+  friend detail::group_access;
+
+  enum class phase { created, entered, exiting, over };
+  class exit_awaiter;
+
+  void require_open() const;
+  void enter(detail::task_core& parent);
+  void abort();
+  void adopt(detail::task_core& child);
+  void child_done(detail::task_core& child) noexcept override;
+  void add_error(std::exception_ptr error, std::string name);
+
+  detail::task_core* parent_ = nullptr;
+  detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;  // in order of creation
+  std::vector<std::exception_ptr> errors_;
+  std::vector<std::string> names_;      // of the tasks that failed, beside errors_
+  exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
+  phase phase_ = phase::created;
+  bool aborting_ = false;
+  bool cancel_requested_ = false;         // by cancel()
+  bool parent_cancel_requested_ = false;  // the group cancelled its parent, and takes that back
+};
+
+/// Runs `body(group)`, then waits for every task of the group, and gives what the body returned.
+///
+/// When a child or the body fails: cancels the children that are left, and the body; waits for
+/// all of them; throws an exception_group with every error. Children that end cancelled are no
+/// error.
+/// Suspends: only while there are children, or the body suspends.
+/// Resumes: two iterations after the step in which the last child ended (H15).
+/// Cancelled: cancels the children and waits for them; then throws the cancellation, or the
+/// errors if there are some, and the cancellation again at the next suspension (TG-22).
+/// Throws: exception_group; cancelled_error.
+/// Lifetime: keeps `body` until all is done, so that children may refer to what it captured.
+/// asyncio: async with TaskGroup().
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(Body&& body);
+
+/// The same with a group of the caller's. Throws: usage_error if it was entered before.
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(task_group& group,
+                                                                       Body&& body);
+
+// ---------------------------------------------------------------- implementation
+
+/// Waits in the exit until the last child told the group that it is done.
+class task_group::exit_awaiter : public detail::leaf_waiter {
+ public:
+  explicit exit_awaiter(task_group& owner) noexcept : owner_(owner) {}
+
+  bool await_ready() const noexcept { return owner_.children_.empty(); }
+  void await_suspend(std::coroutine_handle<>) {
+    owner_.exiting_ = this;
+    suspend();
+  }
+  /// The cancellation that ended the wait, or null.
+  std::exception_ptr await_resume() {
+    owner_.exiting_ = nullptr;
+    if (!task().cancel_delivered()) return nullptr;
+    try {
+      task().throw_cancelled();
+    } catch (...) {
+      return std::current_exception();
+    }
+  }
+
+ private:
+  task_group& owner_;
+};
+
+template <class T>
+task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
+  try {
+    require_open();
+  } catch (...) {
+    coroutine.close();
+    throw;
+  }
+  auto handle = detail::start_task(parent_->loop(), std::move(coroutine), created);
+  adopt(detail::handle_access::state(handle));
+  return handle;
+}
+
+template <class Fn, class... Args>
+  requires(!is_task<std::remove_cvref_t<Fn>>)
+auto task_group::create_task(Fn&& fn, Args&&... args) {
+  require_open();
+  auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  auto const where = detail::task_access::function(made);
+  return create_task(std::move(made), where);
+}
+
+inline void task_group::require_open() const {
+  if (phase_ == phase::created) {
+    throw usage_error("the task_group has not been entered: create its tasks inside "
+                      "with_task_group(group, body)");
+  }
+  if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) {
+    throw usage_error("the task_group is finished: create its tasks before with_task_group ends");
+  }
+  if (aborting_) {
+    throw usage_error("the task_group is shutting down: it takes no tasks once a child failed or "
+                      "it was cancelled");
+  }
+}
+
+inline void task_group::adopt(detail::task_core& child) {
+  child.retain();  // until child_done
+  child.set_owner(this);
+  children_.push_back(child);
+}
+
+inline void task_group::enter(detail::task_core& parent) {
+  if (phase_ != phase::created) throw usage_error("the task_group has been entered already");
+  phase_ = phase::entered;
+  parent_ = &parent;
+  if (cancel_requested_) {
+    parent_cancel_requested_ = true;
+    aborting_ = true;
+    parent.cancel(nullptr);
+  }
+}
+
+inline void task_group::abort() {
+  aborting_ = true;
+  for (auto* child = children_.front(); child; child = children_.after(*child)) {
+    if (!child->done()) child->cancel(nullptr);
+  }
+}
+
+inline void task_group::cancel() {
+  if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) return;
+  cancel_requested_ = true;
+  if (phase_ == phase::created) return;
+  if (!aborting_) abort();
+  if (!parent_cancel_requested_ && !parent_->done()) {
+    parent_cancel_requested_ = true;
+    parent_->cancel(nullptr);
+  }
+}
+
+inline void task_group::add_error(std::exception_ptr error, std::string name) {
+  errors_.push_back(std::move(error));
+  names_.push_back(std::move(name));
+}
+
+// In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
+inline void task_group::child_done(detail::task_core& child) noexcept {
+  children_.remove(child);
+  if (exiting_ && children_.empty() && exiting_->waiting()) exiting_->wake();
+  if (child.state() == detail::future_state::error) {
+    add_error(child.read_error(), child.name());
+    if (!aborting_ && !parent_cancel_requested_) {
+      abort();
+      parent_cancel_requested_ = true;
+      parent_->cancel(nullptr);
+    }
+  }
+  child.release();
+}
+
+namespace detail {
+
+struct group_access {
+  template <class T, class Body>
+  static task<T> run(Body body, task_group* given) {
+    std::optional<task_group> made;
+    task_group& group = given ? *given : made.emplace();
+    task_core& parent = *co_await this_task();
+    group.enter(parent);
+
+    task<T> inside = call<T>(body, group);
+    result<T> outcome = co_await as_result(std::move(inside));
+    group.phase_ = task_group::phase::exiting;
+
+    std::exception_ptr cancellation = outcome.cancelled() ? outcome.error() : nullptr;
+    if (!outcome.has_value() && !group.aborting_) group.abort();
+    // The parent may be cancelled several times while it waits.
+    while (!group.children_.empty()) {
+      std::exception_ptr const interrupted = co_await task_group::exit_awaiter(group);
+      if (interrupted && !group.aborting_) {
+        cancellation = interrupted;
+        group.abort();
+      }
+    }
+    group.phase_ = task_group::phase::over;
+
+    if (group.parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;
+    if (cancellation && group.errors_.empty()) std::rethrow_exception(cancellation);
+    if (!outcome.has_value() && !outcome.cancelled()) group.add_error(outcome.error(), "");
+    if (!group.errors_.empty()) {
+      // A cancellation from outside loses to the errors, and is raised again at the next
+      // suspension; the count stays (TG-22).
+      if (parent.cancelling() > 0) {
+        parent.uncancel();
+        parent.cancel(nullptr);
+      }
+      throw exception_group("unhandled errors in a task_group", std::move(group.errors_),
+                            std::move(group.names_));
+    }
+    if constexpr (!std::is_void_v<T>) {
+      // Throws if the group was cancelled before the body could return a value.
+      co_return std::move(outcome).value();
+    }
+  }
+
+ private:
+  // A body that throws before it is a coroutine fails like one that throws inside.
+  template <class T, class Body>
+  static task<T> call(Body& body, task_group& group) {
+    std::exception_ptr error;
+    try {
+      return std::invoke(body, group);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    return fail<T>(std::move(error));
+  }
+  template <class T>
+  static task<T> fail(std::exception_ptr error) {
+    std::rethrow_exception(error);
+    co_return co_await fail<T>(nullptr);  // never reached; makes this a coroutine
+  }
+
+  /// Gives the task that runs.
+  struct this_task {
+    void attach(frame_base& frame) noexcept { task = frame.task; }
+    bool await_ready() const noexcept { return true; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    task_core* await_resume() const noexcept { return task; }
+    task_core* task = nullptr;
+  };
+};
+
+template <class Body>
+auto run_group(Body&& body, task_group* given) {
+  using kept = std::decay_t<Body>;
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  static_assert(std::is_invocable_v<kept&, task_group&>,
+                "with_task_group takes a function of aio::task_group&: write "
+                "with_task_group([&](aio::task_group& group) -> aio::task<> { ... })");
+  if constexpr (std::is_invocable_v<kept&, task_group&>) {
+    using made = std::remove_cvref_t<std::invoke_result_t<kept&, task_group&>>;
+    static_assert(is_task<made>,
+                  "the body of with_task_group has to be a coroutine: give it the return type "
+                  "aio::task<> and a co_return or co_await");
+    if constexpr (is_task<made>) {
+      return group_access::run<typename made::value_type, kept>(std::forward<Body>(body), given);
+    }
+  }
+}
+
+}  // namespace detail
+
+template <class Body>
+auto with_task_group(Body&& body) {
+  return detail::run_group(std::forward<Body>(body), nullptr);
+}
+
+template <class Body>
+auto with_task_group(task_group& group, Body&& body) {
+  return detail::run_group(std::forward<Body>(body), &group);
+}
+
+}  // namespace aio

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Tasks that run at the same time as the one that makes them.
+//
+//   auto a = aio::create_task(fetch("a"));
+//   auto b = aio::create_task(fetch("b")).set_name("b");
+//   std::cout << co_await a << co_await b;
+//
+// Mostly gather or with_task_group is what you want: they wait for what they start.
+
+#include <functional>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "aio/detail/handle_base.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/task.hpp"
+
+namespace aio {
+
+/// A shared handle to a running task.
+///
+/// The loop keeps the task alive until it is done, also when every handle is gone (D4). An error
+/// that nobody reads is reported to the exception handler when the last handle goes.
+/// Threads: used on the thread of its loop only.
+/// asyncio: Task.
+template <class T = void>
+class task_handle : public detail::handle_base<task_handle<T>, detail::task_state<T>, T> {
+  using base = detail::handle_base<task_handle<T>, detail::task_state<T>, T>;
+
+ public:
+  /// An empty handle, to be assigned to.
+  task_handle() noexcept = default;
+
+  /// Takes one request to cancel back, and returns how many are left. At zero, a cancellation
+  /// that is not under way yet is dropped. For code that requested one and absorbs it (CAN-14).
+  unsigned uncancel() const { return this->state().uncancel(); }
+
+  /// How many requests to cancel were not taken back.
+  [[nodiscard]] unsigned cancelling() const { return this->state().cancelling(); }
+
+  /// "Task-7" unless it was named.
+  [[nodiscard]] std::string name() const { return this->state().name(); }
+  task_handle& set_name(std::string name) & {
+    this->state().set_name(std::move(name));
+    return *this;
+  }
+  task_handle&& set_name(std::string name) && {
+    this->state().set_name(std::move(name));
+    return std::move(*this);
+  }
+
+ private:
+  friend struct detail::task_access;
+  template <class U>
+  friend task_handle<U> detail_make_handle(detail::task_state<U>&);
+  explicit task_handle(detail::state_ptr<detail::task_state<T>> state) noexcept
+      : base(std::move(state)) {}
+};
+
+/// A handle to a task of any result type: the same without the result.
+class [[nodiscard]] any_task_handle {
+ public:
+  any_task_handle() noexcept = default;
+  template <class T>
+  any_task_handle(task_handle<T> const& of) noexcept
+      : any_task_handle(static_cast<detail::task_core&>(detail::handle_access::state(of))) {}
+  explicit any_task_handle(detail::task_core& core) noexcept
+      : core_(detail::state_ptr<detail::task_core>::share(core)) {}
+
+  [[nodiscard]] bool done() const { return core_->done(); }
+  [[nodiscard]] bool cancelled() const { return core_->cancelled(); }
+  bool cancel(std::optional<std::string> message = std::nullopt) const {
+    return core_->cancel(detail::make_cancel_message(std::move(message)));
+  }
+  unsigned uncancel() const { return core_->uncancel(); }
+  [[nodiscard]] unsigned cancelling() const { return core_->cancelling(); }
+  [[nodiscard]] std::string name() const { return core_->name(); }
+  void set_name(std::string name) const { core_->set_name(std::move(name)); }
+  [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(core_); }
+
+  friend bool operator==(any_task_handle const& a, any_task_handle const& b) noexcept {
+    return a.core_.get() == b.core_.get();
+  }
+
+ private:
+  detail::state_ptr<detail::task_core> core_;
+};
+
+/// A function that returns a task when called with copies of `Args`.
+template <class Fn, class... Args>
+concept task_function =
+    std::invocable<std::decay_t<Fn>, std::decay_t<Args>...> &&
+    is_task<std::remove_cvref_t<std::invoke_result_t<std::decay_t<Fn>, std::decay_t<Args>...>>>;
+
+/// Runs a coroutine at the same time as its creator, from the next iteration of the loop on.
+///
+/// Suspends: never. First steps run in the order of creation (TASK-1).
+/// Throws: usage_error where no loop runs, or if the task was awaited before.
+/// Lifetime: see task; what the coroutine refers to must live until the task is done.
+/// asyncio: create_task.
+template <class T>
+[[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
+            "over")]] task_handle<T>
+create_task(task<T>&& coroutine, std::source_location created = std::source_location::current());
+
+/// The same for `fn(args...)`; keeps copies of the function and its arguments until the task is
+/// done. The way to give a lambda with captures.
+template <class Fn, class... Args>
+[[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
+            "over")]] auto
+create_task(Fn&& fn, Args&&... args);
+
+/// The task that runs at the moment; empty in a plain callback.
+/// Throws: usage_error where no loop runs. asyncio: current_task, CT-1.
+[[nodiscard]] any_task_handle current_task();
+
+/// The tasks of the running loop that are not done, in order of creation.
+/// Throws: usage_error where no loop runs. asyncio: all_tasks, CT-2.
+[[nodiscard]] std::vector<any_task_handle> all_tasks();
+
+// ---------------------------------------------------------------- implementation
+
+template <class U>
+task_handle<U> detail_make_handle(detail::task_state<U>& state) {
+  return task_handle<U>(detail::state_ptr<detail::task_state<U>>::share(state));
+}
+
+namespace detail {
+
+template <class T>
+task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_location created) {
+  return detail_make_handle(task_access::start(on, std::move(coroutine), created));
+}
+
+/// Calls a function with its arguments, all of which it keeps until the coroutine is done.
+template <class T, class Fn, class... Args>
+task<T> call_with(Fn fn, std::tuple<Args...> args) {
+  co_return co_await std::apply(std::move(fn), std::move(args));
+}
+
+/// The task of `fn(args...)`, which keeps the function and its arguments alive.
+template <class Fn, class... Args>
+auto make_task(Fn&& fn, Args&&... args) {
+  static_assert(!is_task<std::remove_cvref_t<Fn>>,
+                "a task was given together with arguments: write create_task(f, x) or "
+                "create_task(f(x))");
+  static_assert(std::invocable<std::decay_t<Fn>, std::decay_t<Args>...>,
+                "the function cannot be called with copies of these arguments; wrap what it takes "
+                "by non-const reference in std::ref");
+  if constexpr (std::invocable<std::decay_t<Fn>, std::decay_t<Args>...>) {
+    using made = std::remove_cvref_t<std::invoke_result_t<std::decay_t<Fn>, std::decay_t<Args>...>>;
+    static_assert(is_task<made>,
+                  "the function has to be a coroutine that returns aio::task; for a function "
+                  "that blocks use to_thread(fn, args...)");
+    if constexpr (is_task<made>) {
+      if constexpr (sizeof...(Args) == 0 &&
+                    (std::is_empty_v<std::decay_t<Fn>> || std::is_pointer_v<std::decay_t<Fn>>)) {
+        return std::invoke(std::forward<Fn>(fn));  // nothing to keep
+      } else {
+        return call_with<typename made::value_type, std::decay_t<Fn>>(
+            std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...));
+      }
+    }
+  }
+}
+
+}  // namespace detail
+
+template <class T>
+task_handle<T> create_task(task<T>&& coroutine, std::source_location created) {
+  return detail::start_task(detail::scheduler::require_running("create_task"),
+                            std::move(coroutine), created);
+}
+
+template <class Fn, class... Args>
+auto create_task(Fn&& fn, Args&&... args) {
+  static_assert(!(is_task<std::remove_cvref_t<Fn>> && std::is_lvalue_reference_v<Fn> &&
+                  sizeof...(Args) == 0),
+                "a task is given away: write create_task(std::move(t)) or create_task(f(x))");
+  if constexpr (!is_task<std::remove_cvref_t<Fn>>) {
+    detail::scheduler& on = detail::scheduler::require_running("create_task");
+    auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+    auto const where = detail::task_access::function(made);
+    return detail::start_task(on, std::move(made), where);
+  }
+}
+
+inline any_task_handle current_task() {
+  detail::task_core* const core = detail::scheduler::require_running("current_task").current;
+  return core ? any_task_handle(*core) : any_task_handle();
+}
+
+inline std::vector<any_task_handle> all_tasks() {
+  detail::scheduler& on = detail::scheduler::require_running("all_tasks");
+  std::vector<any_task_handle> all;
+  for (auto* core = on.tasks.front(); core; core = on.tasks.after(*core)) all.emplace_back(*core);
+  return all;
+}
+
+}  // namespace aio

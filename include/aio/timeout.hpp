@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Ending what takes too long.
+//
+//   try {
+//     reply r = co_await aio::wait_for(ask(server), 2s);
+//   } catch (aio::timeout_error const&) { ... }
+//
+//   co_await aio::with_timeout(30s, [&](aio::timeout& limit) -> aio::task<> {
+//     while (auto line = co_await next()) limit.reschedule_after(30s);   // per line
+//   });
+
+#include <chrono>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "aio/as_result.hpp"
+#include "aio/closure.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
+#include "aio/future.hpp"
+#include "aio/result.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
+#include "aio/task_handle.hpp"
+
+namespace aio {
+
+namespace detail {
+struct timeout_access;
+}  // namespace detail
+
+/// A deadline for a block of code, see with_timeout(). One object serves one block.
+/// asyncio: Timeout, TO-1 to TO-17.
+class timeout {
+ public:
+  /// No deadline until it is rescheduled.
+  timeout() noexcept : timer_(*this) {}
+  explicit timeout(std::optional<time_point> deadline) noexcept : timer_(*this), when_(deadline) {}
+  timeout(timeout const&) = delete;
+  timeout& operator=(timeout const&) = delete;
+  ~timeout() {
+    if (phase_ == phase::active || phase_ == phase::expiring) leave();
+  }
+
+  /// The deadline in the loop's time; none if there is none.
+  [[nodiscard]] std::optional<time_point> when() const noexcept { return when_; }
+
+  /// Moves the deadline; one that has passed fires in the next iteration.
+  /// Throws: usage_error outside of the block, or after it expired.
+  void reschedule(std::optional<time_point> deadline);
+
+  /// reschedule(), counted from now.
+  template <class Rep, class Period>
+  void reschedule_after(std::chrono::duration<Rep, Period> length) {
+    require_active();
+    reschedule(detail::deadline_after(task_->loop(), detail::to_clock(length)));
+  }
+
+  /// Whether the deadline passed before the block ended.
+  [[nodiscard]] bool expired() const noexcept {
+    return phase_ == phase::expiring || phase_ == phase::expired;
+  }
+
+ private:
+  friend detail::timeout_access;
+
+  enum class phase { created, active, expiring, expired, finished };
+
+  struct timer : detail::scope_timer {
+    explicit timer(timeout& whole) noexcept : scope_timer(&fire), owner(whole) {}
+    static void fire(detail::ready_node* node) noexcept;
+    timeout& owner;
+  };
+
+  void require_active() const;
+  void enter(detail::task_core& task);
+  bool leave() noexcept;
+
+  timer timer_;
+  std::optional<time_point> when_;
+  detail::task_core* task_ = nullptr;
+  unsigned cancelling_before_ = 0;
+  phase phase_ = phase::created;
+};
+
+/// Runs `body()`, or `body(timeout&)`, and cancels it when `length` has passed since the call of
+/// with_timeout. std::nullopt is no limit. Gives what the body gave.
+///
+/// Suspends: only while the body does.
+/// Cancelled: the body is; a cancellation from outside wins over the timeout (TO-8).
+/// Throws: timeout_error after the body and its clean-up have ended by the timeout; else what
+/// the body throws. A body that swallows the cancellation and returns ends normally (TO-9).
+/// Lifetime: keeps `body` until it is done.
+/// asyncio: async with timeout(...), timeout_at(...).
+template <class Rep, class Period, class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_timeout(
+    std::chrono::duration<Rep, Period> length, Body&& body);
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_timeout(std::nullopt_t, Body&& body);
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_timeout_at(
+    std::optional<time_point> deadline, Body&& body);
+
+/// The same with a timeout of the caller's, to be asked afterwards whether it expired().
+/// Throws: usage_error if it was used before.
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_timeout(timeout& limit, Body&& body);
+
+/// Awaits a task, handle, future or other awaitable for at most `length`; std::nullopt is no
+/// limit. Gives what it gives.
+///
+/// A task runs inside the calling task (WF-1). With a length of zero or less only a handle or
+/// future that is done already gives its result (WF-3); a task does not begin.
+/// Suspends: only while the awaited does; always, for a length of zero or less and something
+/// that is not done.
+/// Throws: timeout_error after what was awaited has ended; else what it throws.
+/// asyncio: wait_for, WF-1 to WF-9.
+template <class A, class Rep, class Period>
+[[nodiscard("co_await it: nothing runs before")]] auto wait_for(
+    A&& awaited, std::chrono::duration<Rep, Period> length);
+template <class A>
+[[nodiscard("co_await it: nothing runs before")]] auto wait_for(A&& awaited, std::nullopt_t);
+
+// ---------------------------------------------------------------- implementation
+
+inline void timeout::timer::fire(detail::ready_node* node) noexcept {
+  auto& self = *static_cast<timer*>(node);
+  self.fired();
+  self.owner.phase_ = phase::expiring;
+  self.owner.task_->cancel(nullptr);
+}
+
+inline void timeout::require_active() const {
+  if (phase_ == phase::active) return;
+  if (phase_ == phase::created) {
+    throw usage_error("the timeout has not been entered: reschedule it inside the body of "
+                      "with_timeout");
+  }
+  throw usage_error(expired() ? "the timeout has expired and cannot be rescheduled"
+                              : "the timeout is finished and cannot be rescheduled");
+}
+
+inline void timeout::reschedule(std::optional<time_point> deadline) {
+  require_active();
+  detail::scheduler& on = task_->loop();
+  timer_.disarm(on);
+  when_ = deadline;
+  if (!deadline) return;
+  if (*deadline <= on.now()) {
+    timer_.arm_now(on);
+  } else {
+    timer_.arm(on, *deadline);
+  }
+}
+
+inline void timeout::enter(detail::task_core& task) {
+  if (phase_ != phase::created) throw usage_error("the timeout has been entered already");
+  phase_ = phase::active;
+  task_ = &task;
+  cancelling_before_ = task.cancelling();
+  reschedule(when_);
+}
+
+/// True if a cancellation that leaves the block is the timeout's own.
+inline bool timeout::leave() noexcept {
+  timer_.disarm(task_->loop());
+  if (phase_ == phase::expiring) {
+    phase_ = phase::expired;
+    return task_->uncancel() <= cancelling_before_;
+  }
+  phase_ = phase::finished;
+  return false;
+}
+
+namespace detail {
+
+/// Lives as long as a block with a deadline; knows the task that runs it.
+class timeout_scope {
+ public:
+  void attach(frame_base& frame) noexcept { task_ = frame.task; }
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  task_core& await_resume() const noexcept { return *task_; }
+
+ private:
+  task_core* task_ = nullptr;
+};
+
+struct timeout_access {
+  /// Turns what the block ended with into what it throws or returns.
+  template <class T>
+  static T conclude(timeout& limit, result<T> outcome) {
+    bool const own = limit.leave();
+    if (own && outcome.cancelled()) {
+      // The cancellation is nested in the timeout_error, as in Python its cause.
+      try {
+        outcome.rethrow();
+      } catch (...) {
+        std::throw_with_nested(timeout_error());
+      }
+    }
+    return std::move(outcome).value();
+  }
+
+  template <class T, class Body>
+  static task<T> run(Body body, std::optional<time_point> deadline, timeout* given) {
+    std::optional<timeout> made;
+    timeout& limit = given ? *given : made.emplace(deadline);
+    limit.enter(co_await timeout_scope());
+    result<T> outcome = co_await as_result(call(body, limit));
+    co_return conclude(limit, std::move(outcome));
+  }
+
+  template <class T>
+  static task<T> run_task(task<T> body, std::optional<time_point> deadline) {
+    timeout limit(deadline);
+    limit.enter(co_await timeout_scope());
+    result<T> outcome = co_await as_result(std::move(body));
+    co_return conclude(limit, std::move(outcome));
+  }
+
+  template <class Body>
+  static auto call(Body& body, timeout& limit) {
+    if constexpr (std::is_invocable_v<Body&, timeout&>) {
+      return std::invoke(body, limit);
+    } else {
+      return std::invoke(body);
+    }
+  }
+};
+
+template <class Body>
+auto run_with_timeout(Body&& body, std::optional<time_point> deadline, timeout* given) {
+  using kept = std::decay_t<Body>;
+  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
+  constexpr bool callable = std::is_invocable_v<kept&, timeout&> || std::is_invocable_v<kept&>;
+  static_assert(callable,
+                "with_timeout takes a function without arguments or of aio::timeout&; to limit a "
+                "task or handle write wait_for(f(x), d)");
+  if constexpr (callable) {
+    using made = decltype(timeout_access::call(std::declval<kept&>(), std::declval<timeout&>()));
+    static_assert(is_task<made>,
+                  "the body of with_timeout has to be a coroutine: give it the return type "
+                  "aio::task<> and a co_return or co_await");
+    if constexpr (is_task<made>) {
+      return timeout_access::run<typename made::value_type, kept>(std::forward<Body>(body),
+                                                                  deadline, given);
+    }
+  }
+}
+
+/// Any awaitable as a task.
+template <class T, class A>
+task<T> await_as_task(A awaited) {
+  co_return co_await static_cast<A&&>(awaited);
+}
+
+/// Waits until a future or task is done, without cancelling it when this wait is cancelled.
+template <class State>
+class done_awaiter : public leaf_waiter, private ready_node {
+ public:
+  explicit done_awaiter(State& awaited) noexcept : ready_node(&on_done), awaited_(awaited) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    awaited_.add_callback(*this);
+    suspend();
+  }
+  void await_resume() {
+    if (!told_ && !awaited_.remove_callback(*this)) loop().forget(*this);
+    check_cancelled();
+  }
+
+ private:
+  static void on_done(ready_node* node) noexcept {
+    auto& self = *static_cast<done_awaiter*>(node);
+    self.told_ = true;
+    if (self.waiting()) self.wake();
+  }
+
+  State& awaited_;
+  bool told_ = false;
+};
+
+/// WF-3: no time at all.
+template <class T, class Handle>
+task<T> wait_for_nothing(Handle awaited) {
+  auto& state = handle_access::state(awaited);
+  if (!state.done()) {
+    state.cancel(nullptr);
+    co_await done_awaiter(state);
+    if (state.cancelled()) {
+      try {
+        std::rethrow_exception(state.read_error());
+      } catch (...) {
+        std::throw_with_nested(timeout_error());
+      }
+    }
+  }
+  if constexpr (std::is_reference_v<T>) {
+    co_return co_await awaited;
+  } else {
+    co_return co_await std::move(awaited);
+  }
+}
+
+template <class T>
+task<T> wait_for_nothing_with_task(task<T> body) {
+  co_return co_await wait_for_nothing<T>(create_task(std::move(body)));
+}
+
+template <class A>
+inline constexpr bool is_handle = requires(std::remove_cvref_t<A> const& a) {
+  handle_access::state(a);
+};
+
+template <class A>
+auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time) {
+  using given = std::remove_cvref_t<A>;
+  if constexpr (is_task<given>) {
+    static_assert(!std::is_lvalue_reference_v<A>,
+                  "a task is given away: write wait_for(std::move(t), d) or wait_for(f(x), d)");
+    using T = typename given::value_type;
+    return no_time ? wait_for_nothing_with_task<T>(std::move(awaited))
+                   : timeout_access::run_task<T>(std::move(awaited), deadline);
+  } else {
+    static_assert(standard_awaitable<A>,
+                  "wait_for takes a task or something else that can be awaited: call the "
+                  "function, wait_for(f(x), d)");
+    using T = decltype(awaiter_of(std::declval<A>()).await_resume());
+    if constexpr (is_handle<A>) {
+      using value = std::conditional_t<std::is_lvalue_reference_v<A>, T, typename given::value_type>;
+      if (no_time) return wait_for_nothing<value, given>(given(std::forward<A>(awaited)));
+      return timeout_access::run_task<value>(await_as_task<value, A>(std::forward<A>(awaited)),
+                                             deadline);
+    } else {
+      return timeout_access::run_task<T>(await_as_task<T, A>(std::forward<A>(awaited)), deadline);
+    }
+  }
+}
+
+template <class Rep, class Period>
+std::optional<time_point> deadline_from(std::chrono::duration<Rep, Period> length) {
+  scheduler& on = scheduler::require_running("a timeout");
+  return deadline_after(on, to_clock(length));
+}
+
+}  // namespace detail
+
+template <class Rep, class Period, class Body>
+auto with_timeout(std::chrono::duration<Rep, Period> length, Body&& body) {
+  return detail::run_with_timeout(std::forward<Body>(body), detail::deadline_from(length), nullptr);
+}
+
+template <class Body>
+auto with_timeout(std::nullopt_t, Body&& body) {
+  return detail::run_with_timeout(std::forward<Body>(body), std::nullopt, nullptr);
+}
+
+template <class Body>
+auto with_timeout_at(std::optional<time_point> deadline, Body&& body) {
+  return detail::run_with_timeout(std::forward<Body>(body), deadline, nullptr);
+}
+
+template <class Body>
+auto with_timeout(timeout& limit, Body&& body) {
+  return detail::run_with_timeout(std::forward<Body>(body), std::nullopt, &limit);
+}
+
+template <class A, class Rep, class Period>
+auto wait_for(A&& awaited, std::chrono::duration<Rep, Period> length) {
+  return detail::run_wait_for(std::forward<A>(awaited), detail::deadline_from(length),
+                              detail::to_clock(length) <= time_point::duration::zero());
+}
+
+template <class A>
+auto wait_for(A&& awaited, std::nullopt_t) {
+  return detail::run_wait_for(std::forward<A>(awaited), std::nullopt, false);
+}
+
+}  // namespace aio

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Functions that block or compute for long, without blocking the loop.
+//
+//   std::string text = co_await aio::to_thread(read_file, path);
+//
+//   int n = co_await aio::to_thread([](std::stop_token stop, int limit) {
+//     int i = 0;
+//     while (i < limit && !stop.stop_requested()) ++i;   // cancelling the task stops it
+//     return i;
+//   }, 1'000'000);
+
+#include <atomic>
+#include <coroutine>
+#include <exception>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <asio/post.hpp>
+
+#include "aio/closure.hpp"
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/detail/thread_pool.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/result.hpp"
+
+namespace aio {
+
+/// Makes to_thread() and run_in_executor() leave a function behind when they are cancelled.
+struct abandon_on_cancel_t {
+  explicit constexpr abandon_on_cancel_t() = default;
+};
+inline constexpr abandon_on_cancel_t abandon_on_cancel{};
+
+/// Calls `fn(args...)` on another thread and gives what it returns. A function that takes a
+/// std::stop_token first gets one that asks it to stop when the task is cancelled.
+///
+/// Suspends: always.
+/// Resumes: on the loop's thread, in the iteration after the one that hears of the end (THR-7).
+/// Cancelled: a function that no thread has begun never runs. One that runs is asked to stop and
+/// waited for, because it may refer to what the caller owns (D2); then cancelled_error is
+/// thrown, what it returned is dropped, and what it threw goes to the exception handler.
+/// Throws: what `fn` throws.
+/// Lifetime: keeps copies of the function and its arguments; std::ref passes a reference.
+/// asyncio: to_thread, THR-1 to THR-8.
+template <class Fn, class... Args>
+[[nodiscard("co_await it: nothing runs before")]] auto to_thread(Fn&& fn, Args&&... args);
+
+/// As asyncio does it: a cancellation is thrown at once, and a function that runs is left to end
+/// by itself; its result is dropped. It must not refer to anything that may go meanwhile. `run`
+/// waits for it at the end.
+template <class Fn, class... Args>
+[[nodiscard("co_await it: nothing runs before")]] auto to_thread(abandon_on_cancel_t, Fn&& fn,
+                                                                 Args&&... args);
+
+/// The same on any Asio executor, such as that of an asio::thread_pool. It begins when it is
+/// awaited.
+/// asyncio: run_in_executor.
+template <class Executor, class Fn, class... Args>
+[[nodiscard("co_await it: nothing runs before")]] auto run_in_executor(Executor const& executor,
+                                                                       Fn&& fn, Args&&... args);
+
+template <class T>
+class concurrent_future;
+
+/// Runs a task on a loop from another thread.
+///
+/// The future gets what the task returned or threw, cancelled_error included. Waiting for it on
+/// the loop's own thread would wait for ever.
+/// Throws: usage_error if the loop is closed.
+/// Threads: any but that of the loop.
+/// Lifetime: the loop must outlive the task.
+/// asyncio: run_coroutine_threadsafe, RCT-1 to RCT-6.
+template <class T>
+concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& loop);
+
+/// A std::future whose task can be cancelled, from any thread.
+template <class T>
+class [[nodiscard]] concurrent_future : public std::future<T> {
+ public:
+  /// Cancels the task on its loop; false if its result is there already.
+  /// Threads: any. Requires: the loop is not gone.
+  bool cancel();
+
+ private:
+  struct link {
+    event_loop& loop;
+    task_handle<T> handle;  // of the loop's thread only
+    std::atomic<bool> done{false};
+    bool cancelled = false;  // before the task was made
+  };
+  template <class U>
+  friend concurrent_future<U> run_coroutine_threadsafe(task<U>&& coroutine, event_loop& loop);
+  concurrent_future(std::future<T> result, std::shared_ptr<link> shared)
+      : std::future<T>(std::move(result)), link_(std::move(shared)) {}
+
+  std::shared_ptr<link> link_;
+};
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+/// A function on its way through another thread: used by the awaiter of the task that waits, and
+/// by the thread until it brought the result back.
+class thread_job : public pool_job, private ready_node {
+ public:
+  explicit thread_job(event_loop& loop) noexcept : ready_node(&on_arrival), loop_(loop) {}
+  virtual ~thread_job() = default;
+
+  /// On the other thread, once.
+  void run() noexcept override {
+    phase expected = phase::queued;
+    if (phase_.compare_exchange_strong(expected, phase::running)) {
+      call();
+      loop_.push_from_thread(*this);
+    } else {
+      release();  // withdrawn: the loop has forgotten it, and may be gone
+    }
+  }
+
+  /// In place of run(), when the executor goes without running it.
+  void drop() noexcept {
+    phase expected = phase::queued;
+    if (phase_.compare_exchange_strong(expected, phase::running)) {
+      fail(std::make_exception_ptr(
+          usage_error("the executor was destroyed before it could run the function")));
+      loop_.push_from_thread(*this);
+    } else {
+      release();
+    }
+  }
+
+  /// On the loop's thread: whether no thread has begun it, and none will.
+  bool withdraw() noexcept {
+    phase expected = phase::queued;
+    if (!phase_.compare_exchange_strong(expected, phase::withdrawn)) return false;
+    loop_.work_finished();
+    return true;
+  }
+
+  void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+  }
+
+  leaf_waiter* waiter = nullptr;  // null when nobody waits any more; the loop's thread only
+  std::stop_source stop{std::nostopstate};
+
+ private:
+  enum class phase { queued, running, withdrawn };
+
+  virtual void call() noexcept = 0;
+  virtual void fail(std::exception_ptr error) noexcept = 0;
+  virtual void dispose() noexcept = 0;
+
+  static void on_arrival(ready_node* node) noexcept {
+    auto& self = *static_cast<thread_job*>(node);
+    self.loop_.work_finished();
+    if (self.waiter && self.waiter->waiting()) self.waiter->wake();
+    self.release();
+  }
+
+  event_loop& loop_;
+  std::atomic<phase> phase_{phase::queued};
+  std::atomic<int> uses_{1};
+};
+
+template <class Fn, class... Args>
+class thread_call final : public thread_job {
+  static constexpr bool takes_stop = std::is_invocable_v<Fn, std::stop_token, Args...>;
+
+  static auto invoke(Fn&& fn, std::tuple<Args...>&& args, std::stop_token const& stop)
+      -> decltype(auto) {
+    return std::apply(
+        [&](auto&&... each) -> decltype(auto) {
+          if constexpr (takes_stop) {
+            return std::invoke(std::move(fn), stop, std::forward<decltype(each)>(each)...);
+          } else {
+            return std::invoke(std::move(fn), std::forward<decltype(each)>(each)...);
+          }
+        },
+        std::move(args));
+  }
+
+ public:
+  using value_type =
+      decltype(invoke(std::declval<Fn>(), std::declval<std::tuple<Args...>>(), std::stop_token()));
+
+  template <class F, class... A>
+  explicit thread_call(event_loop& loop, F&& fn, A&&... args)
+      : thread_job(loop),
+        work_(std::in_place, std::forward<F>(fn), std::forward<A>(args)...) {
+    if constexpr (takes_stop) stop = std::stop_source();
+  }
+
+  [[nodiscard]] std::optional<result<value_type>>& outcome() noexcept { return outcome_; }
+
+ private:
+  struct work {
+    template <class F, class... A>
+    explicit work(F&& f, A&&... a) : fn(std::forward<F>(f)), args(std::forward<A>(a)...) {}
+    Fn fn;
+    std::tuple<Args...> args;
+  };
+
+  void call() noexcept override {
+    try {
+      if constexpr (std::is_void_v<value_type>) {
+        invoke(std::move(work_->fn), std::move(work_->args), stop.get_token());
+        outcome_.emplace(std::in_place);
+      } else {
+        outcome_.emplace(std::in_place,
+                         invoke(std::move(work_->fn), std::move(work_->args), stop.get_token()));
+      }
+    } catch (...) {
+      outcome_.emplace(std::current_exception());
+    }
+    // What the function captured goes on the thread that called it.
+    work_.reset();
+  }
+
+  void fail(std::exception_ptr error) noexcept override { outcome_.emplace(std::move(error)); }
+
+  void dispose() noexcept override {
+    pool_allocator<thread_call> memory;
+    std::destroy_at(this);
+    memory.deallocate(this, 1);
+  }
+
+  std::optional<work> work_;
+  std::optional<result<value_type>> outcome_;
+};
+
+/// Submits a job with `Submit` when it is awaited, and waits for it.
+template <class Submit, class Fn, class... Args>
+class [[nodiscard]] thread_awaiter : public leaf_waiter {
+  using job = thread_call<Fn, Args...>;
+
+ public:
+  template <class F, class... A>
+  thread_awaiter(Submit submit, bool abandon, F&& fn, A&&... args)
+      : submit_(std::move(submit)),
+        abandon_(abandon),
+        fn_(std::forward<F>(fn)),
+        args_(std::forward<A>(args)...) {}
+  thread_awaiter(thread_awaiter&&) = default;
+  ~thread_awaiter() {
+    if (!job_) return;
+    job_->waiter = nullptr;
+    job_->release();
+  }
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    auto& on = static_cast<event_loop&>(loop());
+    if (task().cancel_pending()) {  // cancelled before it began
+      task().suspend_ready(*frame_);
+      return;
+    }
+    pool_allocator<job> memory;
+    job* const place = memory.allocate(1);
+    try {
+      job_ = std::apply(
+          [&](auto&&... each) {
+            return ::new (place) job(on, std::move(fn_), std::forward<decltype(each)>(each)...);
+          },
+          std::move(args_));
+    } catch (...) {
+      memory.deallocate(place, 1);
+      throw;
+    }
+    job_->waiter = this;
+    job_->retain();  // until it arrives
+    on.work_started();
+    suspend();
+    try {
+      submit_(on, *job_);
+    } catch (...) {
+      on.work_finished();
+      job_->release();
+      task().stop_waiting();
+      throw;
+    }
+  }
+
+  typename job::value_type await_resume() {
+    if (task().cancel_delivered() || cancelled_) [[unlikely]] end_cancelled();
+    return std::move(*job_->outcome()).value();
+  }
+
+  bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (!waiting()) return false;
+    if (abandon_ || withdraw()) {
+      if (abandon_) job_->stop.request_stop();
+      return leaf_waiter::cancel_wait(task, message);
+    }
+    // The function runs; its end wakes the task.
+    cancelled_ = true;
+    message_ = message;
+    job_->stop.request_stop();
+    return true;
+  }
+
+ private:
+  bool withdraw() noexcept {
+    if (!job_->withdraw()) return false;
+    if (submit_.take_back(static_cast<event_loop&>(loop()), *job_)) job_->release();
+    return true;
+  }
+
+  [[noreturn]] void end_cancelled() {
+    if (woken() && job_->outcome() && !job_->outcome()->has_value()) {
+      loop().call_exception_handler(
+          {.message = "a function in a thread failed after its task was cancelled",
+           .exception = job_->outcome()->error(),
+           .task = task().name(),
+           .created = task().created()});
+    }
+    if (task().cancel_delivered()) task().throw_cancelled();
+    throw cancelled_error(message_);
+  }
+
+  Submit submit_;
+  bool abandon_;
+  bool cancelled_ = false;
+  cancel_message message_;
+  Fn fn_;
+  std::tuple<Args...> args_;
+  job* job_ = nullptr;
+};
+
+struct submit_to_default {
+  void operator()(event_loop& loop, thread_job& job) const { loop.default_executor().submit(job); }
+  /// Whether the job was still in line, and no thread will meet it.
+  bool take_back(event_loop& loop, thread_job& job) const noexcept {
+    return loop.default_executor().withdraw(job);
+  }
+};
+
+template <class Executor>
+struct submit_to_executor {
+  /// The job's place in the executor; says so when it is destroyed without being run.
+  class ticket {
+   public:
+    explicit ticket(thread_job& job) noexcept : job_(&job) {}
+    ticket(ticket&& other) noexcept : job_(std::exchange(other.job_, nullptr)) {}
+    ticket& operator=(ticket&&) = delete;
+    ~ticket() {
+      if (job_) job_->drop();
+    }
+    void operator()() noexcept { std::exchange(job_, nullptr)->run(); }
+
+   private:
+    thread_job* job_;
+  };
+
+  Executor executor;
+  void operator()(event_loop&, thread_job& job) const { asio::post(executor, ticket(job)); }
+  bool take_back(event_loop&, thread_job&) const noexcept { return false; }
+};
+
+template <class Fn, class... Args>
+constexpr bool check_thread_function() {
+  constexpr bool callable = std::is_invocable_v<std::decay_t<Fn>, std::decay_t<Args>...> ||
+                            std::is_invocable_v<std::decay_t<Fn>, std::stop_token, std::decay_t<Args>...>;
+  static_assert(callable,
+                "to_thread takes a function and its arguments, which it copies: write "
+                "to_thread(f, x), not to_thread(f(x)), and std::ref(x) for a reference");
+  if constexpr (std::is_invocable_v<std::decay_t<Fn>, std::decay_t<Args>...>) {
+    static_assert(!is_task<std::remove_cvref_t<
+                      std::invoke_result_t<std::decay_t<Fn>, std::decay_t<Args>...>>>,
+                  "a coroutine does not block: await it, or use create_task, in place of "
+                  "to_thread");
+  }
+  return callable;
+}
+
+template <class Submit, class Fn, class... Args>
+auto call_in_thread(Submit submit, bool abandon, Fn&& fn, Args&&... args) {
+  if constexpr (check_thread_function<Fn, Args...>()) {
+    return thread_awaiter<Submit, std::decay_t<Fn>, std::decay_t<Args>...>(
+        std::move(submit), abandon, std::forward<Fn>(fn), std::forward<Args>(args)...);
+  }
+}
+
+}  // namespace detail
+
+template <class Fn, class... Args>
+auto to_thread(Fn&& fn, Args&&... args) {
+  AIO_REFUSE_CLOSURES("to_thread", Fn&&);
+  static_assert((detail::safe_to_await_with<Args&&> && ...),
+                "to_thread: g++ 12 destroys an aggregate with members that have destructors twice "
+                "when it is written inside a co_await expression; name it on a line before");
+  return detail::call_in_thread(detail::submit_to_default(), false, std::forward<Fn>(fn),
+                                std::forward<Args>(args)...);
+}
+
+template <class Fn, class... Args>
+auto to_thread(abandon_on_cancel_t, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_CLOSURES("to_thread", Fn&&);
+  return detail::call_in_thread(detail::submit_to_default(), true, std::forward<Fn>(fn),
+                                std::forward<Args>(args)...);
+}
+
+template <class Executor, class Fn, class... Args>
+auto run_in_executor(Executor const& executor, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_CLOSURES("run_in_executor", Fn&&);
+  return detail::call_in_thread(detail::submit_to_executor<Executor>{executor}, false,
+                                std::forward<Fn>(fn), std::forward<Args>(args)...);
+}
+
+template <class T>
+bool concurrent_future<T>::cancel() {
+  if (link_->done.load(std::memory_order_acquire)) return false;
+  link_->loop.call_soon_threadsafe([shared = link_] {
+    if (shared->handle.valid()) {
+      shared->handle.cancel();
+    } else {
+      shared->cancelled = true;
+    }
+  });
+  return true;
+}
+
+template <class T>
+concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& loop) {
+  using future = concurrent_future<T>;
+  std::promise<T> promise;
+  std::future<T> result = promise.get_future();
+  auto shared = std::make_shared<typename future::link>(loop);
+  auto finish = [promise = std::move(promise), shared](task_handle<T> const& done) mutable {
+    shared->done.store(true, std::memory_order_release);
+    auto& state = detail::handle_access::state(done);
+    if (state.state() != detail::future_state::value) {
+      promise.set_exception(state.read_error());
+    } else if constexpr (std::is_void_v<T>) {
+      promise.set_value();
+    } else {
+      promise.set_value(static_cast<T&&>(state.value()));
+    }
+    shared->handle = {};
+  };
+  loop.call_soon_threadsafe(
+      [&loop, shared, coroutine = std::move(coroutine), finish = std::move(finish)]() mutable {
+        shared->handle = loop.create_task(std::move(coroutine));
+        shared->handle.add_done_callback(std::move(finish));
+        if (shared->cancelled) shared->handle.cancel();
+      });
+  return future(std::move(result), std::move(shared));
+}
+
+}  // namespace aio

@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Any operation of Asio, awaited.
+//
+//   asio::ip::tcp::socket socket(co_await asio::this_coro::executor);
+//   co_await socket.async_connect(endpoint, aio::use_awaitable);
+//   std::size_t n = co_await socket.async_read_some(asio::buffer(data), aio::use_awaitable);
+//
+//   using socket = aio::use_awaitable_t::as_default_on_t<asio::ip::tcp::socket>;
+//   co_await s.async_connect(endpoint);                            // as its default token
+//
+//   auto [error, n] = co_await s.async_read_some(buffer, asio::as_tuple(aio::use_awaitable));
+//
+// Operations from asio::deferred can be awaited without a token.
+
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <asio/any_io_executor.hpp>
+#include <asio/async_result.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/error.hpp>
+#include <asio/execution/context.hpp>
+#include <asio/query.hpp>
+#include <asio/system_error.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/version.hpp>
+
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/task.hpp"
+
+static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
+
+namespace aio {
+
+/// The completion token that makes an Asio operation awaitable in an aio::task.
+///
+/// `co_await operation(..., use_awaitable)` starts the operation and gives its result: nothing,
+/// a value, or a std::tuple of several.
+///
+/// Suspends: always.
+/// Resumes: on the loop's thread, in the iteration after Asio completed the operation.
+/// Cancelled: asks Asio to cancel the operation, through its cancellation slot, and waits for it
+/// to complete: nothing is pending any more when cancelled_error is thrown. If it completed with
+/// a result after all, that is delivered, and the cancellation is thrown at the next suspension
+/// (D3). An operation on an object of another io_context is not told.
+/// Throws: std::system_error for an error code; the exception, for operations that complete with
+/// an exception_ptr.
+/// Lifetime: buffers and the I/O object must live until it completes, as with any token.
+/// Allocations: none from malloc in the steady state; the operation lives in the frame pool.
+struct use_awaitable_t {
+  constexpr use_awaitable_t() = default;
+
+  /// An executor with this as its default token.
+  template <class Executor>
+  struct executor_with_default : Executor {
+    using default_completion_token_type = use_awaitable_t;
+
+    executor_with_default(Executor const& inner) noexcept : Executor(inner) {}
+    template <class Other>
+      requires(!std::same_as<Other, executor_with_default> &&
+               std::is_convertible_v<Other const&, Executor>)
+    executor_with_default(Other const& other) noexcept : Executor(other) {}
+  };
+
+  /// The I/O object type T with this as its default token.
+  template <class T>
+  using as_default_on_t =
+      typename T::template rebind_executor<executor_with_default<typename T::executor_type>>::other;
+
+  /// `object`, as that type.
+  template <class T>
+  static as_default_on_t<std::decay_t<T>> as_default_on(T&& object) {
+    return as_default_on_t<std::decay_t<T>>(std::forward<T>(object));
+  }
+};
+
+inline constexpr use_awaitable_t use_awaitable{};
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+// ---- what a completion says
+
+inline bool is_aborted(std::error_code const& error) noexcept {
+  return error == asio::error::operation_aborted;
+}
+inline bool is_aborted(std::exception_ptr const& error) noexcept {
+  if (!error) return false;
+  try {
+    std::rethrow_exception(error);
+  } catch (std::system_error const& e) {
+    return is_aborted(e.code());
+  } catch (cancelled_error const&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+template <class... R>
+bool is_aborted(std::tuple<R...> const& values) noexcept {
+  if constexpr (sizeof...(R) == 0) {
+    return false;
+  } else {
+    if constexpr (requires { is_aborted(std::get<0>(values)); }) {
+      return is_aborted(std::get<0>(values));
+    } else {
+      return false;
+    }
+  }
+}
+
+template <class First>
+inline constexpr bool is_status =
+    std::is_same_v<First, std::error_code> || std::is_same_v<First, std::exception_ptr>;
+
+inline void throw_status(std::error_code const& error) {
+  if (error) throw std::system_error(error);
+}
+inline void throw_status(std::exception_ptr const& error) {
+  if (error) std::rethrow_exception(error);
+}
+
+/// Nothing, the value, or a tuple of the values.
+template <class... R>
+auto unwrap(std::tuple<R...>&& values) {
+  if constexpr (sizeof...(R) == 0) {
+    return;
+  } else if constexpr (is_status<std::tuple_element_t<0, std::tuple<R...>>>) {
+    throw_status(std::get<0>(values));
+    return std::apply(
+        [](auto&, auto&... rest) {
+          return unwrap(std::tuple<std::decay_t<decltype(rest)>...>(std::move(rest)...));
+        },
+        values);
+  } else if constexpr (sizeof...(R) == 1) {
+    return std::get<0>(std::move(values));
+  } else {
+    return std::move(values);
+  }
+}
+
+// ---- cancellation signals, which keep their memory, for one operation each
+
+class signal_cache {
+ public:
+  ~signal_cache() {
+    while (free_) delete std::exchange(free_, free_->next);
+  }
+
+  struct signal {
+    asio::cancellation_signal emitter;
+    signal* next = nullptr;
+  };
+
+  static signal* take() {
+    signal_cache& here = of_thread();
+    if (!here.free_) return new signal;
+    return std::exchange(here.free_, here.free_->next);
+  }
+  static void put_back(signal* used) noexcept {
+    // The slot forgets the operation, but keeps its memory for the next one.
+    used->emitter.slot().template emplace<nothing>();
+    signal_cache& here = of_thread();
+    used->next = here.free_;
+    here.free_ = used;
+  }
+
+ private:
+  struct nothing {
+    void operator()(asio::cancellation_type_t) const noexcept {}
+  };
+
+  static signal_cache& of_thread() {
+    thread_local signal_cache cache;
+    return cache;
+  }
+  signal* free_ = nullptr;
+};
+
+// ---- the operation
+
+/// What the completion handler sees of the awaiter in the coroutine frame.
+template <class... R>
+class io_state : public waitable {
+ public:
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+
+  bool cancel_wait(task_core&, cancel_message const& message) override {
+    if (arrived_ || !signal_) return false;
+    cancel_requested_ = true;
+    cancel_message_ = message;
+    signal_->emitter.emit(asio::cancellation_type::all);
+    return true;
+  }
+  late cancelled_after_wake(task_core&) noexcept override { return late::keep; }
+
+ protected:
+  io_state() noexcept = default;
+  io_state(io_state&&) noexcept {}  // before it is awaited there is nothing to move
+  ~io_state() = default;
+
+  class handler {
+   public:
+    using cancellation_slot_type = asio::cancellation_slot;
+    using allocator_type = pool_allocator<void>;
+
+    explicit handler(io_state& state) noexcept : state_(&state) {}
+    handler(handler&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    handler& operator=(handler&&) = delete;
+    ~handler() {
+      if (state_) state_->dropped();
+    }
+
+    template <class... A>
+    void operator()(A&&... values) {
+      std::exchange(state_, nullptr)->complete(std::forward<A>(values)...);
+    }
+
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
+      return state_->signal_ ? state_->signal_->emitter.slot() : asio::cancellation_slot();
+    }
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
+
+   private:
+    io_state* state_;
+  };
+
+  [[nodiscard]] event_loop& loop() const noexcept {
+    return static_cast<event_loop&>(frame_->task->loop());
+  }
+
+  /// Before the operation starts; `own` says that it belongs to the loop's context.
+  void begin(bool own) {
+    if (own) signal_ = signal_cache::take();
+    loop().io_started();
+    if (!own) loop().work_started();
+    started_ = true;
+    frame_->task->suspend_on(*frame_, *this);
+  }
+  void end() noexcept {
+    if (!started_) return;
+    started_ = false;
+    loop().io_finished();
+    if (signal_) {
+      signal_cache::put_back(std::exchange(signal_, nullptr));
+    } else {
+      loop().work_finished();
+    }
+  }
+
+  frame_base* frame_ = nullptr;
+  std::optional<std::tuple<R...>> values_;
+
+ private:
+  template <class... A>
+  void complete(A&&... values) {
+    values_.emplace(std::forward<A>(values)...);
+    arrive();
+  }
+
+  // Asio destroyed the handler without calling it.
+  void dropped() noexcept {
+    if (started_) arrive();
+  }
+
+  void arrive() noexcept {
+    task_core& task = *frame_->task;
+    if (!loop().on_loop_thread()) {
+      loop().push_from_thread(task);
+      return;
+    }
+    arrived_ = true;
+    if (!cancel_requested_) {
+      task.wake();
+    } else if (values_ && !is_aborted(*values_)) {
+      task.keep_cancel(cancel_message_);  // it came too late
+      task.wake();
+    } else {
+      task.wake_cancelled(cancel_message_);
+    }
+  }
+
+  signal_cache::signal* signal_ = nullptr;  // null: cannot be cancelled
+  bool started_ = false;
+  bool arrived_ = false;
+  bool cancel_requested_ = false;
+  cancel_message cancel_message_;
+};
+
+/// Whether an operation's executor runs on the loop's context. Only then may the loop's thread
+/// cancel it.
+template <class Initiation>
+bool belongs_to(Initiation const& initiation, event_loop& loop) {
+  if constexpr (requires { initiation.get_executor().context(); }) {
+    return static_cast<asio::execution_context const*>(&initiation.get_executor().context()) ==
+           &loop.context();
+  } else if constexpr (requires {
+                         asio::query(initiation.get_executor(), asio::execution::context);
+                       }) {
+    return &asio::query(initiation.get_executor(), asio::execution::context) ==
+           static_cast<asio::execution_context const*>(&loop.context());
+  } else {
+    return true;
+  }
+}
+
+template <class Initiation, class Arguments, class... R>
+class [[nodiscard("co_await it: the operation does not start before")]] io_awaiter
+    : private io_state<R...> {
+  using base = io_state<R...>;
+  using handler = typename base::handler;
+
+ public:
+  template <class I, class... A>
+  explicit io_awaiter(std::in_place_t, I&& initiation, A&&... arguments)
+      : initiation_(std::forward<I>(initiation)), arguments_(std::forward<A>(arguments)...) {}
+  io_awaiter(io_awaiter&&) = default;
+  ~io_awaiter() { base::end(); }
+
+  using base::attach;
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    task_core& task = *this->frame_->task;
+    if (task.cancel_pending()) {  // it is thrown in the next step; the operation does not start
+      task.suspend_ready(*this->frame_);
+      return;
+    }
+    base::begin(belongs_to(initiation_, this->loop()));
+    try {
+      std::apply(
+          [&](auto&&... each) {
+            std::move(initiation_)(handler(*this), std::forward<decltype(each)>(each)...);
+          },
+          std::move(arguments_));
+    } catch (...) {
+      base::end();
+      task.stop_waiting();
+      throw;
+    }
+  }
+
+  auto await_resume() {
+    base::end();
+    task_core& task = *this->frame_->task;
+    if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
+    if (!this->values_) {
+      throw usage_error("Asio destroyed the operation without completing it: its io_context or "
+                        "service was shut down");
+    }
+    return unwrap(std::move(*this->values_));
+  }
+
+ private:
+  Initiation initiation_;
+  Arguments arguments_;
+};
+
+// ---- awaiting without a token
+
+/// A deferred operation: called with a token it starts.
+template <class A>
+concept deferred_operation = !is_task<A> && requires(A&& a) { std::move(a)(use_awaitable); } &&
+                             requires(A&& a) { std::move(a)(use_awaitable).await_resume(); };
+
+template <deferred_operation A>
+struct await_adapter<A> {
+  template <class B>
+  static auto adapt(B&& operation) {
+    return std::forward<B>(operation)(use_awaitable);
+  }
+};
+
+/// co_await asio::this_coro::executor: that of the loop.
+template <>
+struct await_adapter<asio::this_coro::executor_t> {
+  struct awaiter {
+    void attach(frame_base& frame) noexcept { loop = &frame.task->loop(); }
+    bool await_ready() const noexcept { return true; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    asio::io_context::executor_type await_resume() const noexcept {
+      return static_cast<event_loop*>(loop)->get_executor();
+    }
+    scheduler* loop = nullptr;
+  };
+  static awaiter adapt(asio::this_coro::executor_t) noexcept { return {}; }
+};
+
+}  // namespace detail
+}  // namespace aio
+
+template <class... R>
+struct asio::async_result<aio::use_awaitable_t, void(R...)> {
+  template <class Initiation, class... Args>
+  static auto initiate(Initiation&& initiation, aio::use_awaitable_t, Args&&... args) {
+    return aio::detail::io_awaiter<std::decay_t<Initiation>, std::tuple<std::decay_t<Args>...>,
+                                   std::decay_t<R>...>(
+        std::in_place, std::forward<Initiation>(initiation), std::forward<Args>(args)...);
+  }
+};

@@ -1,0 +1,4 @@
+// error: .
+#include <aio/aio.hpp>
+
+int main() {}
