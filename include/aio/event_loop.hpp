@@ -31,6 +31,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/version.hpp>
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
@@ -42,6 +43,8 @@
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+
+static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
 
 namespace aio {
 

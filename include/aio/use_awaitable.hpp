@@ -33,14 +33,11 @@
 #include <asio/query.hpp>
 #include <asio/system_error.hpp>
 #include <asio/this_coro.hpp>
-#include <asio/version.hpp>
 
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/task.hpp"
-
-static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
 
 namespace aio {
 
