@@ -201,6 +201,9 @@ class event_loop : public detail::scheduler {
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
 
+  /// One round of cancel_all_tasks(). Requires: there are tasks.
+  void cancel_present_tasks();
+
   /// Whether another thread may still wake a loop that has nothing left to wait for.
   bool waits_for_wake_ups_ = true;
 
@@ -462,7 +465,7 @@ inline detail::thread_pool& event_loop::default_executor() {
   return *threads_;
 }
 
-inline void event_loop::cancel_all_tasks() {
+inline void event_loop::cancel_present_tasks() {
   // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
   // one more iteration before the loop stops (SCH-8, RUN-3).
   struct round : detail::ready_node {
@@ -502,19 +505,21 @@ inline void event_loop::cancel_all_tasks() {
     bool over = false;
   };
 
-  while (!tasks.empty()) {
-    round ending(*this);
-    for (auto const& each : ending.tasks) each->task->cancel(nullptr);
-    for (auto const& each : ending.tasks) each->task->add_callback(*each);
-    while (!ending.over) run_loop();  // a task may call stop()
-    for (auto const& each : ending.tasks) {
-      if (each->task->state() != detail::future_state::error) continue;
-      call_exception_handler({.message = "a task failed while the loop was shutting down",
-                              .exception = each->task->read_error(),
-                              .task = each->task->name(),
-                              .created = each->task->created()});
-    }
+  round ending(*this);
+  for (auto const& each : ending.tasks) each->task->cancel(nullptr);
+  for (auto const& each : ending.tasks) each->task->add_callback(*each);
+  while (!ending.over) run_loop();  // a task may call stop()
+  for (auto const& each : ending.tasks) {
+    if (each->task->state() != detail::future_state::error) continue;
+    call_exception_handler({.message = "a task failed while the loop was shutting down",
+                            .exception = each->task->read_error(),
+                            .task = each->task->name(),
+                            .created = each->task->created()});
   }
+}
+
+inline void event_loop::cancel_all_tasks() {
+  while (!tasks.empty()) cancel_present_tasks();
 }
 
 inline void event_loop::close() {

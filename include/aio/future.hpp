@@ -85,9 +85,8 @@ class future_cell final : public future_core {
   void set_error(std::exception_ptr error) {
     require_pending();
     if (!error) throw usage_error("set_exception needs an exception, not a null pointer");
-    bool const cancellation = is_cancellation(error);
     error_ = std::move(error);
-    complete(cancellation ? future_state::cancelled : future_state::error);
+    complete(future_state::error);
   }
   bool cancel(cancel_message const& message) override {
     if (done()) return false;

@@ -135,7 +135,8 @@ class gather_base {
     gather_base* parent = nullptr;
     state_ptr<future_core> core;
     bool own = false;
-    bool settled = false;  // counted
+    bool done_before = false;  // when the gathering began
+    bool settled = false;      // counted
 
     static void on_done(ready_node* node) noexcept {
       auto& self = *static_cast<child*>(node);
@@ -148,27 +149,31 @@ class gather_base {
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
   ~gather_base() = default;
 
-  /// Begins to listen; true if nothing has to be waited for (GA-11).
+  /// Begins to listen; true if nothing has to be waited for. What is done already counts at once
+  /// (GA-11).
   bool begin(std::size_t count) {
     count_ = left_ = count;
-    bool all_done = true;
     for (std::size_t i = 0; i < count; ++i) {
       child& each = at(i);
       each.parent = this;
-      if (each.own) ++own_left_;
-      all_done = all_done && each.core->done();
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      child& each = at(i);
-      if (all_done) {
-        child_settled(each);
-      } else if (each.own) {
+      if (each.own) {
+        ++own_left_;
         static_cast<task_core&>(*each.core).set_owner(&each);
-      } else {
+      } else if (!each.core->done()) {
         each.core->add_callback(each);
+      } else {
+        each.done_before = true;
       }
     }
-    return all_done;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (at(i).done_before) child_settled(at(i));
+    }
+    if (count == 0) {
+      over_ = true;
+      over();
+      settled();
+    }
+    return over_;
   }
 
   /// M-11: what the children make of it decides. One that was given twice is asked once.

@@ -99,6 +99,8 @@ class shield_cell final : public future_core {
         on_inner_(*this, &inner_done),
         on_outer_(*this, &outer_done) {
     if (inner.done()) {
+      // asyncio gives back the inner one itself.
+      stands_for_inner_ = true;
       copy_outcome();
       return;
     }
@@ -136,6 +138,10 @@ class shield_cell final : public future_core {
     self.release();
   }
 
+  std::exception_ptr read_cancellation() override {
+    return stands_for_inner_ ? inner_->read_error() : future_core::read_cancellation();
+  }
+
   void dispose() noexcept override {
     callback::discard_all(callbacks());
     std::destroy_at(this);
@@ -143,6 +149,7 @@ class shield_cell final : public future_core {
   }
 
   state_ptr<State> inner_;
+  bool stands_for_inner_ = false;
   node on_inner_;
   node on_outer_;
 };

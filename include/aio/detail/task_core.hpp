@@ -95,8 +95,7 @@ class future_core : public waitable {
   /// The error or the cancellation as an exception; null if there is a value. Reading it counts.
   [[nodiscard]] std::exception_ptr read_error() {
     error_was_read_ = true;
-    if (cancelled() && !error_) error_ = std::make_exception_ptr(cancelled_error());
-    return error_;
+    return cancelled() ? read_cancellation() : error_;
   }
 
   /// Throws invalid_state_error while pending or when the value was taken; what was stored if
@@ -121,6 +120,12 @@ class future_core : public waitable {
     AIO_ASSERT(!done() && outcome != future_state::pending);
     state_ = outcome;
     if (!callbacks_.empty()) loop_->splice(callbacks_);
+  }
+
+  /// Requires: cancelled().
+  virtual std::exception_ptr read_cancellation() {
+    if (!error_) error_ = std::make_exception_ptr(cancelled_error());
+    return error_;
   }
 
   std::exception_ptr error_;
@@ -163,7 +168,8 @@ struct siblings_tag {};
 /// What only some tasks need.
 struct task_extras {
   std::optional<std::string> name;
-  cancel_message message;
+  cancel_message requested;  // by the last cancel() that was not forwarded
+  cancel_message delivered;  // of the cancellation that is on its way to the awaiter
 };
 
 /// A task: a future that runs a coroutine. Lives in the memory block of the coroutine's frame
@@ -187,8 +193,7 @@ class alignas(frame_alignment) task_core : public future_core,
     if (forward_cancel(message)) return true;
     must_cancel_ = true;
     cancel_kept_ = false;
-    // A cancellation that is on its way keeps its message (CAN-10).
-    if (!deliver_cancel_) set_message(message);
+    set_message(&task_extras::requested, message);
     return true;
   }
 
@@ -222,7 +227,7 @@ class alignas(frame_alignment) task_core : public future_core,
   void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (must_cancel_ && target.cancel_wait(*this, extras_ ? extras_->message : nullptr)) {
+    if (must_cancel_ && target.cancel_wait(*this, requested_message())) {
       must_cancel_ = false;
     }
   }
@@ -234,7 +239,7 @@ class alignas(frame_alignment) task_core : public future_core,
 
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {
-    set_message(message);
+    set_message(&task_extras::delivered, message);
     deliver_cancel_ = true;
     wake();
   }
@@ -243,7 +248,7 @@ class alignas(frame_alignment) task_core : public future_core,
   [[nodiscard]] bool cancel_pending() const noexcept { return must_cancel_; }
   /// Lets a cancellation that came too late for an operation wait for the next suspension.
   void keep_cancel(cancel_message const& message) {
-    set_message(message);
+    set_message(&task_extras::requested, message);
     must_cancel_ = cancel_kept_ = true;
   }
 
@@ -251,7 +256,7 @@ class alignas(frame_alignment) task_core : public future_core,
   [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
   [[noreturn]] void throw_cancelled() {
     deliver_cancel_ = false;
-    throw cancelled_error(extras_ ? std::exchange(extras_->message, nullptr) : nullptr);
+    throw cancelled_error(extras_ ? std::exchange(extras_->delivered, nullptr) : nullptr);
   }
 
  protected:
@@ -277,8 +282,18 @@ class alignas(frame_alignment) task_core : public future_core,
     if (!extras_) extras_ = std::make_unique<task_extras>();
     return *extras_;
   }
-  void set_message(cancel_message const& message) {
-    if (message || extras_) extras().message = message;
+  void set_message(cancel_message task_extras::*which, cancel_message const& message) {
+    if (message || extras_) extras().*which = message;
+  }
+  [[nodiscard]] cancel_message requested_message() const noexcept {
+    return extras_ ? extras_->requested : nullptr;
+  }
+
+  // The first reader gets what the coroutine ended with; later ones a fresh one without its
+  // message, as with CPython's own tasks (FUT-11).
+  std::exception_ptr read_cancellation() override {
+    if (error_) return std::exchange(error_, nullptr);
+    return std::make_exception_ptr(cancelled_error(requested_message()));
   }
 
   void describe_unread(exception_context& context) const override {
@@ -373,14 +388,16 @@ inline void task_core::step() noexcept {
                      : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
                                      : late::deliver;
     must_cancel_ = cancel_kept_ = how == late::keep;
-    if (how == late::deliver) deliver_cancel_ = true;
+    if (how == late::deliver) {
+      deliver_cancel_ = true;
+      set_message(&task_extras::delivered, requested_message());
+    }
   }
   waiting_for_ = nullptr;
   if (deliver_cancel_ && resume_point_ == &root() && !root().entered) [[unlikely]] {
     // Cancelled before it began: the body never runs (CAN-6).
     deliver_cancel_ = false;
-    root().error = std::make_exception_ptr(
-        cancelled_error(extras_ ? std::exchange(extras_->message, nullptr) : nullptr));
+    root().error = std::make_exception_ptr(cancelled_error(requested_message()));
     root().cancelled = true;
     finish();
     return;
@@ -406,14 +423,12 @@ inline void task_core::finish() noexcept {
   if (root().error) {
     error_ = std::move(root().error);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
+    set_message(&task_extras::requested, nullptr);
   }
   if (must_cancel_ && !cancel_kept_ && outcome == future_state::value) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
     outcome = future_state::cancelled;
-    if (extras_ && extras_->message) {
-      error_ = std::make_exception_ptr(cancelled_error(extras_->message));
-    }
   }
   intrusive_list<task_core, all_tasks_tag>::remove(*this);
   if (owner_) {
