@@ -223,7 +223,9 @@ class gather_base {
     } else if (collect_) {
       core.mark_error_read();
       if (left_ == 0 && cancel_requested_) {
-        error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
+        // As CPython does it: the last argument says with which message.
+        future_core& last = *at(count_ - 1).core;
+        error_ = last.cancelled() ? last.read_error() : last.fresh_cancellation();
       }
     } else if (core.state() != future_state::value) {
       if (!error_) {
@@ -305,6 +307,7 @@ auto take_result(typename child_traits<Child>::state& from)
   using T = typename child_traits<Child>::value_type;
   using given = gathered<Collect, T>;
   if constexpr (Collect) {
+    if (from.cancelled()) return given(from.fresh_cancellation());
     if (from.state() != future_state::value) return given(from.read_error());
   }
   from.require_value();

@@ -113,6 +113,11 @@ class future_core : public waitable {
 
   void mark_error_read() noexcept { error_was_read_ = true; }
 
+  /// A cancellation with what cancel() was given, if it was not forwarded; does not count as read.
+  [[nodiscard]] virtual std::exception_ptr fresh_cancellation() {
+    return cancelled() ? read_cancellation() : std::make_exception_ptr(cancelled_error());
+  }
+
  protected:
   ~future_core() = default;
 
@@ -292,7 +297,9 @@ class alignas(frame_alignment) task_core : public future_core,
   // The first reader gets what the coroutine ended with; later ones a fresh one without its
   // message, as with CPython's own tasks (FUT-11).
   std::exception_ptr read_cancellation() override {
-    if (error_) return std::exchange(error_, nullptr);
+    return error_ ? std::exchange(error_, nullptr) : fresh_cancellation();
+  }
+  std::exception_ptr fresh_cancellation() override {
     return std::make_exception_ptr(cancelled_error(requested_message()));
   }
 
