@@ -135,7 +135,7 @@ class future_core : public waitable {
       exception_context context{.message = "the exception of a future or task was never read",
                                 .exception = error_};
       describe_unread(context);
-      loop_->call_exception_handler(context);
+      scheduler::report_to(loop_, context);
     }
     dispose();
   }
