@@ -195,8 +195,7 @@ class io_state : public waitable {
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
     if (arrived_ || !signal_) return false;
-    cancel_requested_ = true;
-    cancel_message_ = message;
+    if (!std::exchange(cancel_requested_, true)) cancel_message_ = message;  // CAN-10
     signal_->emitter.emit(asio::cancellation_type::all);
     return true;
   }
@@ -342,9 +341,8 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
           },
           std::move(arguments_));
     } catch (...) {
-      base::end();
-      task.stop_waiting();
-      throw;
+      // The handler is somewhere still, or was destroyed: its end wakes the task either way.
+      failed_ = std::current_exception();
     }
   }
 
@@ -352,6 +350,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     base::end();
     task_core& task = *this->frame_->task;
     if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
+    if (failed_) std::rethrow_exception(std::move(failed_));
     if (!this->values_) {
       throw usage_error("Asio destroyed the operation without completing it: its io_context or "
                         "service was shut down");
@@ -362,6 +361,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
  private:
   Initiation initiation_;
   Arguments arguments_;
+  std::exception_ptr failed_;  // what the start of the operation threw
 };
 
 // ---- awaiting without a token
