@@ -871,11 +871,13 @@ TEST_CASE("event_loop on a program's context: run_until_complete works, too, and
   aio_test::trace log;
   bool posted = false;
   asio::post(context, [&] { posted = true; });
-  auto rest = loop.create_task(sleep(2ms));
+  auto future = loop.create_future();
+  auto rest = loop.create_task([&]() -> aio::task<> { co_await future; });
   CHECK(loop.run_until_complete(answer()) == 42);
   loop.run_until_complete(sleep(1ms));
   CHECK(posted);
   CHECK_FALSE(rest.done());
+  future.set_result();
   if (context.stopped()) context.restart();
   context.run();
   CHECK(rest.done());
