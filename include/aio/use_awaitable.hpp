@@ -400,9 +400,14 @@ struct await_adapter<asio::this_coro::executor_t> {
 template <class... R>
 struct asio::async_result<aio::use_awaitable_t, void(R...)> {
   template <class Initiation, class... Args>
-  static auto initiate(Initiation&& initiation, aio::use_awaitable_t, Args&&... args) {
-    return aio::detail::io_awaiter<std::decay_t<Initiation>, std::tuple<std::decay_t<Args>...>,
-                                   std::decay_t<R>...>(
-        std::in_place, std::forward<Initiation>(initiation), std::forward<Args>(args)...);
+  using awaiter = aio::detail::io_awaiter<std::decay_t<Initiation>, std::tuple<std::decay_t<Args>...>,
+                                          std::decay_t<R>...>;
+
+  // Not auto: Asio asks for the type with arguments that could not be stored.
+  template <class Initiation, class... Args>
+  static awaiter<Initiation, Args...> initiate(Initiation&& initiation, aio::use_awaitable_t,
+                                               Args&&... args) {
+    return awaiter<Initiation, Args...>(std::in_place, std::forward<Initiation>(initiation),
+                                        std::forward<Args>(args)...);
   }
 };
