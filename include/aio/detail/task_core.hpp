@@ -214,6 +214,10 @@ class alignas(frame_alignment) task_core : public future_core,
   }
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
+  /// For a `frame` that only calls the coroutine proper, which is at `place`.
+  void created_for(frame_base const& frame, std::source_location place) noexcept {
+    if (&frame == &root()) created_ = place;
+  }
 
   /// Where it waits; meaningless unless it is suspended.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
