@@ -124,7 +124,9 @@ class gather_base : public leaf_waiter {
   };
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
-    if (!waiting()) return false;
+    // Once an error decided, the children have been asked to end: the cancellation waits for them,
+    // and wins (GA-10).
+    if (!waiting() || error_) return false;
     // M-11: what the children make of it decides. One that was given twice is asked once.
     bool accepted = false;
     for (std::size_t i = 0; i < count_; ++i) {
@@ -134,6 +136,9 @@ class gather_base : public leaf_waiter {
     }
     cancel_requested_ = cancel_requested_ || accepted;
     return accepted;
+  }
+  late cancelled_after_wake(task_core&) noexcept override {
+    return is_cancellation(error_) ? late::carried : late::deliver;
   }
 
  protected:
@@ -170,6 +175,9 @@ class gather_base : public leaf_waiter {
       // Others own it, and it may end when this is gone.
       if (!each.settled && !each.core->remove_callback(each)) loop().forget(each);
     }
+    if (failed_ && task().cancel_delivered()) {
+      report(*failed_, "a child of gather failed, and its error gave way to a cancellation");
+    }
     check_cancelled();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
@@ -197,11 +205,14 @@ class gather_base : public leaf_waiter {
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
-        cancel_own_siblings();
+        if (which.own && !core.cancelled()) failed_ = &core;
+        if (!cancel_requested_) cancel_own_siblings();  // else they were asked, and clean up
       } else {
         // Lost to an earlier error. asyncio says nothing then (GA-4); of what gather owns
         // nobody else will ever hear.
-        if (which.own && !core.cancelled()) report_second(core);
+        if (which.own && !core.cancelled()) {
+          report(core, "a child of gather failed after another one had");
+        }
         core.mark_error_read();
       }
     }
@@ -215,10 +226,10 @@ class gather_base : public leaf_waiter {
     }
   }
 
-  static void report_second(future_core& core) noexcept {
+  static void report(future_core& core, char const* what) noexcept {
     auto& failed = static_cast<task_core&>(core);
     failed.loop().call_exception_handler(
-        {.message = "a child of gather failed after another one had",
+        {.message = what,
          .exception = failed.read_error(),
          .task = failed.name(),
          .created = failed.created()});
@@ -229,7 +240,8 @@ class gather_base : public leaf_waiter {
   std::size_t count_ = 0;
   std::size_t left_ = 0;
   std::size_t own_left_ = 0;
-  std::exception_ptr error_;
+  std::exception_ptr error_;        // what decided
+  future_core* failed_ = nullptr;   // the task of gather's own whose error that is
 };
 
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
