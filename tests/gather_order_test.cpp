@@ -141,6 +141,21 @@ TEST_CASE("gather: of handles that are done it does not suspend", "[H13][GA-11][
         }) == "0:1 2");
 }
 
+TEST_CASE("gather: a handle that has failed already decides without a hop", "[H13][GA-4][GA-11]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::future<> const f;
+          f.set_exception(value_error("done already"));
+          auto const pending = aio::create_task(good(log, "pending", 2));
+          log.mark();
+          try {
+            co_await aio::gather(pending, f);
+          } catch (value_error const&) {
+            log("caught");
+          }
+          co_await pending;
+        }) == "0:caught | 3:pending done");
+}
+
 TEST_CASE("gather: of nothing it does not suspend", "[H14][GA-2][S14]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           log.mark();
@@ -457,13 +472,12 @@ TEST_CASE("gather: a child of its own that has not begun when another fails neve
           aio::future<> const f;
           f.set_exception(value_error("done already"));
           log.mark();
-          // The future's callback comes after the first steps, which were queued before it.
           try {
-            co_await aio::gather(f, sleeper(log, "own"));
+            co_await aio::gather(sleeper(log, "never"), f);
           } catch (value_error const&) {
             log("caught");
           }
-        }) == "2:own CE | 4:caught");
+        }) == "3:caught");
 }
 
 TEST_CASE("gather: an error that loses to an earlier one is reported if nobody else can see it",

@@ -75,7 +75,8 @@ concept gatherable = requires { typename detail::child_traits<std::remove_cvref_
 /// waited for, and the error is thrown (D1). Further errors go to the exception handler. Handles
 /// and futures run on, as in Python.
 ///
-/// Suspends: unless every argument is a handle or future that is done, or there are none.
+/// Suspends: unless every argument is a handle or future that is done, or there are none; nor
+/// when one of those has failed and gather starts no task.
 /// Resumes: two iterations after the step in which the last child ended (H10).
 /// Cancelled: cancels every child (GA-7) and waits for those that gather started.
 /// Throws: the first error; cancelled_error if a child was cancelled.
@@ -148,24 +149,21 @@ class gather_base : public leaf_waiter {
   /// Begins to listen; true if nothing has to be waited for (GA-11).
   bool begin(std::size_t count) {
     count_ = left_ = count;
-    bool all_done = true;
     for (std::size_t i = 0; i < count; ++i) {
       child& each = at(i);
       each.parent = this;
-      if (each.own) ++own_left_;
-      all_done = all_done && each.core->done();
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      child& each = at(i);
-      if (all_done) {
-        child_settled(each);
-      } else if (each.own) {
+      if (each.own) {
+        ++own_left_;
         static_cast<task_core&>(*each.core).set_owner(&each);
-      } else {
+      } else if (!each.core->done()) {
         each.core->add_callback(each);
       }
     }
-    return all_done;
+    // What is done counts at once: an error among it decides without a hop.
+    for (std::size_t i = 0; i < count; ++i) {
+      if (at(i).core->done()) child_settled(at(i));
+    }
+    return decided();
   }
 
   /// After the wait: throws what gather throws.
@@ -216,7 +214,11 @@ class gather_base : public leaf_waiter {
         core.mark_error_read();
       }
     }
-    if (waiting() && (left_ == 0 || (error_ && own_left_ == 0))) wake();
+    if (waiting() && decided()) wake();
+  }
+
+  [[nodiscard]] bool decided() const noexcept {
+    return left_ == 0 || (error_ && own_left_ == 0);
   }
 
   void cancel_own_siblings() noexcept {
