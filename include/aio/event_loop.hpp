@@ -13,6 +13,7 @@
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -92,7 +93,10 @@ class event_loop : public detail::scheduler {
       : context_(context), self_(std::make_shared<event_loop*>(this)) {}
 
   /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
-  ~event_loop() override { close(); }
+  ~event_loop() override {
+    close();
+    discard_callbacks();  // of futures that were set since
+  }
 
   /// Runs a task on this loop and returns its result. Throws: what the task throws; usage_error
   /// inside a running loop, or if the loop was stopped before the task was done.
@@ -145,11 +149,13 @@ class event_loop : public detail::scheduler {
   template <class T>
   task_handle<T> create_task(task<T>&& coroutine,
                              std::source_location created = std::source_location::current()) {
+    require_open("create_task");
     return detail::start_task(*this, std::move(coroutine), created);
   }
   template <class Fn, class... Args>
     requires(!is_task<std::remove_cvref_t<Fn>>)
   auto create_task(Fn&& fn, Args&&... args) {
+    require_open("create_task");
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
     auto const where = detail::task_access::function(made);
     return detail::start_task(*this, std::move(made), where);
@@ -215,6 +221,7 @@ class event_loop : public detail::scheduler {
   void attend() noexcept override;
   void wake() override;
   void drain();
+  void discard_callbacks() noexcept;
   void set_alarm();
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
@@ -235,7 +242,7 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   // On a context that the program runs:
   std::shared_ptr<event_loop*> self_;  // for handlers that Asio keeps; null once the loop is gone
@@ -458,6 +465,7 @@ inline void event_loop::set_alarm() {
 }
 
 inline detail::thread_pool& event_loop::default_executor() {
+  require_open("default_executor");
   if (!threads_) {
     threads_ = std::make_unique<detail::thread_pool>(
         std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4));
@@ -522,6 +530,11 @@ inline void event_loop::cancel_all_tasks() {
   while (!tasks.empty()) cancel_present_tasks();
 }
 
+inline void event_loop::discard_callbacks() noexcept {
+  take_inbox();
+  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+}
+
 inline void event_loop::close() {
   if (closed_) return;
   if (attended_) throw usage_error("a running event loop cannot be closed: call stop() first");
@@ -529,8 +542,7 @@ inline void event_loop::close() {
   threads_.reset();
   closed_ = true;
   if (self_) *self_ = nullptr;
-  take_inbox();
-  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+  discard_callbacks();
   run_ready();  // what is left are functions that came back from threads
   guard_.reset();
   alarm_.reset();

@@ -96,7 +96,8 @@ class [[nodiscard]] gathering
 /// waited for, and the error is thrown (D1). Further errors go to the exception handler. Handles
 /// and futures run on, as in Python.
 ///
-/// Suspends: unless every argument is a handle or future that is done, or there are none.
+/// Suspends: unless every argument is a handle or future that is done, or there are none; nor
+/// when one of those has failed and gather starts no task.
 /// Resumes: two iterations after the step in which the last child ended (H10).
 /// Cancelled: cancels every child (GA-7) and waits for those that gather started.
 /// Throws: the first error; cancelled_error if a child was cancelled.
@@ -147,6 +148,8 @@ class gather_base {
 
  protected:
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
+  // Until it is awaited there is nothing else to move.
+  gather_base(gather_base&& other) noexcept : collect_(other.collect_) {}
   ~gather_base() = default;
 
   /// Begins to listen; true if nothing has to be waited for. What is done already counts at once
@@ -196,6 +199,10 @@ class gather_base {
     }
   }
 
+  /// Where the error that decided loses to a cancellation of the waiting task.
+  void report_replaced() noexcept {
+    if (failed_) report(*failed_, "a child of gather failed, and its error gave way to a cancellation");
+  }
   [[nodiscard]] std::exception_ptr take_error() noexcept { return std::exchange(error_, nullptr); }
   [[nodiscard]] bool failed() const noexcept { return error_ != nullptr; }
   [[nodiscard]] bool failed_by_cancellation() const noexcept { return is_cancellation(error_); }
@@ -230,11 +237,14 @@ class gather_base {
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
-        cancel_own_siblings();
+        if (which.own && !core.cancelled()) failed_ = &core;
+        if (!cancel_requested_) cancel_own_siblings();  // else they were asked, and clean up
       } else {
         // Lost to an earlier error. asyncio says nothing then (GA-4); of what gather owns
         // nobody else will ever hear.
-        if (which.own && !core.cancelled()) report_second(core);
+        if (which.own && !core.cancelled()) {
+          report(core, "a child of gather failed after another one had");
+        }
         core.mark_error_read();
       }
     }
@@ -252,10 +262,10 @@ class gather_base {
     }
   }
 
-  static void report_second(future_core& core) noexcept {
+  static void report(future_core& core, char const* what) noexcept {
     auto& failed = static_cast<task_core&>(core);
     failed.loop().call_exception_handler(
-        {.message = "a child of gather failed after another one had",
+        {.message = what,
          .exception = failed.read_error(),
          .task = failed.name(),
          .created = failed.created()});
@@ -267,7 +277,8 @@ class gather_base {
   std::size_t count_ = 0;
   std::size_t left_ = 0;
   std::size_t own_left_ = 0;
-  std::exception_ptr error_;
+  std::exception_ptr error_;       // what decided
+  future_core* failed_ = nullptr;  // the task of gather's own whose error that is
 };
 
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
@@ -281,18 +292,18 @@ typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& sou
     slot.own = true;
   } else {
     found = &handle_access::state(source);
-    if (&found->loop() != &on) {
-      throw usage_error("gather: a future or task belongs to another event loop");
-    }
   }
   slot.core = state_ptr<future_core>::share(*found);
   return found;
 }
 
+/// Refuses what cannot be gathered, before any sibling is started.
 template <class Child>
-void require_startable(Child const& source) {
+void require_startable(Child const& source, scheduler const& on) {
   if constexpr (child_traits<Child>::own) {
     if (!source.valid()) throw usage_error("gather: a task was awaited or moved away before");
+  } else if (&handle_access::state(source).loop() != &on) {
+    throw usage_error("gather: a future or task belongs to another event loop");
   }
 }
 
@@ -344,10 +355,12 @@ class gather_arguments : public gather_base {
   template <class... Given>
   explicit gather_arguments(std::in_place_t, Given&&... children)
       : gather_base(Collect), sources_(std::forward<Given>(children)...) {}
+  gather_arguments(gather_arguments&& other)
+      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
 
  protected:
   bool start(scheduler& on, std::source_location where) {
-    std::apply([](auto const&... each) { (require_startable(each), ...); }, sources_);
+    std::apply([&](auto const&... each) { (require_startable(each, on), ...); }, sources_);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), on, where)), ...);
     }(std::index_sequence_for<Children...>());
@@ -390,10 +403,12 @@ class gather_elements : public gather_base {
       }
     }
   }
+  gather_elements(gather_elements&& other)
+      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
 
  protected:
   bool start(scheduler& on, std::source_location where) {
-    for (auto const& each : sources_) require_startable(each);
+    for (auto const& each : sources_) require_startable(each, on);
     slots_ = std::make_unique<child[]>(sources_.size());
     states_.reserve(sources_.size());
     for (std::size_t i = 0; i < sources_.size(); ++i) {
@@ -475,13 +490,18 @@ class [[nodiscard]] gather_awaiter final : public leaf_waiter, private Children 
   void await_suspend(std::coroutine_handle<>) { suspend(); }
   typename Children::results await_resume() {
     this->stop_listening(loop());
-    check_cancelled();
+    if (task().cancel_delivered()) [[unlikely]] {
+      this->report_replaced();
+      task().throw_cancelled();
+    }
     if (this->failed()) std::rethrow_exception(this->take_error());
     return this->take();
   }
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
-    return waiting() && this->cancel_children(message);
+    // Once an error decided, the children have been asked to end: the cancellation waits for
+    // them, and wins (GA-10).
+    return waiting() && !this->failed() && this->cancel_children(message);
   }
 
   /// Begins to listen now, and gives a future to await, share or cancel later, as in Python.

@@ -65,8 +65,8 @@ class [[nodiscard]] outcome_awaiter {
   }
   bool await_ready() const noexcept { return awaited_->done(); }
   void await_suspend(std::coroutine_handle<>) {
-    if (awaits_itself()) {  // thrown in the next iteration, as in asyncio (TASK-8)
-      frame_->task->suspend_ready(*frame_);
+    if (awaits_itself()) [[unlikely]] {
+      frame_->task->suspend_ready(*frame_);  // the error comes in the next step, as in asyncio
       return;
     }
     awaited_->add_callback(*frame_->task);
@@ -74,7 +74,7 @@ class [[nodiscard]] outcome_awaiter {
   }
   Result await_resume() {
     if (frame_->task->cancel_delivered()) [[unlikely]] frame_->task->throw_cancelled();
-    if (!awaited_->done()) throw usage_error("a task cannot await itself");
+    if (!awaited_->done() && awaits_itself()) throw usage_error("a task cannot await itself");
     awaited_->require_value();
     if constexpr (!std::is_void_v<Result>) {
       if constexpr (std::is_reference_v<Result>) {
