@@ -9,6 +9,7 @@
 //
 // Mostly gather or with_task_group is what you want: they wait for what they start.
 
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <source_location>
@@ -75,15 +76,15 @@ class [[nodiscard]] any_task_handle {
   explicit any_task_handle(detail::task_core& core) noexcept
       : core_(detail::state_ptr<detail::task_core>::share(core)) {}
 
-  [[nodiscard]] bool done() const { return core_->done(); }
-  [[nodiscard]] bool cancelled() const { return core_->cancelled(); }
+  [[nodiscard]] bool done() const { return core().done(); }
+  [[nodiscard]] bool cancelled() const { return core().cancelled(); }
   bool cancel(std::optional<std::string> message = std::nullopt) const {
-    return core_->cancel(detail::make_cancel_message(std::move(message)));
+    return core().cancel(detail::make_cancel_message(std::move(message)));
   }
-  unsigned uncancel() const { return core_->uncancel(); }
-  [[nodiscard]] unsigned cancelling() const { return core_->cancelling(); }
-  [[nodiscard]] std::string name() const { return core_->name(); }
-  void set_name(std::string name) const { core_->set_name(std::move(name)); }
+  unsigned uncancel() const { return core().uncancel(); }
+  [[nodiscard]] unsigned cancelling() const { return core().cancelling(); }
+  [[nodiscard]] std::string name() const { return core().name(); }
+  void set_name(std::string name) const { core().set_name(std::move(name)); }
   [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(core_); }
 
   friend bool operator==(any_task_handle const& a, any_task_handle const& b) noexcept {
@@ -91,6 +92,11 @@ class [[nodiscard]] any_task_handle {
   }
 
  private:
+  [[nodiscard]] detail::task_core& core() const {
+    if (!core_) throw usage_error("this handle is empty: it was moved away or never set");
+    return *core_;
+  }
+
   detail::state_ptr<detail::task_core> core_;
 };
 
@@ -141,9 +147,15 @@ task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_locati
 }
 
 /// Calls a function with its arguments, all of which it keeps until the coroutine is done.
-template <class T, class Fn, class... Args>
-task<T> call_with(Fn fn, std::tuple<Args...> args) {
-  co_return co_await std::apply(std::move(fn), std::move(args));
+template <class T, class Fn, class... Args, std::size_t... I>
+task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_sequence<I...>) {
+  if constexpr (std::is_member_pointer_v<Fn>) {
+    co_return co_await std::invoke(std::move(fn), std::get<I>(std::move(args))...);
+  } else {
+    // Called in this very expression: what an argument is converted to on the way, such as a
+    // string made from a literal, then lives as long as the task, as in co_await f("literal").
+    co_return co_await std::move(fn)(std::get<I>(std::move(args))...);
+  }
 }
 
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.
@@ -166,7 +178,8 @@ auto make_task(Fn&& fn, Args&&... args) {
         return std::invoke(std::forward<Fn>(fn));  // nothing to keep
       } else {
         return call_with<typename made::value_type, std::decay_t<Fn>>(
-            std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...));
+            std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...),
+            std::index_sequence_for<Args...>());
       }
     }
   }
