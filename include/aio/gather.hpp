@@ -138,6 +138,9 @@ class gather_base : public leaf_waiter {
 
  protected:
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
+  // As leaf_waiter: until it is awaited.
+  gather_base(gather_base&& other) noexcept
+      : leaf_waiter(std::move(other)), collect_(other.collect_) {}
   ~gather_base() = default;
 
   /// Begins to listen; true if nothing has to be waited for (GA-11).
@@ -169,6 +172,14 @@ class gather_base : public leaf_waiter {
       child& each = at(i);
       // Others own it, and it may end when this is gone.
       if (!each.settled && !each.core->remove_callback(each)) loop().forget(each);
+    }
+    if (error_ && task().cancel_delivered() && !is_cancellation(error_)) {
+      // Cancelled between the failure and this step.
+      loop().call_exception_handler(
+          {.message = "the error of a gather was replaced by a cancellation",
+           .exception = error_,
+           .task = task().name(),
+           .created = task().created()});
     }
     check_cancelled();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
@@ -243,18 +254,18 @@ typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& sou
     slot.own = true;
   } else {
     found = &handle_access::state(source);
-    if (&found->loop() != &frame.task->loop()) {
-      throw usage_error("gather: a future or task belongs to another event loop");
-    }
   }
   slot.core = state_ptr<future_core>::share(*found);
   return found;
 }
 
+/// Refuses what cannot be gathered, before any sibling is started.
 template <class Child>
-void require_startable(Child const& source) {
+void require_startable(Child const& source, scheduler const& loop) {
   if constexpr (child_traits<Child>::own) {
     if (!source.valid()) throw usage_error("gather: a task was awaited or moved away before");
+  } else if (&handle_access::state(source).loop() != &loop) {
+    throw usage_error("gather: a future or task belongs to another event loop");
   }
 }
 
@@ -301,9 +312,11 @@ class [[nodiscard]] gather_awaiter final : public gather_base {
   template <class... Given>
   explicit gather_awaiter(std::in_place_t, Given&&... children)
       : gather_base(Collect), sources_(std::forward<Given>(children)...) {}
+  gather_awaiter(gather_awaiter&& other)
+      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
 
   bool await_ready() {
-    std::apply([](auto const&... each) { (require_startable(each), ...); }, sources_);
+    std::apply([&](auto const&... each) { (require_startable(each, loop()), ...); }, sources_);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), *frame_)), ...);
     }(std::index_sequence_for<Children...>());
@@ -346,9 +359,11 @@ class [[nodiscard]] gather_range_awaiter final : public gather_base {
       }
     }
   }
+  gather_range_awaiter(gather_range_awaiter&& other)
+      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
 
   bool await_ready() {
-    for (auto const& each : sources_) require_startable(each);
+    for (auto const& each : sources_) require_startable(each, loop());
     slots_ = std::make_unique<child[]>(sources_.size());
     states_.reserve(sources_.size());
     for (std::size_t i = 0; i < sources_.size(); ++i) {
