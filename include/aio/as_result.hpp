@@ -145,10 +145,16 @@ class [[nodiscard]] result_awaiter {
   std::exception_ptr failed_;
 };
 
+// A coroutine, so that a clean-up that throws before it returns an awaitable fails like any other.
+template <class Cleanup>
+task<> clean_up_with(Cleanup& cleanup) {
+  co_await std::invoke(std::move(cleanup));
+}
+
 template <class T, class Cleanup>
 task<T> finally_after(task<T> body, Cleanup cleanup) {
   result<T> outcome = co_await as_result(std::move(body));
-  auto cleaned = co_await as_result(std::invoke(std::move(cleanup)));
+  result<void> const cleaned = co_await as_result(clean_up_with(cleanup));
   if (!cleaned.has_value()) {
     if (!outcome.has_value() && !outcome.cancelled()) {
       scheduler::report({.message = "an error was replaced by one of its with_finally clean-up",

@@ -10,6 +10,7 @@
 // Mostly gather or with_task_group is what you want: they wait for what they start.
 
 #include <coroutine>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <source_location>
@@ -76,15 +77,15 @@ class [[nodiscard]] any_task_handle {
   explicit any_task_handle(detail::task_core& core) noexcept
       : core_(detail::state_ptr<detail::task_core>::share(core)) {}
 
-  [[nodiscard]] bool done() const { return core_->done(); }
-  [[nodiscard]] bool cancelled() const { return core_->cancelled(); }
+  [[nodiscard]] bool done() const { return core().done(); }
+  [[nodiscard]] bool cancelled() const { return core().cancelled(); }
   bool cancel(std::optional<std::string> message = std::nullopt) const {
-    return core_->cancel(detail::make_cancel_message(std::move(message)));
+    return core().cancel(detail::make_cancel_message(std::move(message)));
   }
-  unsigned uncancel() const { return core_->uncancel(); }
-  [[nodiscard]] unsigned cancelling() const { return core_->cancelling(); }
-  [[nodiscard]] std::string name() const { return core_->name(); }
-  void set_name(std::string name) const { core_->set_name(std::move(name)); }
+  unsigned uncancel() const { return core().uncancel(); }
+  [[nodiscard]] unsigned cancelling() const { return core().cancelling(); }
+  [[nodiscard]] std::string name() const { return core().name(); }
+  void set_name(std::string name) const { core().set_name(std::move(name)); }
   [[nodiscard]] bool valid() const noexcept { return static_cast<bool>(core_); }
 
   friend bool operator==(any_task_handle const& a, any_task_handle const& b) noexcept {
@@ -92,6 +93,11 @@ class [[nodiscard]] any_task_handle {
   }
 
  private:
+  [[nodiscard]] detail::task_core& core() const {
+    if (!core_) throw usage_error("this handle is empty: it was moved away or never set");
+    return *core_;
+  }
+
   detail::state_ptr<detail::task_core> core_;
 };
 
@@ -141,22 +147,34 @@ task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_locati
   return detail_make_handle(task_access::start(on, std::move(coroutine), created));
 }
 
-/// Tells the task where the coroutine is that it was created for.
-struct created_for {
-  std::source_location place;
+/// Awaits the coroutine that a task was created for, and says where that is.
+template <class T>
+class standing_for : public child_awaiter<T> {
+ public:
+  explicit standing_for(task<T>&& called)
+      : standing_for(task_access::function(called), std::move(called)) {}
 
-  void attach(frame_base& frame) noexcept { frame.task->created_for(frame, place); }
-  bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  void await_resume() const noexcept {}
+  void attach(frame_base& frame) noexcept {
+    frame.task->created_for(frame, place_);
+    child_awaiter<T>::attach(frame);
+  }
+
+ private:
+  standing_for(std::source_location place, task<T>&& called)
+      : child_awaiter<T>(std::move(called)), place_(place) {}
+  std::source_location place_;
 };
 
 /// Calls a function with its arguments, all of which it keeps until the coroutine is done.
-template <class T, class Fn, class... Args>
-task<T> call_with(Fn fn, std::tuple<Args...> args) {
-  task<T> called = std::apply(std::move(fn), std::move(args));
-  co_await created_for{task_access::function(called)};
-  co_return co_await std::move(called);
+template <class T, class Fn, class... Args, std::size_t... I>
+task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_sequence<I...>) {
+  // Called in the co_await expression: what an argument is converted to on the way, such as a
+  // string made from a literal, then lives as long as the task, as in co_await f("literal").
+  if constexpr (std::is_member_pointer_v<Fn>) {
+    co_return co_await standing_for(std::invoke(std::move(fn), std::get<I>(std::move(args))...));
+  } else {
+    co_return co_await standing_for(std::move(fn)(std::get<I>(std::move(args))...));
+  }
 }
 
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.
@@ -179,7 +197,8 @@ auto make_task(Fn&& fn, Args&&... args) {
         return std::invoke(std::forward<Fn>(fn));  // nothing to keep
       } else {
         return call_with<typename made::value_type, std::decay_t<Fn>>(
-            std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...));
+            std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...),
+            std::index_sequence_for<Args...>());
       }
     }
   }

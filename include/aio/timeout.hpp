@@ -214,7 +214,7 @@ struct timeout_access {
     std::optional<timeout> made;
     timeout& limit = given ? *given : made.emplace(deadline);
     limit.enter(co_await timeout_scope());
-    result<T> outcome = co_await as_result(call(body, limit));
+    result<T> outcome = co_await as_result(begin(body, limit));
     co_return conclude(limit, std::move(outcome));
   }
 
@@ -224,6 +224,17 @@ struct timeout_access {
     limit.enter(co_await timeout_scope());
     result<T> outcome = co_await as_result(std::move(body));
     co_return conclude(limit, std::move(outcome));
+  }
+
+  // The caller's timeout must not stay armed when the body throws before it is a coroutine.
+  template <class Body>
+  static auto begin(Body& body, timeout& limit) {
+    try {
+      return call(body, limit);
+    } catch (...) {
+      limit.leave();
+      throw;
+    }
   }
 
   template <class Body>

@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 
 #include "aio/error.hpp"
@@ -58,7 +59,16 @@ inline std::string type_name(std::type_info const& type) {
   int status = 0;
   std::unique_ptr<char, decltype(&std::free)> const name(
       abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free);
-  if (name) return name.get();
+  if (name) {
+    // std::throw_with_nested throws a class of its own, derived from the one that was meant.
+    std::string_view text = name.get();
+    for (std::string_view const wrapper : {"std::_Nested_exception<", "std::__1::__nested<"}) {
+      if (!text.starts_with(wrapper)) continue;
+      text.remove_prefix(wrapper.size());
+      text.remove_suffix(1);
+    }
+    return std::string(text);
+  }
 #endif
   return type.name();
 }

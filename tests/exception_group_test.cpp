@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+#include "aio/exception_group.hpp"
+
+#include "aio/error.hpp"
+#include "support/catch.hpp"
+
+using aio::exception_group;
+
+namespace {
+template <class E = std::runtime_error>
+std::exception_ptr error(std::string const& text) {
+  return std::make_exception_ptr(E(text));
+}
+// The group's errors as names, nested ones in brackets.
+std::string shape(std::optional<exception_group> const& group) {
+  if (!group) return "none";
+  std::string text = "[";
+  for (std::size_t i = 0; i < group->exceptions().size(); ++i) {
+    if (text.size() > 1) text += " ";
+    if (!group->task_names()[i].empty()) text += group->task_names()[i] + "=";
+    try {
+      std::rethrow_exception(group->exceptions()[i]);
+    } catch (exception_group const& nested) {
+      text += shape(nested);
+    } catch (std::exception const& e) {
+      text += e.what();
+    } catch (...) {
+      text += "?";
+    }
+  }
+  return text + "]";
+}
+}  // namespace
+
+TEST_CASE("exception_group: what() lists every error with its task, its type and its text") {
+  exception_group const group("two children failed",
+                              {error("disk full"), error<std::invalid_argument>("no such page")},
+                              {"writer", "reader"});
+  CHECK(std::string(group.what()) ==
+        "two children failed (2 errors)\n"
+        "  writer: std::runtime_error: disk full\n"
+        "  reader: std::invalid_argument: no such page");
+  CHECK(group.message() == "two children failed");
+  CHECK(group.exceptions().size() == 2);
+  CHECK(group.task_names() == std::vector<std::string>{"writer", "reader"});
+}
+
+TEST_CASE("exception_group: what() counts one error as one, and needs no names") {
+  exception_group const group("a group", {error("alone")});
+  CHECK(std::string(group.what()) ==
+        "a group (1 error)\n"
+        "  std::runtime_error: alone");
+  CHECK(group.task_names() == std::vector<std::string>{""});
+}
+
+TEST_CASE("exception_group: what() indents nested groups and texts of several lines") {
+  exception_group const inner("inner", {error("first\nsecond"), std::make_exception_ptr(42)},
+                              {"deep", ""});
+  exception_group const outer("outer", {std::make_exception_ptr(inner), error("flat")},
+                              {"parent", "child"});
+  CHECK(std::string(outer.what()) ==
+        "outer (2 errors)\n"
+        "  parent: inner (2 errors)\n"
+        "    deep: std::runtime_error: first\n"
+        "    second\n"
+        "    an exception of type int\n"
+        "  child: std::runtime_error: flat");
+}
+
+TEST_CASE("exception_group: what() knows cancellations, with and without a message") {
+  exception_group const group(
+      "g", {std::make_exception_ptr(aio::cancelled_error()),
+            std::make_exception_ptr(aio::cancelled_error(std::string("stop")))});
+  CHECK(std::string(group.what()) ==
+        "g (2 errors)\n"
+        "  aio::cancelled_error\n"
+        "  aio::cancelled_error: stop");
+}
+
+TEST_CASE("exception_group: split parts the errors of one type from the others") {
+  exception_group const group("g", {error("a"), error<std::logic_error>("b"), error("c")},
+                              {"A", "B", "C"});
+  auto const [matching, rest] = group.split<std::runtime_error>();
+  CHECK(shape(matching) == "[A=a C=c]");
+  CHECK(shape(rest) == "[B=b]");
+  CHECK(matching->message() == "g");
+  CHECK(rest->message() == "g");
+}
+
+TEST_CASE("exception_group: split gives no group where it would be empty") {
+  exception_group const group("g", {error("a"), error("b")});
+  auto const [all, nothing] = group.split<std::exception>();
+  CHECK(shape(all) == "[a b]");
+  CHECK(shape(nothing) == "none");
+  auto const [none, everything] = group.split<aio::timeout_error>();
+  CHECK(shape(none) == "none");
+  CHECK(shape(everything) == "[a b]");
+}
+
+TEST_CASE("exception_group: split looks into nested groups and keeps their shape") {
+  exception_group const deepest("deepest", {error<std::out_of_range>("x"), error("y")});
+  exception_group const inner("inner",
+                              {std::make_exception_ptr(deepest), error<std::logic_error>("z")},
+                              {"deep", "flat"});
+  exception_group const outer("outer", {error("a"), std::make_exception_ptr(inner)}, {"", "in"});
+  auto const [logic, rest] = outer.split<std::logic_error>();  // out_of_range derives from it
+  CHECK(shape(logic) == "[in=[deep=[x] flat=z]]");
+  CHECK(shape(rest) == "[a in=[deep=[y]]]");
+
+  auto const [runtime, others] = outer.split<std::runtime_error>();
+  CHECK(shape(runtime) == "[a in=[deep=[y]]]");
+  CHECK(shape(others) == "[in=[deep=[x] flat=z]]");
+}
+
+TEST_CASE("exception_group: split by the group itself matches nested groups as a whole") {
+  exception_group const inner("inner", {error("x")});
+  exception_group const outer("outer", {error("a"), std::make_exception_ptr(inner)});
+  auto const [groups, rest] = outer.split<exception_group>();
+  CHECK(shape(groups) == "[[x]]");
+  CHECK(shape(rest) == "[a]");
+}
+
+TEST_CASE("exception_group: split takes types that are no std::exception, too") {
+  exception_group const group("g", {std::make_exception_ptr(42), error("a")});
+  auto const [ints, rest] = group.split<int>();
+  CHECK(shape(ints) == "[?]");
+  CHECK(shape(rest) == "[a]");
+}
+
+TEST_CASE("exception_group: copies share the errors and do not throw") {
+  STATIC_REQUIRE(std::is_base_of_v<std::exception, exception_group>);
+  STATIC_REQUIRE(std::is_nothrow_copy_constructible_v<exception_group>);
+  STATIC_REQUIRE(std::is_nothrow_copy_assignable_v<exception_group>);
+  exception_group const first("g", {error("a")});
+  exception_group second = first;
+  CHECK(second.what() == first.what());
+  exception_group const moved = std::move(second);
+  CHECK(second.what() == first.what());  // a moved-from one still has something to say
+  CHECK(moved.what() == first.what());
+}
+
+TEST_CASE("exception_group: can be thrown, and caught as a std::exception") {
+  std::string text;
+  try {
+    throw exception_group("g", {error("a")});
+  } catch (std::exception const& e) {
+    text = e.what();
+  }
+  CHECK(text == "g (1 error)\n  std::runtime_error: a");
+}

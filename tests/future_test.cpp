@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: MIT
+#include "aio/future.hpp"
+
+#include "aio/as_result.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task_handle.hpp"
+#include "aio/testing/virtual_clock.hpp"
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/reports.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::counted;
+using aio_test::move_only;
+using aio_test::reports;
+using aio_test::said;
+using aio_test::thrown_by;
+using aio_test::trace;
+
+namespace {
+template <class T>
+aio::task<> wait_for_it(aio::future<T> on, trace& log, std::string name) {
+  try {
+    co_await on;
+    log(name);
+  } catch (aio::cancelled_error const& error) {
+    log(name + " cancelled" + std::string(error.message()));
+  } catch (std::exception const& error) {
+    log(name + " " + error.what());
+  }
+}
+}  // namespace
+
+TEST_CASE("future: gives the value that is set, to many and in the order in which they came") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    CHECK_FALSE(answer.done());
+    trace log;
+    auto waiter = [&](std::string name) -> aio::task<> {
+      int const& got = co_await answer;
+      log(name + std::to_string(got));
+    };
+    auto a = aio::create_task(waiter("a"));
+    auto b = aio::create_task(waiter("b"));
+    co_await aio::sleep_for(1s);
+    answer.set_result(42);
+    log("set");
+    CHECK(answer.done());
+    CHECK(answer.result() == 42);
+    co_await a;
+    co_await b;
+    CHECK(log.text() == "set | a42 | b42");
+  });
+}
+
+TEST_CASE("future: one that is done is awaited without suspending") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    (void)aio::create_task([](trace& to) -> aio::task<> {
+      to("other");
+      co_return;
+    }, std::ref(log));
+    aio::future<int> answer;
+    answer.set_result(1);
+    int const got = co_await answer;
+    log("main " + std::to_string(got));
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "main 1 | other");
+  });
+}
+
+TEST_CASE("future: holds values of every kind") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<> nothing;
+    nothing.set_result();
+    co_await nothing;
+    nothing.result();
+
+    aio::future<move_only> moved;
+    moved.set_result(5);  // made in place
+    CHECK(moved.result().value() == 5);
+    move_only const taken = co_await std::move(moved);
+    CHECK(taken.value() == 5);
+
+    int target = 0;
+    aio::future<int&> reference;
+    reference.set_result(target);
+    int& got = co_await reference;
+    CHECK(&got == &target);
+
+    aio::future<std::string> text;
+    text.set_result(3U, 'x');
+    std::string const& shared = co_await text;
+    CHECK(shared == "xxx");
+    STATIC_REQUIRE(std::is_same_v<decltype(text.result()), std::string const&>);
+  });
+  CHECK(counted::living() == 0);
+}
+
+TEST_CASE("future: copies share one result, and are equal") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const first;
+    aio::future<int> const second = first;
+    CHECK(first == second);
+    CHECK_FALSE(first == aio::future<int>());
+    second.set_result(1);
+    CHECK(first.result() == 1);
+    co_return;
+  });
+}
+
+TEST_CASE("future: an rvalue takes the value out, and others hear that it is gone") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<std::string> first;
+    auto const second = first;
+    first.set_result("text");
+    std::string const got = co_await std::move(first);
+    CHECK(got == "text");
+    auto const outcome = co_await aio::as_result(second);
+    CHECK(said(outcome) ==
+          "aio::invalid_state_error: the result was taken away by awaiting an rvalue handle or "
+          "future; await an lvalue to share it");
+  });
+}
+
+TEST_CASE("future: a second result, error or cancellation is refused") {
+  aio::testing::run([]() -> aio::task<> {
+    std::string const text =
+        "aio::invalid_state_error: the future is done already: a result is set once";
+    aio::future<int> set;
+    set.set_result(1);
+    CHECK(thrown_by([&] { return (set.set_result(2), 0); }) == text);
+    CHECK(thrown_by([&] { return (set.set_exception(std::runtime_error("x")), 0); }) == text);
+    CHECK_FALSE(set.cancel());
+    CHECK(set.result() == 1);
+
+    aio::future<int> cancelled;
+    CHECK(cancelled.cancel());
+    CHECK_FALSE(cancelled.cancel());
+    CHECK(thrown_by([&] { return (cancelled.set_result(2), 0); }) == text);
+    co_return;
+  });
+}
+
+TEST_CASE("future: result() and exception() of a pending one say to await it first") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const pending;
+    std::string const text =
+        "aio::invalid_state_error: the result is not there yet: co_await it first";
+    CHECK(thrown_by([&] { return pending.result(); }) == text);
+    CHECK(thrown_by([&] { return pending.exception(); }) == text);
+    co_return;
+  });
+}
+
+TEST_CASE("future: throws the error that is set, to all") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    trace log;
+    auto a = aio::create_task(wait_for_it(answer, log, "a"));
+    auto b = aio::create_task(wait_for_it(answer, log, "b"));
+    co_await aio::sleep_for(1s);
+    answer.set_exception(std::runtime_error("broken"));
+    co_await a;
+    co_await b;
+    CHECK(log.text() == "a broken | b broken");
+    CHECK(said(answer.exception()) == "std::runtime_error: broken");
+    CHECK_FALSE(answer.cancelled());
+
+    aio::future<int> by_pointer;
+    by_pointer.set_exception(std::make_exception_ptr(std::logic_error("pointer")));
+    CHECK_THROWS_WITH(by_pointer.result(), "pointer");
+  });
+}
+
+TEST_CASE("future: an empty exception_ptr is refused, and changes nothing") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    CHECK(thrown_by([&] { return (answer.set_exception(std::exception_ptr()), 0); }) ==
+          "aio::usage_error: set_exception needs an exception, not a null pointer");
+    CHECK_FALSE(answer.done());
+    co_return;
+  });
+}
+
+TEST_CASE("future: set to a cancelled_error it counts as cancelled") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    answer.set_exception(aio::cancelled_error(std::string("given up")));
+    CHECK(answer.cancelled());
+    auto const outcome = co_await aio::as_result(answer);
+    CHECK(said(outcome) == "aio::cancelled_error: given up");
+  });
+}
+
+TEST_CASE("future: cancelled at once, it throws cancelled_error with the message") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    trace log;
+    auto a = aio::create_task(wait_for_it(answer, log, "a"));
+    co_await aio::sleep_for(1s);
+    CHECK(answer.cancel(": no more"));
+    CHECK(answer.cancelled());
+    CHECK(thrown_by([&] { return answer.exception(); }) == "aio::cancelled_error: : no more");
+    co_await a;
+    CHECK(log.text() == "a cancelled: no more");
+  });
+}
+
+TEST_CASE("future: cancelling one awaiter cancels the future, and so the others") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    trace log;
+    auto a = aio::create_task(wait_for_it(answer, log, "a"));
+    auto b = aio::create_task(wait_for_it(answer, log, "b"));
+    co_await aio::sleep_for(1s);
+    a.cancel(" by a");
+    co_await a;
+    co_await b;
+    CHECK(answer.cancelled());
+    CHECK(log.text() == "a cancelled by a | b cancelled by a");
+  });
+}
+
+TEST_CASE("future: an awaiter cancelled after the result was set, and before it ran, is cancelled") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> answer;
+    trace log;
+    auto a = aio::create_task(wait_for_it(answer, log, "a"));
+    auto b = aio::create_task(wait_for_it(answer, log, "b"));
+    co_await aio::sleep_for(1s);
+    answer.set_result(1);
+    a.cancel();
+    co_await a;
+    co_await b;
+    CHECK(log.text() == "a cancelled | b");
+    CHECK(answer.result() == 1);
+  });
+}
+
+TEST_CASE("future: an awaiter cancelled after the future was cancelled gets one cancellation") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<> answer;
+    trace log;
+    auto a = aio::create_task([](aio::future<> on, trace& to) -> aio::task<> {
+      try {
+        co_await on;
+      } catch (aio::cancelled_error const& error) {
+        to("once" + std::string(error.message()));
+      }
+      co_await aio::sleep_for(1s);
+      to("slept");
+    }, answer, std::ref(log));
+    co_await aio::sleep_for(1s);
+    answer.cancel(" first");
+    a.cancel(" second");
+    co_await aio::as_result(a);
+    CHECK(log.text() == "once first | slept");
+  });
+}
+
+TEST_CASE("future: a task cancelled before it awaits a pending future cancels it") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<> answer;
+    auto a = aio::create_task([](aio::future<> on) -> aio::task<> {
+      aio::current_task().cancel();
+      co_await on;
+    }, answer);
+    auto const outcome = co_await aio::as_result(a);
+    CHECK(outcome.cancelled());
+    CHECK(answer.cancelled());
+  });
+}
+
+TEST_CASE("future: an error that nobody read is reported when the last handle goes") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    {
+      aio::future<int> unread;
+      auto const copy = unread;
+      unread.set_exception(std::runtime_error("unread"));
+      unread = aio::future<int>();
+      CHECK(heard.text() == "");
+    }
+    CHECK(heard.text() == "the exception of a future or task was never read: std::runtime_error: unread");
+    co_return;
+  });
+}
+
+TEST_CASE("future: an error that was read, and a cancellation, are not reported") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    {
+      aio::future<int> read;
+      read.set_exception(std::runtime_error("read"));
+      CHECK(read.exception() != nullptr);
+      aio::future<int> thrown;
+      thrown.set_exception(std::runtime_error("thrown"));
+      CHECK_THROWS(thrown.result());
+      aio::future<int> awaited;
+      awaited.set_exception(std::runtime_error("awaited"));
+      co_await aio::as_result(awaited);
+      aio::future<int> cancelled;
+      cancelled.cancel();
+    }
+    CHECK(heard.text() == "");
+  });
+}
+
+TEST_CASE("future: done callbacks run in order, an iteration after it is done") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<int> answer;
+    answer.add_done_callback([&](aio::future<int> const& f) { log(std::to_string(f.result())); });
+    auto const removed = answer.add_done_callback([&] { log("removed"); });
+    answer.add_done_callback([&] { log("last"); });
+    CHECK(answer.remove_done_callback(removed));
+    answer.set_result(1);
+    log("set");
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "set | 1 | last");
+  });
+}
+
+TEST_CASE("future: callbacks of one that is never done are destroyed with it") {
+  aio::testing::run([]() -> aio::task<> {
+    {
+      aio::future<int> never;
+      counted const kept(1);
+      never.add_done_callback([kept] {});
+    }
+    CHECK(counted::living() == 0);
+    co_return;
+  });
+}
+
+TEST_CASE("future: needs a loop, which may be one that does not run yet") {
+  CHECK(thrown_by([] { return aio::future<int>(); }) ==
+        "aio::usage_error: aio::future needs a running event loop: call it from a coroutine or "
+        "callback that aio::run() runs");
+  aio::testing::virtual_loop loop;
+  aio::future<int> answer(loop);
+  loop.call_later(1s, [answer] { answer.set_result(7); });
+  auto waiter = [&]() -> aio::task<int> { co_return co_await answer; };
+  CHECK(loop.run_until_complete(waiter()) == 7);
+}
+
+TEST_CASE("future: of another loop cannot be awaited") {
+  aio::event_loop other;
+  aio::future<int> const foreign(other);
+  aio::testing::run([&]() -> aio::task<> {
+    auto const outcome = co_await aio::as_result(foreign);
+    CHECK(said(outcome) ==
+          "aio::usage_error: this future or task belongs to another event loop; use "
+          "run_coroutine_threadsafe to cross threads");
+  });
+}
+
+TEST_CASE("future: a handle that was moved away says that it is empty") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> first;
+    auto const second = std::move(first);
+    CHECK(second.valid());
+    CHECK_FALSE(first.valid());
+    std::string const text =
+        "aio::usage_error: this handle is empty: it was moved away or never set";
+    CHECK(thrown_by([&] { return first.done(); }) == text);
+    CHECK(thrown_by([&] { return (first.set_result(1), 0); }) == text);
+    auto const outcome = co_await aio::as_result(first);
+    CHECK(said(outcome) == text);
+  });
+}
+
+TEST_CASE("future: a value whose constructor throws leaves it pending") {
+  struct breaks {
+    explicit breaks(bool now) {
+      if (now) throw std::runtime_error("constructor");
+    }
+  };
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<breaks> answer;
+    CHECK(thrown_by([&] { return (answer.set_result(true), 0); }) == "std::runtime_error: constructor");
+    CHECK_FALSE(answer.done());
+    answer.set_result(false);
+    co_await answer;
+  });
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Errors as text.
+
+#include <exception>
+#include <string>
+
+#include "aio/detail/exceptions.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/result.hpp"
+#include "support/trace.hpp"
+
+namespace aio_test {
+
+/// Collects what the exception handler of the running loop hears. Make it inside the loop.
+class reports {
+ public:
+  reports() {
+    loop_.set_exception_handler([this](aio::exception_context const& context) {
+      std::string line = context.message;
+      if (!context.task.empty()) line += " (" + context.task + ")";
+      if (context.exception) line += ": " + aio::detail::describe(context.exception);
+      log_(line);
+    });
+  }
+  reports(reports const&) = delete;
+  ~reports() { loop_.set_exception_handler({}); }
+
+  [[nodiscard]] std::string text() const { return log_.text(); }
+
+ private:
+  aio::event_loop& loop_ = aio::get_running_loop();
+  trace log_;
+};
+
+/// The type and the text of an error.
+inline std::string said(std::exception_ptr const& error) { return aio::detail::describe(error); }
+template <class T>
+std::string said(aio::result<T> const& outcome) {
+  return said(outcome.error());
+}
+
+/// What `fn()` throws.
+template <class Fn>
+std::string thrown_by(Fn fn) {
+  try {
+    (void)fn();
+  } catch (...) {
+    return said(std::current_exception());
+  }
+  return "no error";
+}
+
+}  // namespace aio_test

@@ -1,0 +1,439 @@
+// SPDX-License-Identifier: MIT
+#include "aio/timeout.hpp"
+
+#include "aio/as_result.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/future.hpp"
+#include "aio/semaphore.hpp"
+#include "aio/task_handle.hpp"
+#include "aio/testing/virtual_clock.hpp"
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/reports.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::counted;
+using aio_test::move_only;
+using aio_test::reports;
+using aio_test::said;
+using aio_test::thrown_by;
+using aio_test::trace;
+
+namespace {
+std::string const timed_out = "aio::timeout_error: the operation timed out";
+aio::time_point now() { return aio::get_running_loop().time(); }
+aio::task<> wait_long() { co_await aio::sleep_for(1000s); }
+aio::task<int> number(int n, std::chrono::seconds after = 0s) {
+  if (after > 0s) co_await aio::sleep_for(after);
+  co_return n;
+}
+aio::task<int> five_seconds() { return number(5, 5s); }
+}  // namespace
+
+TEST_CASE("with_timeout: gives what the body gives, when that is in time") {
+  aio::testing::run([]() -> aio::task<> {
+    int const got = co_await aio::with_timeout(10s, five_seconds);
+    CHECK(got == 5);
+    co_await aio::with_timeout(10s, []() -> aio::task<> { co_return; });
+    auto body = []() -> aio::task<move_only> { co_return move_only(3); };
+    move_only const moved = co_await aio::with_timeout(10s, body);
+    CHECK(moved.value() == 3);
+    int target = 0;
+    auto refer = [&]() -> aio::task<int&> { co_return target; };
+    int& same = co_await aio::with_timeout(10s, refer);
+    CHECK(&same == &target);
+  });
+  CHECK(counted::living() == 0);
+}
+
+TEST_CASE("with_timeout: cancels the body when the time is over, and throws timeout_error after its clean-up") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const begin = now();
+    auto body = [&]() -> aio::task<> {
+      auto const slept = co_await aio::as_result(wait_long());
+      co_await aio::sleep_for(1s);
+      log("cleaned");
+      slept.rethrow();
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(10s, body));
+    log(said(outcome));
+    CHECK(log.text() == "cleaned | " + timed_out);
+    CHECK(now() - begin == 11s);
+    CHECK(aio::current_task().cancelling() == 0);
+    co_await aio::sleep_for(1s);  // and is not cancelled any more
+  });
+}
+
+TEST_CASE("with_timeout: the timeout_error carries the cancellation nested") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, wait_long));
+    bool nested = false;
+    try {
+      outcome.rethrow();
+    } catch (aio::timeout_error const& error) {
+      try {
+        std::rethrow_if_nested(error);
+      } catch (aio::cancelled_error const&) {
+        nested = true;
+      }
+    }
+    CHECK(nested);
+  });
+}
+
+TEST_CASE("with_timeout: std::nullopt is no limit") {
+  aio::testing::run([]() -> aio::task<> {
+    co_await aio::with_timeout(std::nullopt, wait_long);
+    co_await aio::with_timeout_at(std::nullopt, wait_long);
+    int const got = co_await aio::wait_for(number(1, 1000s), std::nullopt);
+    CHECK(got == 1);
+  });
+}
+
+TEST_CASE("with_timeout_at: counts in the loop's time; a point in the past cancels at the next wait") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const begin = now();
+    auto const outcome = co_await aio::as_result(aio::with_timeout_at(begin + 3s, wait_long));
+    CHECK(said(outcome) == timed_out);
+    CHECK(now() == begin + 3s);
+    trace log;
+    auto body = [&]() -> aio::task<> {
+      log("begins");
+      co_await wait_long();
+    };
+    auto const past = co_await aio::as_result(aio::with_timeout_at(begin, body));
+    CHECK(said(past) == timed_out);
+    auto const zero = co_await aio::as_result(aio::with_timeout(0s, body));
+    CHECK(said(zero) == timed_out);
+    auto const negative = co_await aio::as_result(aio::with_timeout(-1s, body));
+    CHECK(said(negative) == timed_out);
+    CHECK(now() == begin + 3s);
+    CHECK(log.text() == "begins | begins | begins");
+    co_await aio::with_timeout(0s, []() -> aio::task<> { co_return; });  // never waits
+  });
+}
+
+TEST_CASE("with_timeout: an error of the body passes, also when the time is over") {
+  aio::testing::run([]() -> aio::task<> {
+    auto fails = []() -> aio::task<> {
+      co_await aio::as_result(wait_long());
+      throw std::runtime_error("while cleaning up");
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, fails));
+    CHECK(said(outcome) == "std::runtime_error: while cleaning up");
+    CHECK(aio::current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE("with_timeout: a body that swallows the cancellation ends normally") {
+  aio::testing::run([]() -> aio::task<> {
+    auto stubborn = [](aio::timeout& limit) -> aio::task<bool> {
+      co_await aio::as_result(wait_long());
+      co_return limit.expired();
+    };
+    bool const expired = co_await aio::with_timeout(1s, stubborn);
+    CHECK(expired);
+    CHECK(aio::current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE("with_timeout: a cancellation from outside passes, and wins over the timeout") {
+  aio::testing::run([]() -> aio::task<> {
+    auto first = aio::create_task([]() -> aio::task<> { co_await aio::with_timeout(10s, wait_long); });
+    co_await aio::sleep_for(1s);
+    first.cancel("outside");
+    auto const before = co_await aio::as_result(first);
+    CHECK(said(before) == "aio::cancelled_error: outside");
+
+    aio::task_handle<> second;
+    aio::get_running_loop().call_later(5s, [&] { second.cancel("outside"); });
+    second = aio::create_task([]() -> aio::task<> { co_await aio::with_timeout(5s, wait_long); });
+    auto const both = co_await aio::as_result(second);
+    CHECK(both.cancelled());
+  });
+}
+
+TEST_CASE("with_timeout: the inner one of two does not end the outer one, and the other way round") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto inner_first = [&]() -> aio::task<> {
+      auto const inner = co_await aio::as_result(aio::with_timeout(1s, wait_long));
+      log("inner " + said(inner));
+      co_await aio::sleep_for(1s);
+      log("goes on");
+    };
+    co_await aio::with_timeout(10s, inner_first);
+    auto outer_first = [&]() -> aio::task<> {
+      auto const inner = co_await aio::as_result(aio::with_timeout(10s, wait_long));
+      log("inner " + said(inner));
+      inner.rethrow();
+    };
+    auto const outer = co_await aio::as_result(aio::with_timeout(1s, outer_first));
+    log("outer " + said(outer));
+    CHECK(log.text() ==
+          "inner " + timed_out + " | goes on | inner aio::cancelled_error | outer " + timed_out);
+  });
+}
+
+TEST_CASE("with_timeout: two that end at once are one timeout each") {
+  aio::testing::run([]() -> aio::task<> {
+    auto inner = []() -> aio::task<> { co_await aio::with_timeout(1s, wait_long); };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, inner));
+    CHECK(said(outcome) == timed_out);
+    CHECK(aio::current_task().cancelling() == 0);
+    co_await aio::sleep_for(1s);
+  });
+}
+
+TEST_CASE("timeout: can be moved while the body runs, and taken away") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const begin = now();
+    auto body = [&](aio::timeout& limit) -> aio::task<> {
+      CHECK(limit.when() == begin + 10s);
+      co_await aio::sleep_for(9s);
+      limit.reschedule_after(10s);
+      CHECK(limit.when() == begin + 19s);
+      co_await aio::sleep_for(9s);
+      limit.reschedule(std::nullopt);
+      CHECK_FALSE(limit.when().has_value());
+      co_await aio::sleep_for(100s);
+      CHECK_FALSE(limit.expired());
+      limit.reschedule(begin + 119s);
+      co_await wait_long();
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(10s, body));
+    CHECK(said(outcome) == timed_out);
+    CHECK(now() == begin + 119s);
+  });
+}
+
+TEST_CASE("timeout: moved into the past it fires in the next iteration, and can be moved again before") {
+  aio::testing::run([]() -> aio::task<> {
+    auto body = [](aio::timeout& limit) -> aio::task<> {
+      limit.reschedule(now() - 1s);
+      CHECK_FALSE(limit.expired());
+      limit.reschedule(now() + 10s);
+      co_await aio::sleep_for(1s);
+      limit.reschedule_after(-1s);
+      co_await wait_long();
+    };
+    auto const begin = now();
+    auto const outcome = co_await aio::as_result(aio::with_timeout(100s, body));
+    CHECK(said(outcome) == timed_out);
+    CHECK(now() == begin + 1s);
+  });
+}
+
+TEST_CASE("timeout: of the caller's says afterwards whether it expired") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::timeout expiring(now() + 1s);
+    CHECK_FALSE(expiring.expired());
+    auto const outcome = co_await aio::as_result(aio::with_timeout(expiring, wait_long));
+    CHECK(said(outcome) == timed_out);
+    CHECK(expiring.expired());
+
+    aio::timeout enough(now() + 10s);
+    co_await aio::with_timeout(enough, five_seconds);
+    CHECK_FALSE(enough.expired());
+
+    aio::timeout without;
+    CHECK_FALSE(without.when().has_value());
+    co_await aio::with_timeout(without, wait_long);
+    CHECK_FALSE(without.expired());
+  });
+}
+
+TEST_CASE("timeout: can be rescheduled only inside of its block, and says so in each state") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::timeout limit(now() + 1s);
+    std::string const before =
+        "aio::usage_error: the timeout has not been entered: reschedule it inside the body of "
+        "with_timeout";
+    CHECK(thrown_by([&] { return (limit.reschedule(now()), 0); }) == before);
+    CHECK(thrown_by([&] { return (limit.reschedule_after(1s), 0); }) == before);
+    auto body = [&]() -> aio::task<> {
+      auto const slept = co_await aio::as_result(wait_long());
+      CHECK(limit.expired());
+      CHECK(thrown_by([&] { return (limit.reschedule_after(1s), 0); }) ==
+            "aio::usage_error: the timeout has expired and cannot be rescheduled");
+      slept.rethrow();
+    };
+    co_await aio::as_result(aio::with_timeout(limit, body));
+    CHECK(thrown_by([&] { return (limit.reschedule_after(1s), 0); }) ==
+          "aio::usage_error: the timeout has expired and cannot be rescheduled");
+    aio::timeout finished;
+    co_await aio::with_timeout(finished, five_seconds);
+    CHECK(thrown_by([&] { return (finished.reschedule_after(1s), 0); }) ==
+          "aio::usage_error: the timeout is finished and cannot be rescheduled");
+  });
+}
+
+TEST_CASE("timeout: serves one block only") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::timeout limit;
+    co_await aio::with_timeout(limit, five_seconds);
+    auto const again = co_await aio::as_result(aio::with_timeout(limit, five_seconds));
+    CHECK(said(again) == "aio::usage_error: the timeout has been entered already");
+    auto nested = [](aio::timeout& inside) -> aio::task<> {
+      auto const twice = co_await aio::as_result(aio::with_timeout(inside, five_seconds));
+      CHECK(said(twice) == "aio::usage_error: the timeout has been entered already");
+    };
+    co_await aio::with_timeout(10s, nested);
+  });
+}
+
+TEST_CASE("timeout: a body that throws before it is a coroutine leaves the block like any other") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::timeout limit(now() + 1s);
+    auto broken = []() -> aio::task<> { throw std::runtime_error("call"); };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(limit, broken));
+    CHECK(said(outcome) == "std::runtime_error: call");
+    co_await aio::sleep_for(10s);  // the timer is gone
+    CHECK_FALSE(limit.expired());
+  });
+}
+
+TEST_CASE("with_timeout: keeps the body until it is done, and destroys it once") {
+  aio::testing::run([]() -> aio::task<> {
+    auto made = [] {
+      counted const kept(1);
+      auto body = [kept]() -> aio::task<int> {
+        co_await aio::sleep_for(1s);
+        co_return kept.value();
+      };
+      return aio::with_timeout(10s, body);
+    }();
+    int const got = co_await std::move(made);
+    CHECK(got == 1);
+    CHECK(counted::living() == 0);
+  });
+}
+
+TEST_CASE("with_timeout: needs a running loop where the time counts from now") {
+  CHECK_THROWS_AS(aio::with_timeout(1s, wait_long), aio::usage_error);
+  CHECK_THROWS_AS(aio::wait_for(aio::sleep_for(1s), 1s), aio::usage_error);
+}
+
+TEST_CASE("wait_for: gives the result of what it awaits when that is in time") {
+  aio::testing::run([]() -> aio::task<> {
+    int const of_task = co_await aio::wait_for(number(1, 1s), 2s);
+    auto handle = aio::create_task(number(2, 1s));
+    int const& shared = co_await aio::wait_for(handle, 2s);
+    CHECK(&shared == &handle.result());
+    int const of_handle = shared;  // the task may go with its last handle
+    int const taken = co_await aio::wait_for(std::move(handle), 2s);
+    aio::future<int> future;
+    future.set_result(3);
+    int const& of_future = co_await aio::wait_for(future, 2s);
+    CHECK(of_task + of_handle + taken + of_future == 1 + 2 + 2 + 3);
+    co_await aio::wait_for(aio::sleep_for(1s), 2s);
+    aio::semaphore one;
+    auto const permit = co_await aio::wait_for(one.acquire(), 2s);
+    CHECK(one.locked());
+    auto move = []() -> aio::task<move_only> { co_return move_only(1); };
+    move_only const moved = co_await aio::wait_for(move(), 2s);
+    CHECK(moved.value() == 1);
+  });
+  CHECK(counted::living() == 0);
+}
+
+TEST_CASE("wait_for: cancels what it awaits when the time is over, and waits for its end") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const begin = now();
+    auto handle = aio::create_task([]() -> aio::task<> {
+      auto const slept = co_await aio::as_result(wait_long());
+      co_await aio::sleep_for(1s);
+      slept.rethrow();
+    });
+    auto const outcome = co_await aio::as_result(aio::wait_for(handle, 2s));
+    CHECK(said(outcome) == timed_out);
+    CHECK(handle.cancelled());
+    CHECK(now() == begin + 3s);
+    aio::semaphore none{0};
+    auto const acquired = co_await aio::as_result(aio::wait_for(none.acquire(), 1s));
+    CHECK(said(acquired) == timed_out);
+    none.release();
+    CHECK(none.value() == 1);  // it left the line
+    aio::future<int> const future;
+    auto const of_future = co_await aio::as_result(aio::wait_for(future, 1s));
+    CHECK(said(of_future) == timed_out);
+    CHECK(future.cancelled());
+  });
+}
+
+TEST_CASE("wait_for: an error passes") {
+  aio::testing::run([]() -> aio::task<> {
+    auto fails = []() -> aio::task<> {
+      co_await aio::sleep_for(1s);
+      throw std::runtime_error("broken");
+    };
+    auto const outcome = co_await aio::as_result(aio::wait_for(fails(), 2s));
+    CHECK(said(outcome) == "std::runtime_error: broken");
+  });
+}
+
+TEST_CASE("wait_for: with no time it gives what is done already") {
+  aio::testing::run([]() -> aio::task<> {
+    auto handle = aio::create_task(number(1));
+    co_await handle;
+    for (auto const length : {0s, -1s}) {
+      int const& got = co_await aio::wait_for(handle, length);
+      CHECK(got == 1);
+    }
+    aio::future<int> future;
+    future.set_result(2);
+    int const taken = co_await aio::wait_for(std::move(future), 0s);
+    CHECK(taken == 2);
+  });
+}
+
+TEST_CASE("wait_for: with no time it cancels what is not done; a task does not begin") {
+  aio::testing::run([]() -> aio::task<> {
+    bool ran = false;
+    auto body = [&](counted) -> aio::task<> {
+      ran = true;
+      co_return;
+    };
+    auto const of_task = co_await aio::as_result(aio::wait_for(body(counted(1)), 0s));
+    CHECK(said(of_task) == timed_out);
+    CHECK_FALSE(ran);
+    CHECK(counted::living() == 0);
+    auto handle = aio::create_task(wait_long());
+    auto const of_handle = co_await aio::as_result(aio::wait_for(handle, 0s));
+    CHECK(said(of_handle) == timed_out);
+    CHECK(handle.cancelled());
+    aio::future<int> const future;
+    auto const of_future = co_await aio::as_result(aio::wait_for(future, -1s));
+    CHECK(said(of_future) == timed_out);
+    CHECK(future.cancelled());
+  });
+}
+
+TEST_CASE("wait_for: with no time, a task that refuses to be cancelled is waited for, and its value given") {
+  aio::testing::run([]() -> aio::task<> {
+    auto handle = aio::create_task([]() -> aio::task<int> {
+      co_await aio::as_result(wait_long());
+      co_await aio::sleep_for(1s);
+      co_return 3;
+    });
+    co_await aio::sleep_for(1s);
+    int const& got = co_await aio::wait_for(handle, 0s);
+    CHECK(got == 3);
+  });
+}
+
+TEST_CASE("wait_for: a cancellation from outside reaches what is awaited") {
+  aio::testing::run([]() -> aio::task<> {
+    auto inner = aio::create_task(wait_long());
+    auto outer = aio::create_task([](aio::task_handle<> h) -> aio::task<> {
+      co_await aio::wait_for(h, 100s);
+    }, inner);
+    co_await aio::sleep_for(1s);
+    outer.cancel("stop");
+    auto const outcome = co_await aio::as_result(outer);
+    CHECK(said(outcome) == "aio::cancelled_error: stop");
+    CHECK(inner.cancelled());
+  });
+}
