@@ -3,16 +3,23 @@
 
 // Everything but aio/testing.
 
+#include "aio/as_completed.hpp"
 #include "aio/as_result.hpp"
+#include "aio/barrier.hpp"
+#include "aio/condition.hpp"
 #include "aio/error.hpp"
+#include "aio/event.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
+#include "aio/lock.hpp"
 #include "aio/print_tasks.hpp"
+#include "aio/queue.hpp"
 #include "aio/result.hpp"
 #include "aio/run.hpp"
 #include "aio/semaphore.hpp"
+#include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
@@ -20,3 +27,4 @@
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
+#include "aio/wait.hpp"

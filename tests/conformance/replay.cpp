@@ -26,15 +26,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "aio/aio.hpp"
-#include "aio/as_completed.hpp"
-#include "aio/barrier.hpp"
-#include "aio/condition.hpp"
-#include "aio/event.hpp"
-#include "aio/lock.hpp"
-#include "aio/queue.hpp"
-#include "aio/shield.hpp"
-#include "aio/wait.hpp"
+#include <aio/aio.hpp>
 
 namespace {
 
