@@ -213,6 +213,10 @@ class alignas(frame_alignment) task_core : public future_core,
     return true;
   }
 
+  std::exception_ptr fresh_cancellation() override {
+    return std::make_exception_ptr(cancelled_error(requested_message()));
+  }
+
   unsigned uncancel() noexcept {
     if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
     return cancel_requests_;
@@ -313,9 +317,6 @@ class alignas(frame_alignment) task_core : public future_core,
   // message, as with CPython's own tasks (FUT-11).
   std::exception_ptr read_cancellation() override {
     return error_ ? std::exchange(error_, nullptr) : fresh_cancellation();
-  }
-  std::exception_ptr fresh_cancellation() override {
-    return std::make_exception_ptr(cancelled_error(requested_message()));
   }
 
   void describe_unread(exception_context& context) const override {
