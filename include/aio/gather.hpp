@@ -229,11 +229,6 @@ class gather_base {
       core.mark_error_read();
     } else if (collect_) {
       core.mark_error_read();
-      if (left_ == 0 && cancel_requested_) {
-        // As CPython does it: the last argument says with which message.
-        future_core& last = *at(count_ - 1).core;
-        error_ = last.cancelled() ? last.read_error() : last.fresh_cancellation();
-      }
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
@@ -247,6 +242,12 @@ class gather_base {
         }
         core.mark_error_read();
       }
+    }
+    if (!over_ && !error_ && left_ == 0 && cancel_requested_) {
+      // Every child swallowed the cancellation: the gathering does not (GA-7). As CPython does
+      // it, the last argument says with which message.
+      future_core& last = *at(count_ - 1).core;
+      error_ = last.cancelled() ? last.read_error() : last.fresh_cancellation();
     }
     if (!over_ && (left_ == 0 || (error_ && own_left_ == 0))) {
       over_ = true;
