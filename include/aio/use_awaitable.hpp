@@ -171,13 +171,19 @@ class signal_cache {
     return std::exchange(here.free_, here.free_->next);
   }
   static void put_back(signal* used) noexcept {
-    used->emitter.slot().clear();
+    // What the operation left there must not be called any more. Clearing the slot would free its
+    // memory, which the next operation needs; a smaller handler moves into it instead.
+    if (used->emitter.slot().has_handler()) used->emitter.slot().assign(nothing());
     signal_cache& here = of_thread();
     used->next = here.free_;
     here.free_ = used;
   }
 
  private:
+  struct nothing {
+    void operator()(asio::cancellation_type_t) const noexcept {}
+  };
+
   static signal_cache& of_thread() {
     thread_local signal_cache cache;
     return cache;
