@@ -168,8 +168,9 @@ class signal_cache {
     return std::exchange(here.free_, here.free_->next);
   }
   static void put_back(signal* used) noexcept {
-    // The slot forgets the operation, but keeps its memory for the next one.
-    used->emitter.slot().template emplace<nothing>();
+    // What the operation left there must not be called any more. Clearing the slot would free its
+    // memory, which the next operation needs; a smaller handler moves into it instead.
+    if (used->emitter.slot().has_handler()) used->emitter.slot().assign(nothing());
     signal_cache& here = of_thread();
     used->next = here.free_;
     here.free_ = used;
