@@ -41,8 +41,10 @@ template <class T>
 
 /// The same for every other awaitable: handles, futures, semaphores, Asio operations.
 template <class A>
-  requires(!is_task<std::remove_cvref_t<A>>)
+  requires(!is_task<A>)
 [[nodiscard("co_await it")]] auto as_result(A&& awaited) {
+  static_assert(!is_task<std::remove_cvref_t<A>>,
+                "a task is given away: write as_result(std::move(t)) or as_result(f(x))");
   static_assert(detail::standard_awaitable<A>,
                 "as_result takes something that can be awaited: call the coroutine, "
                 "as_result(f(x))");

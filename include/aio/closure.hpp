@@ -64,3 +64,9 @@ concept safe_to_await_with =
                      "aggregate with such members, twice when it is written inside a co_await "   \
                      "expression; name it on a line before and pass the name, or capture by "     \
                      "reference")
+
+/// The same for a pack of arguments.
+#define AIO_REFUSE_AGGREGATES(name, ...)                                                          \
+  static_assert((::aio::detail::safe_to_await_with<__VA_ARGS__> && ...),                          \
+                name ": g++ 12 destroys an aggregate with members that have destructors twice "   \
+                     "when it is written inside a co_await expression; name it on a line before")

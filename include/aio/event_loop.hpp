@@ -153,7 +153,7 @@ class event_loop : public detail::scheduler {
     return detail::start_task(*this, std::move(coroutine), created);
   }
   template <class Fn, class... Args>
-    requires(!is_task<std::remove_cvref_t<Fn>>)
+    requires(!is_task<Fn>)
   auto create_task(Fn&& fn, Args&&... args) {
     require_open("create_task");
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);

@@ -99,7 +99,7 @@ class runner {
   template <class T>
   T run(task<T>&& main, std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
-    requires(!is_task<std::remove_cvref_t<Fn>>)
+    requires(!is_task<Fn>)
   decltype(auto) run(Fn&& fn, Args&&... args);
 
   /// Cancels the tasks that are left, waits for them and for threads, and closes the loop.
@@ -129,10 +129,10 @@ template <class T>
 T run(run_options options, task<T>&& main,
       std::source_location created = std::source_location::current());
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
+  requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
 decltype(auto) run(Fn&& fn, Args&&... args);
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 decltype(auto) run(run_options options, Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
@@ -186,7 +186,7 @@ inline void runner::end_by_signal(int signal_number) {
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 decltype(auto) runner::run(Fn&& fn, Args&&... args) {
   check();
   auto main = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
@@ -206,14 +206,14 @@ T run(task<T>&& main, std::source_location created) {
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 decltype(auto) run(run_options options, Fn&& fn, Args&&... args) {
   runner once(std::move(options));
   return once.run(std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
+  requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
 decltype(auto) run(Fn&& fn, Args&&... args) {
   return run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }

@@ -59,7 +59,7 @@ class task_group final : private detail::task_owner {
   task_handle<T> create_task(task<T>&& coroutine,
                              std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
-    requires(!is_task<std::remove_cvref_t<Fn>>)
+    requires(!is_task<Fn>)
   auto create_task(Fn&& fn, Args&&... args);
 
   /// Cancels the children and the body; the block then ends without an exception unless a child
@@ -151,7 +151,7 @@ task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 auto task_group::create_task(Fn&& fn, Args&&... args) {
   require_open();
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);

@@ -180,7 +180,9 @@ task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_s
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.
 template <class Fn, class... Args>
 auto make_task(Fn&& fn, Args&&... args) {
-  static_assert(!is_task<std::remove_cvref_t<Fn>>,
+  static_assert(!is_task<std::remove_cvref_t<Fn>> || sizeof...(Args) > 0,
+                "a task is given away: pass std::move(t), or the call itself, f(x)");
+  static_assert(!is_task<std::remove_cvref_t<Fn>> || sizeof...(Args) == 0,
                 "a task was given together with arguments: write create_task(f, x) or "
                 "create_task(f(x))");
   static_assert(std::invocable<std::decay_t<Fn>, std::decay_t<Args>...>,
@@ -217,6 +219,9 @@ auto create_task(Fn&& fn, Args&&... args) {
   static_assert(!(is_task<std::remove_cvref_t<Fn>> && std::is_lvalue_reference_v<Fn> &&
                   sizeof...(Args) == 0),
                 "a task is given away: write create_task(std::move(t)) or create_task(f(x))");
+  static_assert(!is_task<std::remove_cvref_t<Fn>> || sizeof...(Args) == 0,
+                "a task was given together with arguments: write create_task(f, x) or "
+                "create_task(f(x))");
   if constexpr (!is_task<std::remove_cvref_t<Fn>>) {
     detail::scheduler& on = detail::scheduler::require_running("create_task");
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);

@@ -396,9 +396,7 @@ auto call_in_thread(Submit submit, bool abandon, Fn&& fn, Args&&... args) {
 template <class Fn, class... Args>
 auto to_thread(Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
-  static_assert((detail::safe_to_await_with<Args&&> && ...),
-                "to_thread: g++ 12 destroys an aggregate with members that have destructors twice "
-                "when it is written inside a co_await expression; name it on a line before");
+  AIO_REFUSE_AGGREGATES("to_thread", Args&&);
   return detail::call_in_thread(detail::submit_to_default(), false, std::forward<Fn>(fn),
                                 std::forward<Args>(args)...);
 }
@@ -406,6 +404,7 @@ auto to_thread(Fn&& fn, Args&&... args) {
 template <class Fn, class... Args>
 auto to_thread(abandon_on_cancel_t, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
+  AIO_REFUSE_AGGREGATES("to_thread", Args&&);
   return detail::call_in_thread(detail::submit_to_default(), true, std::forward<Fn>(fn),
                                 std::forward<Args>(args)...);
 }
@@ -413,6 +412,7 @@ auto to_thread(abandon_on_cancel_t, Fn&& fn, Args&&... args) {
 template <class Executor, class Fn, class... Args>
 auto run_in_executor(Executor const& executor, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("run_in_executor", Fn&&);
+  AIO_REFUSE_AGGREGATES("run_in_executor", Args&&);
   return detail::call_in_thread(detail::submit_to_executor<Executor>{executor}, false,
                                 std::forward<Fn>(fn), std::forward<Args>(args)...);
 }

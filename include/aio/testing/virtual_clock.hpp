@@ -63,7 +63,7 @@ class virtual_loop final : public event_loop {
 template <class T>
 T run(task<T>&& main, std::source_location created = std::source_location::current());
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 decltype(auto) run(Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
@@ -138,7 +138,7 @@ T run(task<T>&& main, std::source_location created) {
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<std::remove_cvref_t<Fn>>)
+  requires(!is_task<Fn>)
 decltype(auto) run(Fn&& fn, Args&&... args) {
   auto main = aio::detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = aio::detail::task_access::function(main);

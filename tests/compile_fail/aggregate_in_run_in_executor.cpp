@@ -1,0 +1,11 @@
+// error: run_in_executor: g\+\+ 12 destroys an aggregate with members that have destructors twice when it is written inside a co_await expression; name it on a line before
+// SPDX-License-Identifier: MIT
+// only: GNU 12
+#include <aio/aio.hpp>
+
+struct options {
+  std::string name;
+};
+void f(options);
+
+aio::task<> g() { co_await aio::run_in_executor(co_await asio::this_coro::executor, f, options{"x"}); }

@@ -1,0 +1,8 @@
+// error: an asio::awaitable runs in Asio's own coroutines only: write co_await asio::co_spawn\(co_await asio::this_coro::executor, std::move\(a\), aio::use_awaitable\)
+// SPDX-License-Identifier: MIT
+#include <aio/aio.hpp>
+#include <asio/awaitable.hpp>
+
+asio::awaitable<int> f();
+
+aio::task<> g() { co_await f(); }

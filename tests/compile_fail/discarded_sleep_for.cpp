@@ -1,0 +1,9 @@
+// error: co_await it: nothing is waited for before
+// SPDX-License-Identifier: MIT
+// flags: -Werror=unused-result
+#include <aio/aio.hpp>
+
+aio::task<> g() {
+  aio::sleep_for(std::chrono::seconds(1));
+  co_return;
+}

@@ -1,0 +1,11 @@
+// error: co_await it: nothing runs before
+// SPDX-License-Identifier: MIT
+// flags: -Werror=unused-result
+#include <aio/aio.hpp>
+
+aio::task<> f();
+
+aio::task<> g() {
+  aio::with_timeout(std::chrono::seconds(1), f);
+  co_return;
+}

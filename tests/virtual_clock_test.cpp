@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+#include "aio/testing/virtual_clock.hpp"
+
+#include "aio/as_result.hpp"
+#include "aio/gather.hpp"
+#include "aio/sleep.hpp"
+#include "aio/timeout.hpp"
+#include "aio/to_thread.hpp"
+#include "aio/use_awaitable.hpp"
+#include "support/catch.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::ContainsSubstring;
+
+namespace {
+
+auto elapsed() { return aio::get_running_loop().time().time_since_epoch(); }
+
+/// How long `fn` takes on the wall.
+template <class Fn>
+auto real_time(Fn fn) {
+  auto const before = std::chrono::steady_clock::now();
+  fn();
+  return std::chrono::steady_clock::now() - before;
+}
+
+aio::task<> wait_for_ever() { co_await aio::future<>(); }
+
+/// What a deadlock_error out of running `main` says.
+template <class Fn>
+std::string deadlock_of(Fn main) {
+  try {
+    aio::testing::run(main);
+  } catch (aio::testing::deadlock_error const& e) {
+    return e.what();
+  }
+  return "no deadlock";
+}
+
+}  // namespace
+
+TEST_CASE("testing::run: gives what main gives") {
+  auto add = [](int a, int b) -> aio::task<int> { co_return a + b; };
+  CHECK(aio::testing::run(add(1, 2)) == 3);
+  CHECK(aio::testing::run(add, 1, 2) == 3);
+  int x = 0;
+  int& same = aio::testing::run([&]() -> aio::task<int&> { co_return x; });
+  CHECK(&same == &x);
+  CHECK(*aio::testing::run([]() -> aio::task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); }) == 4);
+  auto fail = []() -> aio::task<> { throw std::runtime_error("no"); co_return; };
+  CHECK_THROWS_WITH(aio::testing::run(fail), "no");
+}
+
+TEST_CASE("testing::run: time begins at zero, and jumps to the next deadline") {
+  auto const took = real_time([] {
+    aio::testing::run([]() -> aio::task<> {
+      CHECK(elapsed() == 0s);
+      co_await aio::sleep_for(25h);
+      CHECK(elapsed() == 25h);
+      co_await aio::sleep_for(1ns);
+      CHECK(elapsed() == 25h + 1ns);
+      auto wait = [](std::chrono::seconds d) -> aio::task<> { co_await aio::sleep_for(d); };
+      co_await aio::gather(wait(10s), wait(30s), wait(20s));
+      CHECK(elapsed() == 25h + 30s + 1ns);
+    });
+  });
+  CHECK(took < 20s);
+}
+
+TEST_CASE("testing::run: time stands still while anything is ready") {
+  aio::testing::run([]() -> aio::task<> {
+    bool fired = false;
+    aio::get_running_loop().call_later(1ns, [&] { fired = true; });
+    for (int i = 0; i < 1000; ++i) co_await aio::sleep_for(0s);
+    CHECK(elapsed() == 0s);
+    CHECK_FALSE(fired);
+  });
+}
+
+TEST_CASE("testing::run: leaves what was left behind cancelled, as run does") {
+  aio_test::trace log;
+  aio::testing::run([&]() -> aio::task<> {
+    auto child = [](aio_test::trace& to) -> aio::task<> {
+      auto const ended = co_await aio::as_result(aio::sleep_for(1h));
+      to(ended.cancelled() ? "cancelled" : "slept");
+    };
+    auto handle = aio::create_task(child(log));
+    co_await aio::sleep_for(1s);
+  });
+  CHECK(log.text() == "cancelled");
+}
+
+TEST_CASE("virtual_loop: knows how much of its time has passed") {
+  aio::testing::virtual_loop loop;
+  auto main = []() -> aio::task<> { co_await aio::sleep_for(3min); };
+  loop.run_until_complete(main());
+  CHECK(loop.elapsed() == 3min);
+  loop.run_until_complete(main());
+  CHECK(loop.elapsed() == 6min);
+}
+
+// ---- deadlocks
+
+TEST_CASE("deadlock_error: says which tasks wait, and in which lines") {
+  unsigned line = 0;
+  std::string const text = deadlock_of([&]() -> aio::task<> {
+    aio::current_task().set_name("main");
+    auto child = [&]() -> aio::task<> {
+      line = __LINE__ + 1;
+      co_await wait_for_ever();
+    };
+    auto handle = aio::create_task(child).set_name("child");
+    co_await aio::sleep_for(1h);
+    co_await handle;
+  });
+  CHECK_THAT(text, ContainsSubstring("nothing can ever happen again; these tasks wait:\n"));
+  CHECK_THAT(text, ContainsSubstring("  main, created at virtual_clock_test.cpp:"));
+  CHECK_THAT(text, ContainsSubstring("  child, created at virtual_clock_test.cpp:"));
+  CHECK_THAT(text, ContainsSubstring("    awaits at virtual_clock_test.cpp:" + std::to_string(line) + "\n"));
+}
+
+TEST_CASE("deadlock_error: tasks that await each other are one") {
+  CHECK(deadlock_of([]() -> aio::task<> {
+          aio::task_handle<> a, b;
+          auto await = [](aio::task_handle<>& other) -> aio::task<> {
+            co_await aio::sleep_for(1s);
+            co_await other;
+          };
+          a = aio::create_task(await, std::ref(b));
+          b = aio::create_task(await, std::ref(a));
+          co_await a;
+        }) != "no deadlock");
+}
+
+TEST_CASE("deadlock_error: a sleep for ever is one") {
+  CHECK(deadlock_of([]() -> aio::task<> { co_await aio::sleep_for(std::chrono::hours::max()); }) != "no deadlock");
+}
+
+TEST_CASE("deadlock_error: comes after the tasks were cancelled and cleaned up") {
+  aio_test::trace log;
+  deadlock_of([&]() -> aio::task<> {
+    auto const ended = co_await aio::as_result(wait_for_ever());
+    log(ended.cancelled() ? "cancelled" : "?");
+    co_await aio::sleep_for(1h);
+    log("cleaned up");
+  });
+  CHECK(log.text() == "cancelled | cleaned up");
+}
+
+TEST_CASE("deadlock_error: a task that is left behind and waits again is one") {
+  int cancellations = 0;
+  CHECK(deadlock_of([&]() -> aio::task<> {
+          auto stubborn = [&]() -> aio::task<> {
+            for (; cancellations < 3; ++cancellations) (void)co_await aio::as_result(wait_for_ever());
+          };
+          auto handle = aio::create_task(stubborn);
+          co_await aio::sleep_for(0s);
+        }) != "no deadlock");
+  CHECK(cancellations == 3);
+}
+
+TEST_CASE("testing::run: can be used again after a deadlock") {
+  CHECK(deadlock_of(wait_for_ever) != "no deadlock");
+  CHECK(aio::testing::run([]() -> aio::task<int> { co_return 3; }) == 3);
+}
+
+// ---- the real world
+
+TEST_CASE("testing::run: real time passes while an operation of Asio is outstanding") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 5ms);
+    co_await timer.async_wait(aio::use_awaitable);
+    CHECK(elapsed() > 0s);
+    CHECK(elapsed() < 20s);
+  });
+}
+
+TEST_CASE("testing::run: an operation of Asio comes before a later deadline") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 2ms);
+    co_await aio::wait_for(timer.async_wait(aio::use_awaitable), 1h);
+    CHECK(elapsed() < 20s);
+  });
+}
+
+TEST_CASE("testing::run: a deadline comes while an operation of Asio stays outstanding") {
+  auto const took = real_time([] {
+    aio::testing::run([]() -> aio::task<> {
+      asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+      auto const ended = co_await aio::as_result(aio::wait_for(timer.async_wait(aio::use_awaitable), 10ms));
+      CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
+      CHECK(elapsed() >= 10ms);
+      // Nothing is outstanding any more: it jumps again.
+      co_await aio::sleep_for(1h);
+    });
+  });
+  CHECK(took >= 10ms);
+  CHECK(took < 20s);
+}
+
+TEST_CASE("testing::run: real time passes while a thread works") {
+  aio::testing::run([]() -> aio::task<> {
+    int const n = co_await aio::wait_for(aio::to_thread([] {
+                                           std::this_thread::sleep_for(5ms);
+                                           return 7;
+                                         }),
+                                         1h);
+    CHECK(n == 7);
+    CHECK(elapsed() < 20s);
+    co_await aio::sleep_for(1h);
+    CHECK(elapsed() >= 1h);
+  });
+}
