@@ -75,7 +75,8 @@ concept gatherable = requires { typename detail::child_traits<std::remove_cvref_
 /// waited for, and the error is thrown (D1). Further errors go to the exception handler. Handles
 /// and futures run on, as in Python.
 ///
-/// Suspends: unless every argument is a handle or future that is done, or there are none.
+/// Suspends: unless every argument is a handle or future that is done, or there are none; nor
+/// when one of those has failed and gather starts no task.
 /// Resumes: two iterations after the step in which the last child ended (H10).
 /// Cancelled: cancels every child (GA-7) and waits for those that gather started.
 /// Throws: the first error; cancelled_error if a child was cancelled.
@@ -124,7 +125,9 @@ class gather_base : public leaf_waiter {
   };
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
-    if (!waiting()) return false;
+    // Once an error decided, the children have been asked to end: the cancellation waits for them,
+    // and wins (GA-10).
+    if (!waiting() || error_) return false;
     // M-11: what the children make of it decides. One that was given twice is asked once.
     bool accepted = false;
     for (std::size_t i = 0; i < count_; ++i) {
@@ -135,6 +138,9 @@ class gather_base : public leaf_waiter {
     cancel_requested_ = cancel_requested_ || accepted;
     return accepted;
   }
+  late cancelled_after_wake(task_core&) noexcept override {
+    return is_cancellation(error_) ? late::carried : late::deliver;
+  }
 
  protected:
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
@@ -143,24 +149,21 @@ class gather_base : public leaf_waiter {
   /// Begins to listen; true if nothing has to be waited for (GA-11).
   bool begin(std::size_t count) {
     count_ = left_ = count;
-    bool all_done = true;
     for (std::size_t i = 0; i < count; ++i) {
       child& each = at(i);
       each.parent = this;
-      if (each.own) ++own_left_;
-      all_done = all_done && each.core->done();
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      child& each = at(i);
-      if (all_done) {
-        child_settled(each);
-      } else if (each.own) {
+      if (each.own) {
+        ++own_left_;
         static_cast<task_core&>(*each.core).set_owner(&each);
-      } else {
+      } else if (!each.core->done()) {
         each.core->add_callback(each);
       }
     }
-    return all_done;
+    // What is done counts at once: an error among it decides without a hop.
+    for (std::size_t i = 0; i < count; ++i) {
+      if (at(i).core->done()) child_settled(at(i));
+    }
+    return decided();
   }
 
   /// After the wait: throws what gather throws.
@@ -169,6 +172,9 @@ class gather_base : public leaf_waiter {
       child& each = at(i);
       // Others own it, and it may end when this is gone.
       if (!each.settled && !each.core->remove_callback(each)) loop().forget(each);
+    }
+    if (failed_ && task().cancel_delivered()) {
+      report(*failed_, "a child of gather failed, and its error gave way to a cancellation");
     }
     check_cancelled();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
@@ -197,15 +203,22 @@ class gather_base : public leaf_waiter {
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
-        cancel_own_siblings();
+        if (which.own && !core.cancelled()) failed_ = &core;
+        if (!cancel_requested_) cancel_own_siblings();  // else they were asked, and clean up
       } else {
         // Lost to an earlier error. asyncio says nothing then (GA-4); of what gather owns
         // nobody else will ever hear.
-        if (which.own && !core.cancelled()) report_second(core);
+        if (which.own && !core.cancelled()) {
+          report(core, "a child of gather failed after another one had");
+        }
         core.mark_error_read();
       }
     }
-    if (waiting() && (left_ == 0 || (error_ && own_left_ == 0))) wake();
+    if (waiting() && decided()) wake();
+  }
+
+  [[nodiscard]] bool decided() const noexcept {
+    return left_ == 0 || (error_ && own_left_ == 0);
   }
 
   void cancel_own_siblings() noexcept {
@@ -215,10 +228,10 @@ class gather_base : public leaf_waiter {
     }
   }
 
-  static void report_second(future_core& core) noexcept {
+  static void report(future_core& core, char const* what) noexcept {
     auto& failed = static_cast<task_core&>(core);
     failed.loop().call_exception_handler(
-        {.message = "a child of gather failed after another one had",
+        {.message = what,
          .exception = failed.read_error(),
          .task = failed.name(),
          .created = failed.created()});
@@ -229,7 +242,8 @@ class gather_base : public leaf_waiter {
   std::size_t count_ = 0;
   std::size_t left_ = 0;
   std::size_t own_left_ = 0;
-  std::exception_ptr error_;
+  std::exception_ptr error_;        // what decided
+  future_core* failed_ = nullptr;   // the task of gather's own whose error that is
 };
 
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.

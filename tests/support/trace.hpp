@@ -33,8 +33,8 @@ class trace {
   std::vector<std::string> events_;
 };
 
-/// A trace in which each event carries the iteration of the loop, counted from mark().
-/// Make it inside the loop.
+/// A trace in which each event carries the iteration of the loop, counted from mark(); without
+/// it from where it was made, which has to be inside the loop.
 ///
 ///   log.mark();
 ///   log("main");                 // "0:main"
@@ -42,6 +42,9 @@ class iteration_trace {
  public:
   /// This iteration is number 0 from now on.
   void mark() { zero_ = loop_.iteration(); }
+
+  /// The first step of main is in iteration 1.
+  void count_from_start() { zero_ = 0; }
 
   void operator()(std::string const& event) {
     log_(std::to_string(loop_.iteration() - zero_) + ":" + event);

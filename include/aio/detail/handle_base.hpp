@@ -62,17 +62,19 @@ class [[nodiscard]] outcome_awaiter {
       throw usage_error("this future or task belongs to another event loop; use "
                         "run_coroutine_threadsafe to cross threads");
     }
-    if (static_cast<future_core*>(awaited_.get()) == frame.task) {
-      throw usage_error("a task cannot await itself");
-    }
   }
   bool await_ready() const noexcept { return awaited_->done(); }
   void await_suspend(std::coroutine_handle<>) {
+    if (awaits_itself()) [[unlikely]] {
+      frame_->task->suspend_ready(*frame_);  // the error comes in the next step, as in asyncio
+      return;
+    }
     awaited_->add_callback(*frame_->task);
     frame_->task->suspend_on(*frame_, *awaited_);
   }
   Result await_resume() {
     if (frame_->task->cancel_delivered()) [[unlikely]] frame_->task->throw_cancelled();
+    if (!awaited_->done() && awaits_itself()) throw usage_error("a task cannot await itself");
     awaited_->require_value();
     if constexpr (!std::is_void_v<Result>) {
       if constexpr (std::is_reference_v<Result>) {
@@ -85,6 +87,10 @@ class [[nodiscard]] outcome_awaiter {
   }
 
  private:
+  [[nodiscard]] bool awaits_itself() const noexcept {
+    return static_cast<future_core*>(awaited_.get()) == frame_->task;
+  }
+
   state_ptr<State> awaited_;
   frame_base* frame_ = nullptr;
 };

@@ -64,7 +64,7 @@ template <class T>
 T run(task<T>&& main, std::source_location created = std::source_location::current());
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(Fn&& fn, Args&&... args);
+decltype(auto) run(Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
 
@@ -139,7 +139,7 @@ T run(task<T>&& main, std::source_location created) {
 
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(Fn&& fn, Args&&... args) {
+decltype(auto) run(Fn&& fn, Args&&... args) {
   auto main = aio::detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = aio::detail::task_access::function(main);
   return testing::run(std::move(main), where);
