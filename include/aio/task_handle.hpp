@@ -79,7 +79,8 @@ class [[nodiscard]] any_task_handle {
 
   [[nodiscard]] bool done() const { return core().done(); }
   [[nodiscard]] bool cancelled() const { return core().cancelled(); }
-  bool cancel(std::optional<std::string> message = std::nullopt) const {
+  bool cancel() const { return core().cancel(nullptr); }
+  bool cancel(std::string message) const {
     return core().cancel(detail::make_cancel_message(std::move(message)));
   }
   unsigned uncancel() const { return core().uncancel(); }

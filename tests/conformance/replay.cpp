@@ -641,11 +641,6 @@ void interpreter::run_in_callback(json const& body) {
   }
 }
 
-std::optional<std::string> message_of(json const& st) {
-  if (!st.contains("msg")) return std::nullopt;
-  return show(st.at("msg"));
-}
-
 [[noreturn]] void raise(json const& st) {
   std::string const type = st.at("type");
   json const value = st.value("value", json());
@@ -688,7 +683,10 @@ std::string interpreter::apply(json const& st, prepared& with) {
                  aio::any_task_handle(handle)});
     return "ok";
   }
-  if (op == "cancel") return show_bool(std::get<awaited>(*with.on).handle.cancel(message_of(st)));
+  if (op == "cancel") {
+    any_future const& on = std::get<awaited>(*with.on).handle;
+    return show_bool(st.contains("msg") ? on.cancel(show(st.at("msg"))) : on.cancel());
+  }
   if (op == "uncancel") return std::to_string(loop_.current->uncancel());
   if (op == "cancelling") return std::to_string(loop_.current->cancelling());
   if (op == "query") return query(st, *with.on);

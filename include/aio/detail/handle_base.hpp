@@ -139,7 +139,8 @@ class handle_base {
   /// Requests a cancellation, with a message for the cancelled_error; false if it is done
   /// already. A future is cancelled at once; a task where it waits, and it may refuse.
   /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
-  bool cancel(std::optional<std::string> message = std::nullopt) const {
+  bool cancel() const { return state().cancel(nullptr); }
+  bool cancel(std::string message) const {
     return state().cancel(make_cancel_message(std::move(message)));
   }
 

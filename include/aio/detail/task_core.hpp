@@ -30,8 +30,8 @@ class task_core;
 /// The message of a cancellation; null is none.
 using cancel_message = std::shared_ptr<std::string const>;
 
-inline cancel_message make_cancel_message(std::optional<std::string> text) {
-  return text ? std::make_shared<std::string const>(std::move(*text)) : nullptr;
+inline cancel_message make_cancel_message(std::string text) {
+  return std::make_shared<std::string const>(std::move(text));
 }
 
 /// What a suspended task waits for.
