@@ -197,9 +197,6 @@ class gather_base : public leaf_waiter {
     future_core& core = *which.core;
     if (collect_) {
       core.mark_error_read();
-      if (left_ == 0 && cancel_requested_) {
-        error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
-      }
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
@@ -213,6 +210,10 @@ class gather_base : public leaf_waiter {
         }
         core.mark_error_read();
       }
+    }
+    if (left_ == 0 && !error_ && cancel_requested_) {
+      // The children's swallowing a cancellation does not swallow that of the awaiter (GA-7).
+      error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
     }
     if (waiting() && decided()) wake();
   }
