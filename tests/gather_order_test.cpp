@@ -329,34 +329,35 @@ TEST_CASE("gather: a cancellation is thrown although every child swallowed it", 
           auto const collecting = [&]() -> aio::task<> {
             try {
               co_await aio::gather(aio::return_exceptions, swallow(), swallow());
-            } catch (aio::cancelled_error const&) {
-              log("CE");
+            } catch (aio::cancelled_error const& e) {
+              log("CE " + args(e));
               throw;
             }
           };
           auto const t = aio::create_task(collecting());
           co_await hops(2);
           log.mark();
-          t.cancel();
+          t.cancel("m");
           co_await hops(6);
           log(words(t.cancelled()));
 
           auto const plain = [&]() -> aio::task<> {
             try {
               co_await aio::gather(swallow(), swallow());
-            } catch (aio::cancelled_error const&) {
-              log("CE");
+            } catch (aio::cancelled_error const& e) {
+              log("CE " + args(e));
               throw;
             }
           };
           auto const u = aio::create_task(plain());
           co_await hops(2);
           log.mark();
-          u.cancel();
+          u.cancel("m");
           co_await hops(6);
           log(words(u.cancelled()));
         }) ==
-        "1:swallow | 1:swallow | 3:CE | 6:True | 1:swallow | 1:swallow | 3:CE | 6:True");
+        "1:swallow | 1:swallow | 3:CE ('m',) | 6:True | 1:swallow | 1:swallow | 3:CE ('m',) | "
+        "6:True");
 }
 
 TEST_CASE("gather: a handle that answers the cancellation with an error decides",

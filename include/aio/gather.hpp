@@ -135,7 +135,10 @@ class gather_base : public leaf_waiter {
       if (core.done() || (!at(i).own && given_before(i))) continue;
       accepted = core.cancel(message) || accepted;
     }
-    cancel_requested_ = cancel_requested_ || accepted;
+    if (accepted && !cancel_requested_) {
+      cancel_requested_ = true;
+      message_ = message;
+    }
     return accepted;
   }
   late cancelled_after_wake(task_core&) noexcept override {
@@ -213,7 +216,8 @@ class gather_base : public leaf_waiter {
     }
     if (left_ == 0 && !error_ && cancel_requested_) {
       // The children's swallowing a cancellation does not swallow that of the awaiter (GA-7).
-      error_ = core.cancelled() ? core.read_error() : std::make_exception_ptr(cancelled_error());
+      error_ = core.cancelled() ? core.read_error()
+                                : std::make_exception_ptr(cancelled_error(message_));
     }
     if (waiting() && decided()) wake();
   }
@@ -240,6 +244,7 @@ class gather_base : public leaf_waiter {
 
   bool const collect_;
   bool cancel_requested_ = false;
+  cancel_message message_;  // of the first such request
   std::size_t count_ = 0;
   std::size_t left_ = 0;
   std::size_t own_left_ = 0;
