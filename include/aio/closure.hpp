@@ -10,6 +10,7 @@
 // a member, is destroyed twice if it is written inside the `co_await` expression itself. aio's
 // functions refuse those there; name it on a line before, as above, or capture by reference.
 
+#include <cstddef>
 #include <string_view>
 #include <type_traits>
 
@@ -27,10 +28,10 @@ constexpr bool names_closure() {
   if (closure == std::string_view::npos) return false;
   name.remove_prefix(closure);
   int open = 0;
-  for (char const c : name) {
-    if (c == '<') ++open;
-    if (c == '>' && --open == 0) {
-      name.remove_prefix(static_cast<std::size_t>(&c - name.data()) + 1);
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '<') ++open;
+    if (name[i] == '>' && --open == 0) {
+      name.remove_prefix(i + 1);
       return name.substr(0, 1) == "]" || name.substr(0, 1) == ";";
     }
   }

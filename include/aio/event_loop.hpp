@@ -13,6 +13,7 @@
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,7 @@
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/version.hpp>
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
@@ -42,6 +44,8 @@
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+
+static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
 
 namespace aio {
 
@@ -89,7 +93,10 @@ class event_loop : public detail::scheduler {
       : context_(context), self_(std::make_shared<event_loop*>(this)) {}
 
   /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
-  ~event_loop() override { close(); }
+  ~event_loop() override {
+    close();
+    discard_callbacks();  // of futures that were set since
+  }
 
   /// Runs a task on this loop and returns its result. Throws: what the task throws; usage_error
   /// inside a running loop, or if the loop was stopped before the task was done.
@@ -142,11 +149,13 @@ class event_loop : public detail::scheduler {
   template <class T>
   task_handle<T> create_task(task<T>&& coroutine,
                              std::source_location created = std::source_location::current()) {
+    require_open("create_task");
     return detail::start_task(*this, std::move(coroutine), created);
   }
   template <class Fn, class... Args>
     requires(!is_task<std::remove_cvref_t<Fn>>)
   auto create_task(Fn&& fn, Args&&... args) {
+    require_open("create_task");
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
     auto const where = detail::task_access::function(made);
     return detail::start_task(*this, std::move(made), where);
@@ -198,6 +207,9 @@ class event_loop : public detail::scheduler {
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
 
+  /// Whether another thread may still wake a loop that has nothing left to wait for.
+  bool waits_for_wake_ups_ = true;
+
  private:
   using guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
@@ -206,9 +218,15 @@ class event_loop : public detail::scheduler {
   void attend() noexcept override;
   void wake() override;
   void drain();
+  void discard_callbacks() noexcept;
   void set_alarm();
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
+  static void require_idle() {
+    if (running()) {
+      throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
+    }
+  }
   void require_open(char const* caller) const {
     if (closed_) throw usage_error(std::string(caller) + ": the event loop is closed");
   }
@@ -221,7 +239,7 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   // On a context that the program runs:
   std::shared_ptr<event_loop*> self_;  // for handlers that Asio keeps; null once the loop is gone
@@ -285,36 +303,38 @@ callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
 
 template <class T>
 T event_loop::run_until_complete(task<T>&& main, std::source_location created) {
-  if (running()) {
-    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
-  }
+  require_idle();
   return run_until_complete(create_task(std::move(main), created));
 }
 
 template <class T>
 T event_loop::run_until_complete(task_handle<T> main) {
+  auto& state = detail::handle_access::state(main);
   // The callback that stops the loop must not outlive this call.
   struct stopper : detail::ready_node {
-    explicit stopper(event_loop& owner) noexcept
-        : ready_node([](ready_node* node) noexcept { static_cast<stopper*>(node)->loop.stop(); }),
-          loop(owner) {}
+    stopper(event_loop& owner, detail::future_core& task)
+        : ready_node([](ready_node* node) noexcept {
+            auto& self = *static_cast<stopper*>(node);
+            self.ran = true;
+            self.loop.stop();
+          }),
+          loop(owner),
+          awaited(task) {
+      awaited.add_callback(*this);
+    }
+    ~stopper() {
+      if (!ran && !awaited.remove_callback(*this)) loop.forget(*this);
+    }
     event_loop& loop;
-  } on_done(*this);
-  auto& state = detail::handle_access::state(main);
-  if (running()) {
-    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
-  }
-  state.add_callback(on_done);
-  try {
+    detail::future_core& awaited;
+    bool ran = false;
+  };
+  {
+    require_idle();
+    stopper const on_done(*this, state);
     run_forever();
-  } catch (...) {
-    state.remove_callback(on_done);
-    throw;
   }
-  if (!state.done()) {
-    state.remove_callback(on_done);
-    throw usage_error("the event loop was stopped before the task was done");
-  }
+  if (!state.done()) throw usage_error("the event loop was stopped before the task was done");
   state.require_value();
   if constexpr (!std::is_void_v<T>) {
     state.mark_value_taken();
@@ -324,17 +344,20 @@ T event_loop::run_until_complete(task_handle<T> main) {
 
 inline void event_loop::run_forever() {
   require_open("run_forever");
-  if (running()) {
-    throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
-  }
+  require_idle();
   thread_ = std::this_thread::get_id();
   run_loop();
 }
 
 inline void event_loop::run_loop() {
   struct scope {
-    explicit scope(event_loop& loop) : self(loop), running(loop) { self.attended_ = true; }
+    explicit scope(event_loop& loop) : self(loop), running(loop) {
+      self.attended_ = true;
+      // Otherwise Asio returns at once when it has no operation to wait for.
+      if (self.waits_for_wake_ups_) self.work_started();
+    }
     ~scope() {
+      if (self.waits_for_wake_ups_) self.work_finished();
       self.attended_ = false;
       self.stopping_ = false;
       if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
@@ -377,12 +400,10 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  work_started();  // otherwise Asio returns at once when it has no operation to wait for
   std::size_t const handled = run_handlers([this] {
     if (timers_.empty() || timers_.next() == time_point::max()) return context_.run_one();
     return context_.run_one_until(timers_.next());
   });
-  work_finished();
   if (handled > 0) poll_io();
 }
 
@@ -441,6 +462,7 @@ inline void event_loop::set_alarm() {
 }
 
 inline detail::thread_pool& event_loop::default_executor() {
+  require_open("default_executor");
   if (!threads_) {
     threads_ = std::make_unique<detail::thread_pool>(
         std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4));
@@ -452,40 +474,48 @@ inline void event_loop::cancel_all_tasks() {
   // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
   // one more iteration before the loop stops (SCH-8, RUN-3).
   struct round : detail::ready_node {
-    explicit round(event_loop& owner) noexcept
-        : ready_node([](ready_node* node) noexcept { static_cast<round*>(node)->loop.stop(); }),
-          loop(owner) {}
     struct waiting : detail::ready_node {
       waiting(round& whole, detail::task_core& core) noexcept
           : ready_node([](ready_node* node) noexcept {
-              round& owner = static_cast<waiting*>(node)->all;
-              if (--owner.left == 0) owner.loop.push(owner);
+              auto& self = *static_cast<waiting*>(node);
+              self.ran = true;
+              if (--self.all.left == 0) self.all.loop.push(self.all);
             }),
             all(whole),
             task(detail::state_ptr<detail::task_core>::share(core)) {}
+      waiting(waiting const&) = delete;
+      ~waiting() {
+        if (!ran && !task->remove_callback(*this)) all.loop.forget(*this);
+      }
       round& all;
       detail::state_ptr<detail::task_core> task;
+      bool ran = false;
     };
+
+    explicit round(event_loop& owner)
+        : ready_node([](ready_node* node) noexcept {
+            auto& self = *static_cast<round*>(node);
+            self.over = true;
+            self.loop.stop();
+          }),
+          loop(owner) {
+      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) {
+        tasks.push_back(std::make_unique<waiting>(*this, *core));
+      }
+      left = tasks.size();
+    }
     event_loop& loop;
-    std::size_t left = 0;
     std::vector<std::unique_ptr<waiting>> tasks;
+    std::size_t left = 0;
+    bool over = false;
   };
 
   while (!tasks.empty()) {
-    round now_ending(*this);
-    for (auto* core = tasks.front(); core; core = tasks.after(*core)) {
-      now_ending.tasks.push_back(std::make_unique<round::waiting>(now_ending, *core));
-    }
-    now_ending.left = now_ending.tasks.size();
-    for (auto const& each : now_ending.tasks) each->task->cancel(nullptr);
-    for (auto const& each : now_ending.tasks) each->task->add_callback(*each);
-    try {
-      run_loop();
-    } catch (...) {
-      for (auto const& each : now_ending.tasks) each->task->remove_callback(*each);
-      throw;
-    }
-    for (auto const& each : now_ending.tasks) {
+    round ending(*this);
+    for (auto const& each : ending.tasks) each->task->cancel(nullptr);
+    for (auto const& each : ending.tasks) each->task->add_callback(*each);
+    while (!ending.over) run_loop();  // a task may call stop()
+    for (auto const& each : ending.tasks) {
       if (each->task->state() != detail::future_state::error) continue;
       call_exception_handler({.message = "a task failed while the loop was shutting down",
                               .exception = each->task->read_error(),
@@ -495,6 +525,11 @@ inline void event_loop::cancel_all_tasks() {
   }
 }
 
+inline void event_loop::discard_callbacks() noexcept {
+  take_inbox();
+  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+}
+
 inline void event_loop::close() {
   if (closed_) return;
   if (attended_) throw usage_error("a running event loop cannot be closed: call stop() first");
@@ -502,8 +537,7 @@ inline void event_loop::close() {
   threads_.reset();
   closed_ = true;
   if (self_) *self_ = nullptr;
-  take_inbox();
-  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+  discard_callbacks();
   run_ready();  // what is left are functions that came back from threads
   guard_.reset();
   alarm_.reset();

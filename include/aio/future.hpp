@@ -33,8 +33,9 @@ class future_cell;
 /// A shared handle to a result that is set from outside. Copies share one result.
 ///
 /// An error that nobody reads is reported to the exception handler when the last handle goes.
-/// Threads: belongs to one event loop, and is used on its thread only; from another thread use
-/// `loop.call_soon_threadsafe([=]() mutable { f.set_result(x); })`.
+/// Threads: belongs to one event loop, and is used on its thread only; copies may be made and
+/// dropped on any. From another thread use
+/// `loop.call_soon_threadsafe([=] { f.set_result(x); })`.
 /// asyncio: Future, FUT-1 to FUT-12.
 template <class T = void>
 class [[nodiscard]] future
@@ -102,7 +103,7 @@ class future_cell final : public future_core {
   ~future_cell() = default;
 
  private:
-  explicit future_cell(scheduler& loop) noexcept : future_core(loop) {}
+  explicit future_cell(scheduler& loop) noexcept : future_core(loop, true) {}
 
   void require_pending() const {
     if (done()) throw invalid_state_error("the future is done already: a result is set once");

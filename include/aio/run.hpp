@@ -100,7 +100,7 @@ class runner {
   T run(task<T>&& main, std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
     requires(!is_task<std::remove_cvref_t<Fn>>)
-  auto run(Fn&& fn, Args&&... args);
+  decltype(auto) run(Fn&& fn, Args&&... args);
 
   /// Cancels the tasks that are left, waits for them and for threads, and closes the loop.
   /// Idempotent.
@@ -130,10 +130,10 @@ T run(run_options options, task<T>&& main,
       std::source_location created = std::source_location::current());
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
-auto run(Fn&& fn, Args&&... args);
+decltype(auto) run(Fn&& fn, Args&&... args);
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(run_options options, Fn&& fn, Args&&... args);
+decltype(auto) run(run_options options, Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
 
@@ -187,7 +187,7 @@ inline void runner::end_by_signal(int signal_number) {
 
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto runner::run(Fn&& fn, Args&&... args) {
+decltype(auto) runner::run(Fn&& fn, Args&&... args) {
   check();
   auto main = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(main);
@@ -207,14 +207,14 @@ T run(task<T>&& main, std::source_location created) {
 
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(run_options options, Fn&& fn, Args&&... args) {
+decltype(auto) run(run_options options, Fn&& fn, Args&&... args) {
   runner once(std::move(options));
   return once.run(std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
-auto run(Fn&& fn, Args&&... args) {
+decltype(auto) run(Fn&& fn, Args&&... args) {
   return run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 

@@ -9,6 +9,7 @@
 //
 // Mostly gather or with_task_group is what you want: they wait for what they start.
 
+#include <coroutine>
 #include <functional>
 #include <optional>
 #include <source_location>
@@ -140,10 +141,22 @@ task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_locati
   return detail_make_handle(task_access::start(on, std::move(coroutine), created));
 }
 
+/// Tells the task where the coroutine is that it was created for.
+struct created_for {
+  std::source_location place;
+
+  void attach(frame_base& frame) noexcept { frame.task->created_for(frame, place); }
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const noexcept {}
+};
+
 /// Calls a function with its arguments, all of which it keeps until the coroutine is done.
 template <class T, class Fn, class... Args>
 task<T> call_with(Fn fn, std::tuple<Args...> args) {
-  co_return co_await std::apply(std::move(fn), std::move(args));
+  task<T> called = std::apply(std::move(fn), std::move(args));
+  co_await created_for{task_access::function(called)};
+  co_return co_await std::move(called);
 }
 
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.

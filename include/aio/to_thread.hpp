@@ -303,9 +303,8 @@ class [[nodiscard]] thread_awaiter : public leaf_waiter {
       if (abandon_) job_->stop.request_stop();
       return leaf_waiter::cancel_wait(task, message);
     }
-    // The function runs; its end wakes the task.
-    cancelled_ = true;
-    message_ = message;
+    // The function runs; its end wakes the task. The first message counts (CAN-10).
+    if (!std::exchange(cancelled_, true)) message_ = message;
     job_->stop.request_stop();
     return true;
   }

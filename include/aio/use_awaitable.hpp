@@ -33,14 +33,11 @@
 #include <asio/query.hpp>
 #include <asio/system_error.hpp>
 #include <asio/this_coro.hpp>
-#include <asio/version.hpp>
 
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/task.hpp"
-
-static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
 
 namespace aio {
 
@@ -171,13 +168,18 @@ class signal_cache {
     return std::exchange(here.free_, here.free_->next);
   }
   static void put_back(signal* used) noexcept {
-    used->emitter.slot().clear();
+    // The slot forgets the operation, but keeps its memory for the next one.
+    used->emitter.slot().template emplace<nothing>();
     signal_cache& here = of_thread();
     used->next = here.free_;
     here.free_ = used;
   }
 
  private:
+  struct nothing {
+    void operator()(asio::cancellation_type_t) const noexcept {}
+  };
+
   static signal_cache& of_thread() {
     thread_local signal_cache cache;
     return cache;
@@ -195,8 +197,7 @@ class io_state : public waitable {
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
     if (arrived_ || !signal_) return false;
-    cancel_requested_ = true;
-    cancel_message_ = message;
+    if (!std::exchange(cancel_requested_, true)) cancel_message_ = message;  // CAN-10
     signal_->emitter.emit(asio::cancellation_type::all);
     return true;
   }
@@ -342,9 +343,8 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
           },
           std::move(arguments_));
     } catch (...) {
-      base::end();
-      task.stop_waiting();
-      throw;
+      // The handler is somewhere still, or was destroyed: its end wakes the task either way.
+      failed_ = std::current_exception();
     }
   }
 
@@ -352,6 +352,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     base::end();
     task_core& task = *this->frame_->task;
     if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
+    if (failed_) std::rethrow_exception(std::move(failed_));
     if (!this->values_) {
       throw usage_error("Asio destroyed the operation without completing it: its io_context or "
                         "service was shut down");
@@ -362,6 +363,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
  private:
   Initiation initiation_;
   Arguments arguments_;
+  std::exception_ptr failed_;  // what the start of the operation threw
 };
 
 // ---- awaiting without a token
@@ -400,9 +402,14 @@ struct await_adapter<asio::this_coro::executor_t> {
 template <class... R>
 struct asio::async_result<aio::use_awaitable_t, void(R...)> {
   template <class Initiation, class... Args>
-  static auto initiate(Initiation&& initiation, aio::use_awaitable_t, Args&&... args) {
-    return aio::detail::io_awaiter<std::decay_t<Initiation>, std::tuple<std::decay_t<Args>...>,
-                                   std::decay_t<R>...>(
-        std::in_place, std::forward<Initiation>(initiation), std::forward<Args>(args)...);
+  using awaiter = aio::detail::io_awaiter<std::decay_t<Initiation>, std::tuple<std::decay_t<Args>...>,
+                                          std::decay_t<R>...>;
+
+  // Not auto: Asio asks for the type with arguments that could not be stored.
+  template <class Initiation, class... Args>
+  static awaiter<Initiation, Args...> initiate(Initiation&& initiation, aio::use_awaitable_t,
+                                               Args&&... args) {
+    return awaiter<Initiation, Args...>(std::in_place, std::forward<Initiation>(initiation),
+                                        std::forward<Args>(args)...);
   }
 };

@@ -43,10 +43,18 @@ class scheduler {
  public:
   using exception_handler = std::function<void(exception_context const&)>;
 
-  scheduler() = default;
+  scheduler() noexcept {
+    std::lock_guard const lock(living_mutex_);
+    next_living_ = std::exchange(living_, this);
+  }
   scheduler(scheduler const&) = delete;
   scheduler& operator=(scheduler const&) = delete;
-  virtual ~scheduler() = default;
+  virtual ~scheduler() {
+    std::lock_guard const lock(living_mutex_);
+    scheduler** at = &living_;
+    while (*at != this) at = &(*at)->next_living_;
+    *at = next_living_;
+  }
 
   /// The scheduler that runs on this thread at the moment, or null.
   static scheduler* running() noexcept { return running_; }
@@ -124,6 +132,16 @@ class scheduler {
   static void report(exception_context const& context) noexcept {
     if (running_) {
       running_->call_exception_handler(context);
+    } else {
+      print(context);
+    }
+  }
+
+  /// Tells the exception handler of `loop`, or stderr if that loop is gone: futures and tasks that
+  /// are done may outlive it.
+  static void report_to(scheduler* loop, exception_context const& context) noexcept {
+    if (is_living(loop)) {
+      loop->call_exception_handler(context);
     } else {
       print(context);
     }
@@ -210,7 +228,17 @@ class scheduler {
     }
   }
 
+  static bool is_living(scheduler const* loop) noexcept {
+    std::lock_guard const lock(living_mutex_);
+    scheduler const* at = living_;
+    while (at && at != loop) at = at->next_living_;
+    return at != nullptr;
+  }
+
   inline static thread_local constinit scheduler* running_ = nullptr;
+  inline static constinit std::mutex living_mutex_;
+  inline static constinit scheduler* living_ = nullptr;  // guarded by living_mutex_
+  scheduler* next_living_ = nullptr;
 
   ready_queue ready_;  // runs in the next iteration
   ready_queue batch_;  // the rest of the present one

@@ -57,7 +57,9 @@ enum class future_state : std::uint8_t { pending, value, error, cancelled };
 /// The shared part of futures and tasks; counts its handles.
 class future_core : public waitable {
  public:
-  explicit future_core(scheduler& owner) noexcept : loop_(&owner) {}
+  /// Handles to what is `shared_by_threads` may be copied and dropped on any thread.
+  explicit future_core(scheduler& owner, bool shared_by_threads = false) noexcept
+      : loop_(&owner), shared_by_threads_(shared_by_threads) {}
   future_core(future_core const&) = delete;
   future_core& operator=(future_core const&) = delete;
 
@@ -66,9 +68,9 @@ class future_core : public waitable {
   [[nodiscard]] bool done() const noexcept { return state_ != future_state::pending; }
   [[nodiscard]] bool cancelled() const noexcept { return state_ == future_state::cancelled; }
 
-  void retain() noexcept { ++handles_; }
+  void retain() noexcept { count(1); }
   void release() noexcept {
-    if (--handles_ == 0) drop();
+    if (count(-1) == 0) drop();
   }
 
   virtual bool cancel(cancel_message const& message) = 0;
@@ -130,19 +132,28 @@ class future_core : public waitable {
   virtual void dispose() noexcept = 0;
   virtual void describe_unread(exception_context&) const {}
 
+  // Tasks are counted without the cost of an atomic addition.
+  std::int32_t count(std::int32_t step) noexcept {
+    if (shared_by_threads_) return handles_.fetch_add(step, std::memory_order_acq_rel) + step;
+    std::int32_t const now = handles_.load(std::memory_order_relaxed) + step;
+    handles_.store(now, std::memory_order_relaxed);
+    return now;
+  }
+
   void drop() noexcept {
     if (state_ == future_state::error && !error_was_read_) {
       exception_context context{.message = "the exception of a future or task was never read",
                                 .exception = error_};
       describe_unread(context);
-      loop_->call_exception_handler(context);
+      scheduler::report_to(loop_, context);
     }
     dispose();
   }
 
   scheduler* loop_;
   ready_queue callbacks_;
-  std::uint32_t handles_ = 1;
+  std::atomic<std::int32_t> handles_{1};
+  bool const shared_by_threads_;
   future_state state_ = future_state::pending;
   bool error_was_read_ = false;
   bool value_taken_ = false;
@@ -203,6 +214,10 @@ class alignas(frame_alignment) task_core : public future_core,
   }
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
+  /// For a `frame` that only calls the coroutine proper, which is at `place`.
+  void created_for(frame_base const& frame, std::source_location place) noexcept {
+    if (&frame == &root()) created_ = place;
+  }
 
   /// Where it waits; meaningless unless it is suspended.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }

@@ -23,13 +23,22 @@ inline std::string place(std::source_location at) {
   return std::string(file) + ":" + std::to_string(at.line());
 }
 
+/// Whether a place is in aio's own headers, which says nothing to a user.
+inline bool is_own(std::source_location at) noexcept {
+  std::string_view folder = __FILE__;
+  folder.remove_suffix(std::string_view("detail/task_list.hpp").size());
+  return std::string_view(at.file_name()).substr(0, folder.size()) == folder;
+}
+
 /// One paragraph per task, in order of creation: its name, and the awaits it is in, outermost
 /// first.
 inline std::string list_tasks(scheduler& of) {
   std::string text;
   for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
     text += "  " + task->name();
-    if (task->created().line() != 0) text += ", created at " + place(task->created());
+    if (task->created().line() != 0 && !is_own(task->created())) {
+      text += ", created at " + place(task->created());
+    }
     if (task->is_running()) text += ", running";
     text += "\n";
     std::vector<frame_base const*> stack;
@@ -37,6 +46,7 @@ inline std::string list_tasks(scheduler& of) {
       stack.push_back(frame);
     }
     for (auto frame = stack.rbegin(); frame != stack.rend(); ++frame) {
+      if (is_own((*frame)->where)) continue;
       text += ((*frame)->entered ? "    awaits at " : "    begins at ") + place((*frame)->where) + "\n";
     }
   }

@@ -44,10 +44,7 @@ class thread_pool {
   void submit(pool_job& job) {
     {
       std::lock_guard const lock(mutex_);
-      if (idle_ <= queued_ && threads_.size() < most_threads_) {
-        threads_.reserve(threads_.size() + 1);
-        threads_.emplace_back([this] { work(); });
-      }
+      if (idle_ <= queued_ && threads_.size() < most_threads_) start_thread();
       queue_.push_back(job);
       ++queued_;
     }
@@ -64,6 +61,14 @@ class thread_pool {
   }
 
  private:
+  void start_thread() {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (...) {
+      if (threads_.empty()) throw;  // the others will get to it
+    }
+  }
+
   void work() noexcept {
     std::unique_lock lock(mutex_);
     for (;;) {

@@ -42,6 +42,9 @@ class deadlock_error : public std::runtime_error {
 /// or threads are outstanding it passes as real time does, so that they can come first.
 class virtual_loop final : public event_loop {
  public:
+  virtual_loop() { waits_for_wake_ups_ = false; }
+  ~virtual_loop() override;
+
   [[nodiscard]] time_point now() const noexcept override { return now_; }
 
   /// The time since the beginning.
@@ -61,7 +64,7 @@ template <class T>
 T run(task<T>&& main, std::source_location created = std::source_location::current());
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(Fn&& fn, Args&&... args);
+decltype(auto) run(Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
 
@@ -106,6 +109,16 @@ inline void abandon(event_loop& loop) noexcept {
 
 }  // namespace detail
 
+// Closed here, while the clock is still virtual.
+inline virtual_loop::~virtual_loop() {
+  try {
+    close();
+  } catch (deadlock_error const& stuck) {
+    call_exception_handler({.message = std::string("while the loop was closed: ") + stuck.what()});
+    detail::abandon(*this);
+  }
+}
+
 template <class T>
 T run(task<T>&& main, std::source_location created) {
   runner once(run_options().signals(on_signal::leave), std::make_unique<virtual_loop>());
@@ -126,7 +139,7 @@ T run(task<T>&& main, std::source_location created) {
 
 template <class Fn, class... Args>
   requires(!is_task<std::remove_cvref_t<Fn>>)
-auto run(Fn&& fn, Args&&... args) {
+decltype(auto) run(Fn&& fn, Args&&... args) {
   auto main = aio::detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = aio::detail::task_access::function(main);
   return testing::run(std::move(main), where);

@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: MIT
+#include "aio/run.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "aio/as_result.hpp"
+#include "aio/sleep.hpp"
+#include "aio/to_thread.hpp"
+#include "aio/use_awaitable.hpp"
+#include "support/catch.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::ContainsSubstring;
+
+namespace {
+
+aio::task<int> answer() { co_return 42; }
+aio::task<> fail(std::string text) {
+  throw std::runtime_error(text);
+  co_return;
+}
+
+/// Waits for ever, and says how it ended.
+aio::task<> wait_for_ever(aio_test::trace& log, std::string name) {
+  try {
+    co_await aio::future<>();
+  } catch (aio::cancelled_error const&) {
+    log(name + " cancelled");
+    throw;
+  }
+}
+
+struct no_default {
+  explicit no_default(int v) : value(v) {}
+  int value;
+};
+
+}  // namespace
+
+TEST_CASE("run: returns what main returns") {
+  CHECK(aio::run(answer()) == 42);
+  CHECK(aio::run(answer) == 42);
+  aio::run([]() -> aio::task<> { co_return; });
+  CHECK(*aio::run([]() -> aio::task<std::unique_ptr<int>> { co_return std::make_unique<int>(3); }) == 3);
+  CHECK(aio::run([]() -> aio::task<no_default> { co_return no_default(4); }).value == 4);
+  int x = 0;
+  int& same = aio::run([&]() -> aio::task<int&> { co_return x; });
+  CHECK(&same == &x);
+}
+
+TEST_CASE("run: throws what main throws") {
+  CHECK_THROWS_WITH(aio::run(fail("no")), "no");
+  CHECK_THROWS_AS(aio::run([]() -> aio::task<> { throw 3; co_return; }), int);
+}
+
+TEST_CASE("run: keeps the function and its arguments until main is done") {
+  auto main = [prefix = std::string(100, 'p')](std::string text, std::unique_ptr<int> n) -> aio::task<std::string> {
+    co_await aio::sleep_for(0s);
+    co_return prefix + text + std::to_string(*n);
+  };
+  CHECK(aio::run(main, std::string(100, 't'), std::make_unique<int>(7)) ==
+        std::string(100, 'p') + std::string(100, 't') + "7");
+  std::string changed;
+  auto change = [](std::string& text) -> aio::task<> { text = "changed"; co_return; };
+  aio::run(change, std::ref(changed));
+  CHECK(changed == "changed");
+}
+
+TEST_CASE("run: a main that cancels itself makes it throw cancelled_error") {
+  auto main = []() -> aio::task<> {
+    aio::current_task().cancel("enough");
+    co_await aio::sleep_for(1h);
+  };
+  try {
+    aio::run(main);
+    FAIL("nothing was thrown");
+  } catch (aio::cancelled_error const& e) {
+    CHECK(e.message() == "enough");
+  }
+}
+
+TEST_CASE("run: inside run is refused, and says what to write") {
+  aio::run([]() -> aio::task<> {
+    auto inner = answer();
+    CHECK_THROWS_WITH(aio::run(std::move(inner)), ContainsSubstring("inside a coroutine write co_await f()"));
+    CHECK_THROWS_AS(aio::run(answer), aio::usage_error);
+    CHECK(inner.valid());
+    int const n = co_await std::move(inner);
+    CHECK(n == 42);
+  });
+  CHECK(aio::run(answer) == 42);  // the refusals left nothing behind
+}
+
+TEST_CASE("run: several threads can each run one at the same time") {
+  std::atomic<int> sum = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      sum += aio::run([]() -> aio::task<int> {
+        co_await aio::sleep_for(1ms);
+        co_return 1;
+      });
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(sum == 4);
+}
+
+TEST_CASE("run: tasks that main leaves behind are cancelled and waited for, in order") {
+  aio_test::trace log;
+  auto cleans_up = [](aio_test::trace& to) -> aio::task<> {
+    auto ended = co_await aio::as_result(aio::future<>());
+    co_await aio::sleep_for(1ms);
+    to("cleaned up");
+    ended.rethrow();
+  };
+  int const n = aio::run([&]() -> aio::task<int> {
+    (void)aio::create_task(cleans_up(log));
+    (void)aio::create_task(wait_for_ever(log, "b"));
+    co_await aio::sleep_for(0s);
+    (void)aio::create_task(wait_for_ever(log, "c"));
+    log("main ends");
+    co_return 5;
+  });
+  CHECK(n == 5);
+  CHECK(log.text() == "main ends | b cancelled | c cancelled | cleaned up");
+}
+
+TEST_CASE("run: tasks that main leaves behind are waited for when it throws, too") {
+  aio_test::trace log;
+  auto main = [&]() -> aio::task<> {
+    (void)aio::create_task(wait_for_ever(log, "child"));
+    co_await aio::sleep_for(0s);
+    throw std::runtime_error("main");
+  };
+  CHECK_THROWS_WITH(aio::run(main), "main");
+  CHECK(log.text() == "child cancelled");
+}
+
+TEST_CASE("run: tasks made during the shutdown are cancelled in further rounds") {
+  aio_test::trace log;
+  struct generations {
+    static aio::task<> live(aio_test::trace& to, int left) {
+      auto ended = co_await aio::as_result(aio::future<>());
+      to("generation " + std::to_string(left));
+      if (left > 0) {
+        (void)aio::create_task(live(to, left - 1));
+        co_await aio::sleep_for(0s);  // it begins
+      }
+      ended.rethrow();
+    }
+  };
+  aio::run([&]() -> aio::task<> {
+    (void)aio::create_task(generations::live(log, 3));
+    co_await aio::sleep_for(0s);
+  });
+  CHECK(log.text() == "generation 3 | generation 2 | generation 1 | generation 0");
+}
+
+TEST_CASE("run: errors of tasks that main leaves behind go to the exception handler") {
+  aio_test::trace log;
+  auto fails_late = [](std::string text) -> aio::task<> {
+    auto ended = co_await aio::as_result(aio::future<>());
+    throw std::runtime_error(text);
+  };
+  auto options = aio::run_options().exception_handler([&](aio::exception_context const& context) {
+    log(context.message + ": " + context.task);
+  });
+  aio::run(options, [&]() -> aio::task<> {
+    aio::create_task(fails_late("a")).set_name("a");
+    auto swallows = []() -> aio::task<> { auto ended = co_await aio::as_result(aio::future<>()); };
+    aio::create_task(swallows).set_name("b");
+    co_await aio::sleep_for(0s);
+  });
+  CHECK(log.text() == "a task failed while the loop was shutting down: a");
+}
+
+TEST_CASE("run: waits for functions that still run in threads") {
+  std::atomic<bool> ended = false;
+  auto work = [&] {
+    std::this_thread::sleep_for(10ms);
+    ended = true;
+  };
+  aio::run([&]() -> aio::task<> {
+    auto abandoned = [&]() -> aio::task<> { co_await aio::to_thread(aio::abandon_on_cancel, work); };
+    auto handle = aio::create_task(abandoned);
+    co_await aio::sleep_for(2ms);
+    handle.cancel();
+  });
+  // A thread had begun it, or nobody ever will.
+  if (ended) SUCCEED();
+  bool const then = ended;
+  std::this_thread::sleep_for(20ms);
+  CHECK(ended == then);
+}
+
+TEST_CASE("run: leaves no running loop behind") {
+  aio::run(answer);
+  CHECK_THROWS_AS(aio::get_running_loop(), aio::usage_error);
+}
+
+// ---- runner
+
+TEST_CASE("runner: runs several mains on one loop, where tasks live on") {
+  aio_test::trace log;
+  aio::runner runner;
+  aio::event_loop* const loop = &runner.get_loop();
+  aio::task_handle<int> kept;
+  auto first = [&]() -> aio::task<> {
+    CHECK(&aio::get_running_loop() == loop);
+    auto slow = []() -> aio::task<int> {
+      for (int i = 0; i < 5; ++i) co_await aio::sleep_for(0s);
+      co_return 9;
+    };
+    kept = aio::create_task(slow);
+    (void)aio::create_task(wait_for_ever(log, "left"));
+    co_return;
+  };
+  runner.run(first);
+  CHECK_FALSE(kept.done());
+  CHECK(log.text().empty());
+  auto second = [&]() -> aio::task<int> { co_return co_await kept; };
+  CHECK(runner.run(second) == 9);
+  CHECK_THROWS_WITH(runner.run(fail("x")), "x");
+  CHECK(runner.run(answer()) == 42);
+  runner.close();
+  CHECK(log.text() == "left cancelled");
+}
+
+TEST_CASE("runner: closed, it refuses to run, and closing again does nothing") {
+  aio::runner runner;
+  runner.close();
+  runner.close();
+  CHECK_THROWS_WITH(runner.run(answer), "the runner is closed");
+  auto task = answer();
+  CHECK_THROWS_WITH(runner.run(std::move(task)), "the runner is closed");
+  task.close();
+}
+
+TEST_CASE("runner: refuses to run inside itself") {
+  aio::runner runner;
+  auto main = [&]() -> aio::task<> {
+    CHECK_THROWS_AS(runner.run(answer), aio::usage_error);
+    CHECK_THROWS_AS(runner.close(), aio::usage_error);
+    co_return;
+  };
+  runner.run(main);
+}
+
+TEST_CASE("runner: takes a loop of the caller's making") {
+  struct my_loop : aio::event_loop {};
+  auto mine = std::make_unique<my_loop>();
+  aio::event_loop* const loop = mine.get();
+  aio::runner runner(aio::run_options(), std::move(mine));
+  CHECK(&runner.get_loop() == loop);
+  CHECK(runner.run(answer) == 42);
+}
+
+// ---- signals: each in a process of its own
+
+namespace {
+
+struct child_end {
+  int status;
+  std::string output;
+
+  [[nodiscard]] std::string how() const {
+    return WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
+                               : "exit " + std::to_string(WEXITSTATUS(status));
+  }
+};
+
+std::string const by_sigint = "signal " + std::to_string(SIGINT);
+std::string const by_sigterm = "signal " + std::to_string(SIGTERM);
+
+/// Writes at once, not through the buffers of the process.
+void say(std::string_view text) { [[maybe_unused]] auto const n = ::write(1, text.data(), text.size()); }
+
+/// Runs `fn` in a new process with signals in their default state. Sends it `signal_number` as
+/// soon as it says something, if that is not 0.
+template <class Fn>
+child_end in_process(Fn fn, int signal_number = 0) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  std::cout.flush();
+  std::fflush(nullptr);
+  pid_t const child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::dup2(ends[1], 1);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    std::signal(SIGINT, SIG_DFL);
+    std::signal(SIGTERM, SIG_DFL);
+    std::signal(SIGALRM, SIG_DFL);
+    ::alarm(30);
+    int code = 99;
+    try {
+      code = fn();
+    } catch (std::exception const& e) {
+      std::cout << "threw " << e.what();
+    } catch (aio::cancelled_error const&) {
+      std::cout << "threw cancelled_error";
+    }
+    std::cout.flush();
+    std::fflush(nullptr);
+    ::_exit(code);
+  }
+  ::close(ends[1]);
+  child_end end{};
+  char buffer[256];
+  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
+    end.output.append(buffer, static_cast<std::size_t>(n));
+    if (signal_number != 0) ::kill(child, std::exchange(signal_number, 0));
+  }
+  ::close(ends[0]);
+  REQUIRE(::waitpid(child, &end.status, 0) == child);
+  return end;
+}
+
+/// Interrupts this process once everything is set up.
+aio::task<> interrupt_soon(int signal_number) {
+  co_await aio::sleep_for(1ms);
+  ::kill(::getpid(), signal_number);
+}
+
+aio::task<> sleep_and_clean_up() {
+  auto ended = co_await aio::as_result(aio::sleep_for(1h));
+  co_await aio::sleep_for(1ms);
+  std::cout << "cleaned up";  // in the buffer
+  std::printf(", all of it");
+  ended.rethrow();
+}
+
+bool has_default(int signal_number) {
+  struct sigaction present {};
+  ::sigaction(signal_number, nullptr, &present);
+  return present.sa_handler == SIG_DFL;
+}
+
+}  // namespace
+
+TEST_CASE("run: the first signal cancels main, its clean-up runs, then the process dies by that signal") {
+  int const number = GENERATE(SIGINT, SIGTERM);
+  auto const end = in_process(
+      [] {
+        return aio::run([]() -> aio::task<int> {
+          say("ready: ");
+          co_await sleep_and_clean_up();
+          co_return 0;
+        });
+      },
+      number);
+  CHECK(end.output == "ready: cleaned up, all of it");
+  CHECK(end.how() == "signal " + std::to_string(number));
+}
+
+TEST_CASE("run: a signal also cleans the tasks up that main leaves behind") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      (void)aio::create_task(sleep_and_clean_up());
+      (void)aio::create_task(interrupt_soon(SIGTERM));
+      co_await aio::sleep_for(1h);
+    });
+    return 0;
+  });
+  CHECK(end.output == "cleaned up, all of it");
+  CHECK(end.how() == by_sigterm);
+}
+
+TEST_CASE("run: a second signal ends the process at once, even while it is busy") {
+  auto const end = in_process(
+      [] {
+        aio::run([]() -> aio::task<> {
+          say("ready");
+          auto ended = co_await aio::as_result(aio::sleep_for(1h));
+          say(", busy");
+          std::thread([] {
+            std::this_thread::sleep_for(5ms);
+            ::kill(::getpid(), SIGTERM);
+          }).detach();
+          for (std::atomic<bool> never = false; !never;) {
+          }
+        });
+        return 0;
+      },
+      SIGINT);
+  CHECK(end.output == "ready, busy");
+  CHECK(end.how() == by_sigterm);
+}
+
+TEST_CASE("run: a second signal ends the process while it waits in its clean-up") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      auto ended = co_await aio::as_result(aio::sleep_for(1h));
+      say("cleaning up");
+      ::kill(::getpid(), SIGINT);
+      say(", not reached");
+      co_await aio::sleep_for(1h);
+    });
+    return 0;
+  });
+  CHECK(end.output == "cleaning up");
+  CHECK(end.how() == by_sigint);
+}
+
+TEST_CASE("run: a main that swallows the cancellation returns normally") {
+  auto const end = in_process([] {
+    int const n = aio::run([]() -> aio::task<int> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      auto ended = co_await aio::as_result(aio::sleep_for(1h));
+      co_return ended.cancelled() ? 3 : 4;
+    });
+    say("alive");
+    return n;
+  });
+  CHECK(end.output == "alive");
+  CHECK(end.how() == "exit 3");
+}
+
+TEST_CASE("run: a main that throws an error in its clean-up makes run throw that") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      auto ended = co_await aio::as_result(aio::sleep_for(1h));
+      throw std::runtime_error("in the clean-up");
+    });
+    return 0;
+  });
+  CHECK(end.output == "threw in the clean-up");
+  CHECK(end.how() == "exit 99");
+}
+
+TEST_CASE("run: a main that somebody else cancels, too, makes run throw cancelled_error") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      ::kill(::getpid(), SIGINT);
+      co_await aio::sleep_for(0s);
+      aio::current_task().cancel();
+      co_await aio::sleep_for(1h);
+    });
+    return 0;
+  });
+  // The signal had not arrived at the loop, or had: main ended by both or by the signal alone.
+  CHECK((end.output == "threw cancelled_error" || end.how() == by_sigint));
+}
+
+TEST_CASE("run: signals have their default effect again afterwards") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      say(has_default(SIGINT) || has_default(SIGTERM) ? "not caught" : "caught");
+      co_return;
+    });
+    say(has_default(SIGINT) && has_default(SIGTERM) ? ", restored" : ", not restored");
+    ::kill(::getpid(), SIGTERM);
+    return 0;
+  });
+  CHECK(end.output == "caught, restored");
+  CHECK(end.how() == by_sigterm);
+}
+
+TEST_CASE("run: on_signal::raise throws interrupted after the clean-up, and the process lives on") {
+  int const number = GENERATE(SIGINT, SIGTERM);
+  auto const end = in_process([=] {
+    try {
+      aio::run(aio::run_options().signals(aio::on_signal::raise), [=]() -> aio::task<> {
+        (void)aio::create_task(interrupt_soon(number));
+        (void)aio::create_task(sleep_and_clean_up());
+        co_await aio::sleep_for(1h);
+      });
+    } catch (aio::interrupted const& e) {
+      std::cout << " | " << e.what();
+      return e.signal_number();
+    }
+    return 0;
+  });
+  CHECK_THAT(end.output, ContainsSubstring("cleaned up"));
+  CHECK_THAT(end.output, ContainsSubstring("interrupted by signal " + std::to_string(number)));
+  CHECK(end.how() == "exit " + std::to_string(number));
+}
+
+TEST_CASE("run: on_signal::leave leaves signals alone") {
+  auto const end = in_process([] {
+    aio::run(aio::run_options().signals(aio::on_signal::leave), []() -> aio::task<> {
+      say(has_default(SIGINT) && has_default(SIGTERM) ? "default" : "changed");
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      co_await sleep_and_clean_up();
+    });
+    return 0;
+  });
+  CHECK(end.output == "default");
+  CHECK(end.how() == by_sigint);
+}
+
+TEST_CASE("run: a signal that the program ignores stays ignored") {
+  auto const end = in_process([] {
+    std::signal(SIGINT, SIG_IGN);
+    return aio::run([]() -> aio::task<int> {
+      ::kill(::getpid(), SIGINT);
+      co_await aio::sleep_for(5ms);
+      co_return 7;
+    });
+  });
+  CHECK(end.how() == "exit 7");
+}
+
+TEST_CASE("run: a signal_set that the program made before keeps its signals") {
+  auto const end = in_process([] {
+    asio::io_context other;
+    asio::signal_set before(other, SIGINT);
+    int seen = 0;
+    before.async_wait([&](asio::error_code, int number) { seen = number; });
+    aio::run([]() -> aio::task<> {
+      ::kill(::getpid(), SIGINT);
+      co_await aio::sleep_for(5ms);
+      say("main ends");
+    });
+    other.run();
+    return seen;
+  });
+  CHECK(end.output == "main ends");
+  CHECK(end.how() == "exit " + std::to_string(SIGINT));
+}
+
+TEST_CASE("run: a signal_set that the program makes inside takes its signals over") {
+  auto const end = in_process([] {
+    return aio::run([]() -> aio::task<int> {
+      asio::signal_set set(co_await asio::this_coro::executor, SIGINT);
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      int const number = co_await set.async_wait(aio::use_awaitable);
+      say("got it");
+      ::kill(::getpid(), SIGTERM);  // the other signal is aio's still
+      co_await sleep_and_clean_up();
+      co_return number;
+    });
+  });
+  CHECK(end.output == "got itcleaned up, all of it");
+  CHECK(end.how() == by_sigterm);
+}
+
+TEST_CASE("runner: each run listens to signals anew") {
+  auto const end = in_process([] {
+    aio::runner runner(aio::run_options().signals(aio::on_signal::raise));
+    auto swallows = []() -> aio::task<> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      auto ended = co_await aio::as_result(aio::sleep_for(1h));
+      say(ended.cancelled() ? "1" : "not cancelled");
+    };
+    runner.run(swallows);
+    say(has_default(SIGINT) ? " 2 " : " not restored ");
+    runner.run(swallows);
+    return 0;
+  });
+  CHECK(end.output == "1 2 1");
+  CHECK(end.how() == "exit 0");
+}
+
+TEST_CASE("run: a signal ends a main that waits for a thread when the thread is done") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      co_await aio::to_thread([](std::stop_token stop) {
+        while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
+        std::printf("stopped");
+      });
+    });
+    return 0;
+  });
+  CHECK(end.output == "stopped");
+  CHECK(end.how() == by_sigint);
+}

@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: MIT
+#include "aio/use_awaitable.hpp"
+
+#include <array>
+#include <csignal>
+
+#include <asio/awaitable.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/read_until.hpp>
+#include <asio/streambuf.hpp>
+#include <asio/use_awaitable.hpp>
+#if ASIO_VERSION >= 102400
+#include <asio/as_tuple.hpp>
+#include <asio/deferred.hpp>
+#else
+#include <asio/experimental/as_tuple.hpp>
+#include <asio/experimental/deferred.hpp>
+#endif
+
+#include "aio/as_result.hpp"
+#include "aio/gather.hpp"
+#include "aio/run.hpp"
+#include "aio/sleep.hpp"
+#include "aio/testing/virtual_clock.hpp"
+#include "aio/timeout.hpp"
+#include "support/catch.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::ContainsSubstring;
+using asio::ip::tcp;
+
+#if ASIO_VERSION >= 102400
+using asio::as_tuple;
+inline constexpr auto deferred = asio::deferred;
+#else
+template <class Token>
+auto as_tuple(Token token) {
+  return asio::experimental::as_tuple(token);
+}
+inline constexpr auto deferred = asio::experimental::deferred;
+#endif
+
+namespace {
+
+/// An operation that completes with `values` through the context's queue, deaf to cancellation.
+template <class... R, class... V>
+auto complete_with(asio::io_context& context, V... values) {
+  return asio::async_initiate<aio::use_awaitable_t const, void(R...)>(
+      [&context](auto handler, auto... given) {
+        asio::post(context, [handler = std::move(handler), ... given = std::move(given)]() mutable {
+          std::move(handler)(std::move(given)...);
+        });
+      },
+      aio::use_awaitable, std::move(values)...);
+}
+
+/// A connected pair of sockets on the running loop.
+struct connection {
+  tcp::socket client, server;
+};
+aio::task<connection> connect() {
+  auto executor = co_await asio::this_coro::executor;
+  tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+  tcp::socket client(executor);
+  co_await client.async_connect(acceptor.local_endpoint(), aio::use_awaitable);
+  tcp::socket server = co_await acceptor.async_accept(aio::use_awaitable);
+  co_return connection{std::move(client), std::move(server)};
+}
+
+auto const refused = asio::error::make_error_code(asio::error::connection_refused);
+
+}  // namespace
+
+TEST_CASE("use_awaitable: waits for a timer of Asio") {
+  aio::run([]() -> aio::task<> {
+    auto const before = std::chrono::steady_clock::now();
+    asio::steady_timer timer(co_await asio::this_coro::executor, 3ms);
+    co_await timer.async_wait(aio::use_awaitable);
+    CHECK(std::chrono::steady_clock::now() - before >= 3ms);
+  });
+}
+
+TEST_CASE("use_awaitable: connects, accepts, writes and reads") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    std::string const text = "hello";
+    std::size_t const written = co_await client.async_write_some(asio::buffer(text), aio::use_awaitable);
+    CHECK(written == 5);
+    std::array<char, 16> got{};
+    std::size_t const n = co_await server.async_read_some(asio::buffer(got), aio::use_awaitable);
+    CHECK(std::string(got.data(), n) == "hello");
+    client.close();
+    auto const end = co_await aio::as_result(server.async_read_some(asio::buffer(got), aio::use_awaitable));
+    try {
+      end.rethrow();
+      CHECK(false);
+    } catch (std::system_error const& e) {
+      CHECK(e.code() == asio::error::eof);
+    }
+  });
+}
+
+TEST_CASE("use_awaitable: composed operations move every byte") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    std::string sent(1 << 20, 'x');
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>('a' + i % 26);
+    std::string got(sent.size(), ' ');
+    auto write = [&, &to = client]() -> aio::task<std::size_t> {
+      co_return co_await asio::async_write(to, asio::buffer(sent), aio::use_awaitable);
+    };
+    auto read = [&, &from = server]() -> aio::task<std::size_t> {
+      co_return co_await asio::async_read(from, asio::buffer(got), aio::use_awaitable);
+    };
+    auto [written, n] = co_await aio::gather(write(), read());
+    CHECK(written == sent.size());
+    CHECK(n == sent.size());
+    CHECK((got == sent));
+
+    co_await asio::async_write(client, asio::buffer(std::string_view("one\ntwo\n")), aio::use_awaitable);
+    asio::streambuf lines;
+    std::size_t const line = co_await asio::async_read_until(server, lines, '\n', aio::use_awaitable);
+    CHECK(line == 4);
+  });
+}
+
+TEST_CASE("use_awaitable: resolves a name") {
+  aio::testing::run([]() -> aio::task<> {
+    tcp::resolver resolver(co_await asio::this_coro::executor);
+    auto const found = co_await resolver.async_resolve("127.0.0.1", "80", aio::use_awaitable);
+    REQUIRE(found.size() == 1);
+    CHECK(found.begin()->endpoint().port() == 80);
+  });
+}
+
+TEST_CASE("use_awaitable: waits for a signal") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::signal_set signals(co_await asio::this_coro::executor, SIGUSR1);
+    aio::get_running_loop().call_soon([] { std::raise(SIGUSR1); });
+    int const number = co_await signals.async_wait(aio::use_awaitable);
+    CHECK(number == SIGUSR1);
+  });
+}
+
+TEST_CASE("use_awaitable: post and dispatch go through the executor and come back") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    co_await asio::post(executor, aio::use_awaitable);
+    co_await asio::dispatch(executor, aio::use_awaitable);
+    auto const here = std::this_thread::get_id();
+    asio::thread_pool pool(1);
+    co_await asio::post(pool, aio::use_awaitable);
+    CHECK(std::this_thread::get_id() == here);
+  });
+}
+
+TEST_CASE("use_awaitable: co_await this_coro::executor gives the loop's") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const executor = co_await asio::this_coro::executor;
+    bool const same = executor == aio::get_running_loop().get_executor();
+    CHECK(same);
+  });
+}
+
+// ---- what operations complete with
+
+TEST_CASE("use_awaitable: gives nothing, the value, or a tuple of the values") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    co_await complete_with<>(context);
+    co_await complete_with<std::error_code>(context, std::error_code());
+    co_await complete_with<std::exception_ptr>(context, std::exception_ptr());
+    int const a = co_await complete_with<int>(context, 1);
+    CHECK(a == 1);
+    int const b = co_await complete_with<std::error_code, int>(context, std::error_code(), 2);
+    CHECK(b == 2);
+    int const c = co_await complete_with<std::exception_ptr, int>(context, std::exception_ptr(), 3);
+    CHECK(c == 3);
+    auto const [d, e] = co_await complete_with<int, std::string>(context, 4, std::string("e"));
+    CHECK(d == 4);
+    CHECK(e == "e");
+    auto const [f, g] = co_await complete_with<std::error_code, int, std::string>(context, std::error_code(), 5,
+                                                                                 std::string("g"));
+    CHECK(f == 5);
+    CHECK(g == "g");
+    auto const [h, i, j] = co_await complete_with<std::exception_ptr, int, int, int>(context, std::exception_ptr(), 6, 7, 8);
+    CHECK(h + i + j == 21);
+  });
+}
+
+TEST_CASE("use_awaitable: gives results that can only be moved, and that have no default") {
+  struct no_default {
+    explicit no_default(int v) : value(v) {}
+    int value;
+  };
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    auto const p = co_await complete_with<std::unique_ptr<int>>(context, std::make_unique<int>(7));
+    CHECK(*p == 7);
+    auto const q = co_await complete_with<std::error_code, std::unique_ptr<int>>(context, std::error_code(),
+                                                                                std::make_unique<int>(8));
+    CHECK(*q == 8);
+    auto const n = co_await complete_with<std::error_code, no_default>(context, std::error_code(), no_default(9));
+    CHECK(n.value == 9);
+  });
+}
+
+TEST_CASE("use_awaitable: an error code is thrown as system_error, an exception as it is") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    auto const code = co_await aio::as_result(complete_with<std::error_code, int>(context, refused, 0));
+    try {
+      code.rethrow();
+      CHECK(false);
+    } catch (std::system_error const& e) {
+      CHECK(e.code() == refused);
+    }
+    auto const error = std::make_exception_ptr(std::logic_error("mine"));
+    auto const thrown = co_await aio::as_result(complete_with<std::exception_ptr>(context, error));
+    CHECK_THROWS_WITH(thrown.rethrow(), "mine");
+    auto const with_value = co_await aio::as_result(complete_with<std::exception_ptr, int>(context, error, 1));
+    CHECK_THROWS_AS(with_value.rethrow(), std::logic_error);
+  });
+}
+
+TEST_CASE("use_awaitable: operation_aborted without a cancellation is an error like any other") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+    aio::get_running_loop().call_soon([&] { timer.cancel(); });
+    auto const ended = co_await aio::as_result(timer.async_wait(aio::use_awaitable));
+    CHECK_FALSE(ended.cancelled());
+    CHECK_THROWS_AS(ended.rethrow(), std::system_error);
+  });
+}
+
+TEST_CASE("use_awaitable: as_tuple gives the error code instead of throwing") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    client.close();
+    std::array<char, 4> buffer{};
+    auto const [error, n] =
+        co_await server.async_read_some(asio::buffer(buffer), as_tuple(aio::use_awaitable));
+    CHECK(error == asio::error::eof);
+    CHECK(n == 0);
+    asio::steady_timer timer(server.get_executor(), 0s);
+    auto const [none] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+    CHECK_FALSE(none);
+  });
+}
+
+TEST_CASE("use_awaitable: as_default_on_t makes it the default token") {
+  using timer = aio::use_awaitable_t::as_default_on_t<asio::steady_timer>;
+  using socket = aio::use_awaitable_t::as_default_on_t<tcp::socket>;
+  using acceptor = aio::use_awaitable_t::as_default_on_t<tcp::acceptor>;
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    timer soon(executor, 1ms);
+    co_await soon.async_wait();
+    acceptor listening(executor, {asio::ip::address_v4::loopback(), 0});
+    socket client(executor);
+    co_await client.async_connect(listening.local_endpoint());
+    auto server = co_await listening.async_accept();
+    std::size_t const n = co_await server.async_write_some(asio::buffer("x", 1));
+    CHECK(n == 1);
+    std::array<char, 4> buffer{};
+    std::size_t const m = co_await client.async_read_some(asio::buffer(buffer));
+    CHECK(m == 1);
+  });
+}
+
+TEST_CASE("use_awaitable: as_default_on converts an object") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    auto signals = aio::use_awaitable_t::as_default_on(tcp::socket(executor));
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    co_await signals.async_connect(acceptor.local_endpoint());
+    CHECK(signals.is_open());
+  });
+}
+
+TEST_CASE("use_awaitable: a deferred operation is awaited without a token") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
+    co_await timer.async_wait(deferred);
+    auto kept = timer.async_wait(deferred);
+    co_await std::move(kept);
+    auto [client, server] = co_await connect();
+    std::size_t const n = co_await client.async_write_some(asio::buffer("ab", 2), deferred);
+    CHECK(n == 2);
+  });
+}
+
+TEST_CASE("use_awaitable: an operation starts when it is awaited, and not at all if it never is") {
+  aio::testing::run([]() -> aio::task<> {
+    int started = 0;
+    auto operation = [&] {
+      return asio::async_initiate<aio::use_awaitable_t const, void()>(
+          [&](auto handler) {
+            ++started;
+            asio::post(aio::get_running_loop().context(), std::move(handler));
+          },
+          aio::use_awaitable);
+    };
+    auto kept = operation();
+    { auto dropped = operation(); }
+    co_await aio::sleep_for(0s);
+    CHECK(started == 0);
+    co_await std::move(kept);
+    CHECK(started == 1);
+  });
+}
+
+TEST_CASE("use_awaitable: an operation may complete while it is being started") {
+  aio::testing::run([]() -> aio::task<> {
+    int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [](auto handler) { std::move(handler)(5); }, aio::use_awaitable);
+    CHECK(n == 5);
+  });
+}
+
+TEST_CASE("use_awaitable: an exception from the start of an operation is thrown") {
+  aio::testing::run([]() -> aio::task<> {
+    auto operation = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [](auto) { throw std::runtime_error("cannot start"); }, aio::use_awaitable);
+    auto const ended = co_await aio::as_result(std::move(operation));
+    CHECK_THROWS_WITH(ended.rethrow(), "cannot start");
+    co_await aio::sleep_for(0s);
+  });
+}
+
+TEST_CASE("use_awaitable: a handler that is destroyed uncalled makes it throw") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    auto at_once = asio::async_initiate<aio::use_awaitable_t const, void(int)>([](auto) {}, aio::use_awaitable);
+    auto const first = co_await aio::as_result(std::move(at_once));
+    CHECK_THROWS_WITH(first.rethrow(), ContainsSubstring("destroyed the operation"));
+    auto later = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [&](auto handler) { asio::post(context, [handler = std::move(handler)] {}); }, aio::use_awaitable);
+    auto const second = co_await aio::as_result(std::move(later));
+    CHECK_THROWS_AS(second.rethrow(), aio::usage_error);
+  });
+}
+
+// ---- cancellation
+
+TEST_CASE("use_awaitable: a cancellation ends a pending operation, which is over when it is thrown") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    auto read = [&from = server]() -> aio::task<> {
+      std::array<char, 4> buffer{};
+      co_await from.async_read_some(asio::buffer(buffer), aio::use_awaitable);
+    };
+    auto handle = aio::create_task(read);
+    co_await aio::sleep_for(0s);
+    handle.cancel("enough");
+    try {
+      co_await handle;
+      CHECK(false);
+    } catch (aio::cancelled_error const& e) {
+      CHECK(e.message() == "enough");
+    }
+    CHECK(handle.cancelled());
+    // Nothing is pending any more: a new read gets what is written now.
+    co_await client.async_write_some(asio::buffer("z", 1), aio::use_awaitable);
+    std::array<char, 4> buffer{};
+    std::size_t const n = co_await server.async_read_some(asio::buffer(buffer), aio::use_awaitable);
+    CHECK(n == 1);
+  });
+}
+
+TEST_CASE("use_awaitable: cancels timers, accepts, signals and composed reads") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    asio::steady_timer timer(executor, 1h);
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    asio::signal_set signals(executor, SIGUSR2);
+    auto [client, server] = co_await connect();
+    std::array<char, 64> buffer{};
+    auto wait = [&]() -> aio::task<> { co_await timer.async_wait(aio::use_awaitable); };
+    auto accept = [&]() -> aio::task<> { co_await acceptor.async_accept(aio::use_awaitable); };
+    auto signal = [&]() -> aio::task<> { co_await signals.async_wait(aio::use_awaitable); };
+    auto read = [&, &from = server]() -> aio::task<> {
+      co_await asio::async_read(from, asio::buffer(buffer), aio::use_awaitable);
+    };
+    std::vector<aio::task_handle<>> all{aio::create_task(wait), aio::create_task(accept), aio::create_task(signal),
+                                        aio::create_task(read)};
+    co_await aio::sleep_for(0s);
+    co_await client.async_write_some(asio::buffer("part", 4), aio::use_awaitable);
+    for (auto& each : all) each.cancel();
+    for (auto& each : all) {
+      auto const ended = co_await aio::as_result(each);
+      CHECK(ended.cancelled());
+    }
+  });
+}
+
+TEST_CASE("use_awaitable: with as_tuple, too, a cancellation is thrown") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+    auto wait = [&]() -> aio::task<> {
+      auto const [error] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+      CHECK_FALSE(error);
+    };
+    auto handle = aio::create_task(wait);
+    co_await aio::sleep_for(0s);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+  });
+}
+
+TEST_CASE("use_awaitable: of several cancellations the first one's message counts") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+    auto wait = [&]() -> aio::task<> { co_await timer.async_wait(aio::use_awaitable); };
+    auto handle = aio::create_task(wait);
+    co_await aio::sleep_for(0s);
+    handle.cancel("first");
+    handle.cancel("second");
+    try {
+      co_await handle;
+    } catch (aio::cancelled_error const& e) {
+      CHECK(e.message() == "first");
+    }
+    CHECK(handle.cancelling() == 2);
+  });
+}
+
+TEST_CASE("use_awaitable: a task cancelled before it awaits does not start the operation") {
+  aio::testing::run([]() -> aio::task<> {
+    bool started = false;
+    auto main = [&]() -> aio::task<> {
+      aio::current_task().cancel();
+      co_await asio::async_initiate<aio::use_awaitable_t const, void()>(
+          [&](auto handler) {
+            started = true;
+            std::move(handler)();
+          },
+          aio::use_awaitable);
+    };
+    auto handle = aio::create_task(main);
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    CHECK_FALSE(started);
+  });
+}
+
+TEST_CASE("use_awaitable: a result that a cancellation comes too late for is delivered, and the next wait throws") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    auto& context = aio::get_running_loop().context();
+    auto main = [&]() -> aio::task<> {
+      int const n = co_await complete_with<std::error_code, int>(context, std::error_code(), 7);
+      log("got " + std::to_string(n));
+      try {
+        co_await aio::sleep_for(1h);
+      } catch (aio::cancelled_error const& e) {
+        log("cancelled " + std::string(e.message()));
+        throw;
+      }
+    };
+    auto handle = aio::create_task(main);
+    // Asio runs both in one go: the completion, then this, before the task resumes.
+    aio::get_running_loop().call_soon([&] { asio::post(context, [&] { handle.cancel("late"); }); });
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    CHECK(log.text() == "got 7 | cancelled late");
+  });
+}
+
+TEST_CASE("use_awaitable: a task that returns right after a late cancellation keeps its value") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    auto main = [&]() -> aio::task<int> { co_return co_await complete_with<int>(context, 7); };
+    auto handle = aio::create_task(main);
+    aio::get_running_loop().call_soon([&] { asio::post(context, [&] { handle.cancel(); }); });
+    int const n = co_await handle;
+    CHECK(n == 7);
+    CHECK_FALSE(handle.cancelled());
+  });
+}
+
+TEST_CASE("use_awaitable: an operation that ignores its cancellation is waited for, and its result delivered") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    asio::steady_timer timer(co_await asio::this_coro::executor, 5ms);
+    auto main = [&]() -> aio::task<> {
+      int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+          [&](auto handler) {
+            timer.async_wait([handler = std::move(handler)](asio::error_code) mutable { std::move(handler)(3); });
+          },
+          aio::use_awaitable);
+      log("got " + std::to_string(n));
+      co_await aio::sleep_for(0s);
+      log("not reached");
+    };
+    auto handle = aio::create_task(main);
+    co_await aio::sleep_for(0s);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    CHECK(log.text() == "got 3");
+  });
+}
+
+TEST_CASE("use_awaitable: a loop of operations that are always ready can be cancelled") {
+  aio::testing::run([]() -> aio::task<> {
+    int rounds = 0;
+    auto main = [&]() -> aio::task<> {
+      auto executor = co_await asio::this_coro::executor;
+      for (;; ++rounds) co_await asio::post(executor, aio::use_awaitable);
+    };
+    auto handle = aio::create_task(main);
+    while (rounds < 3) co_await aio::sleep_for(0s);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+  });
+}
+
+TEST_CASE("use_awaitable: a loop of reads that are always ready can be cancelled, and loses nothing") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    std::size_t got = 0, sent = 0;
+    auto read = [&, &from = server]() -> aio::task<> {
+      std::array<char, 64> buffer{};
+      for (;;) got += co_await from.async_read_some(asio::buffer(buffer), aio::use_awaitable);
+    };
+    std::string const data(4096, 'x');
+    sent += co_await client.async_write_some(asio::buffer(data), aio::use_awaitable);
+    auto handle = aio::create_task(read);
+    while (got < 256) co_await aio::sleep_for(0s);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    client.close();
+    std::string rest(sent, ' ');
+    auto const [error, left] =
+        co_await asio::async_read(server, asio::buffer(rest), as_tuple(aio::use_awaitable));
+    CHECK(got + left == sent);
+  });
+}
+
+TEST_CASE("use_awaitable: wait_for limits an operation") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+    auto const late = co_await aio::as_result(aio::wait_for(timer.async_wait(aio::use_awaitable), 2ms));
+    CHECK_THROWS_AS(late.rethrow(), aio::timeout_error);
+    timer.expires_after(1ms);
+    co_await aio::wait_for(timer.async_wait(aio::use_awaitable), 1h);
+  });
+}
+
+// ---- other contexts
+
+namespace {
+
+/// An io_context with a thread of its own.
+class other_context {
+ public:
+  ~other_context() {
+    guard_.reset();
+    thread_.join();
+  }
+  asio::io_context context;
+
+ private:
+  asio::executor_work_guard<asio::io_context::executor_type> guard_{context.get_executor()};
+  std::thread thread_{[this] { context.run(); }};
+};
+
+}  // namespace
+
+TEST_CASE("use_awaitable: an operation of another context resumes the task on the loop's thread") {
+  other_context other;
+  aio::run([&]() -> aio::task<> {
+    auto const here = std::this_thread::get_id();
+    asio::steady_timer timer(other.context, 1ms);
+    co_await timer.async_wait(aio::use_awaitable);
+    CHECK(std::this_thread::get_id() == here);
+    for (int i = 0; i < 100; ++i) co_await asio::post(other.context, aio::use_awaitable);
+    CHECK(std::this_thread::get_id() == here);
+    auto const [error] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+    CHECK_FALSE(error);
+  });
+}
+
+TEST_CASE("use_awaitable: an operation of another context is not told of a cancellation, which comes after it") {
+  other_context other;
+  aio::run([&]() -> aio::task<> {
+    aio_test::trace log;
+    asio::steady_timer timer(other.context, 5ms);
+    auto main = [&]() -> aio::task<> {
+      co_await timer.async_wait(aio::use_awaitable);
+      log("done");
+      co_await aio::sleep_for(1h);
+    };
+    auto handle = aio::create_task(main);
+    co_await aio::sleep_for(0s);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    CHECK(log.text() == "done");
+  });
+}
+
+// ---- Asio's own coroutines
+
+namespace {
+
+asio::awaitable<int> asio_add(int a, int b) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
+  co_await timer.async_wait(asio::use_awaitable);
+  co_return a + b;
+}
+asio::awaitable<void> asio_fail() {
+  asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
+  co_await timer.async_wait(asio::use_awaitable);
+  throw std::runtime_error("in Asio's coroutine");
+}
+asio::awaitable<void> asio_sleep() {
+  asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+}  // namespace
+
+TEST_CASE("use_awaitable: a coroutine of Asio is awaited through co_spawn") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    int const n = co_await asio::co_spawn(executor, asio_add(1, 2), aio::use_awaitable);
+    CHECK(n == 3);
+    auto const failed = co_await aio::as_result(asio::co_spawn(executor, asio_fail(), aio::use_awaitable));
+    CHECK_THROWS_WITH(failed.rethrow(), "in Asio's coroutine");
+  });
+}
+
+TEST_CASE("use_awaitable: a coroutine of Asio is cancelled with the task that awaits it") {
+  aio::testing::run([]() -> aio::task<> {
+    auto main = []() -> aio::task<> {
+      co_await asio::co_spawn(co_await asio::this_coro::executor, asio_sleep(), aio::use_awaitable);
+    };
+    auto handle = aio::create_task(main);
+    co_await aio::sleep_for(1ms);
+    handle.cancel();
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+  });
+}
+
+TEST_CASE("use_awaitable: a coroutine of Asio in another context resumes the task on the loop's thread") {
+  other_context other;
+  aio::run([&]() -> aio::task<> {
+    auto const here = std::this_thread::get_id();
+    int const n = co_await asio::co_spawn(other.context, asio_add(20, 22), aio::use_awaitable);
+    CHECK(n == 42);
+    CHECK(std::this_thread::get_id() == here);
+  });
+}
