@@ -50,6 +50,7 @@ TEST_CASE("frame_pool: a block may be given back on another thread, which then u
   void* const made_here = frame_pool::allocate(777);
   void* reused_there = nullptr;
   std::thread([&] {
+    frame_pool::deallocate(frame_pool::allocate(1), 1);  // a thread that uses the pool itself
     frame_pool::deallocate(made_here, 777);
     reused_there = frame_pool::allocate(777);
     frame_pool::deallocate(reused_there, 777);

@@ -96,6 +96,9 @@ TEST_CASE("task_group: create_task gives a handle, which may be awaited in the b
   });
 }
 
+// The functions of children are given to create_task without a call, so that it keeps them: those that
+// are local to a body are gone when the body is.
+
 TEST_CASE("task_group: children may create more, and callbacks, too, while one is left") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
@@ -105,7 +108,7 @@ TEST_CASE("task_group: children may create more, and callbacks, too, while one i
         group.create_task(work(log, "grandchild"));
         aio::get_running_loop().call_soon([&] { group.create_task(work(log, "of a callback")); });
       };
-      group.create_task(child());
+      group.create_task(child);
       co_return;
     };
     co_await aio::with_task_group(body);
@@ -280,7 +283,7 @@ TEST_CASE("task_group: cancel() may come from a child, and while only children a
         group.cancel();
       };
       group.create_task(work(log, "a", 100s));
-      group.create_task(ends_all());
+      group.create_task(ends_all);
       co_return;
     };
     co_await aio::with_task_group(body);
@@ -383,7 +386,7 @@ TEST_CASE("task_group: groups may be nested; an inner error becomes a group in t
         };
         co_await aio::with_task_group(body);
       };
-      group.create_task(inner()).set_name("inner");
+      group.create_task(inner).set_name("inner");
       group.create_task(work(log, "other", 100s));
       co_return;
     };
@@ -406,7 +409,7 @@ TEST_CASE("task_group: a child that is slow to end keeps the group, however ofte
             to(slept.cancelled() ? "cancelled" : "slept");
           }
         };
-        group.create_task(stubborn());
+        group.create_task(stubborn);
         co_return;
       };
       co_await aio::with_task_group(body);
