@@ -30,7 +30,7 @@ namespace {
 template <class Awaitable>
 aio::task<> traced_wait(iteration_trace& log, std::string name, Awaitable what) {
   try {
-    co_await std::move(what);
+    static_cast<void>(co_await std::move(what));
   } catch (aio::cancelled_error const&) {
     log(name + " CE");
     throw;

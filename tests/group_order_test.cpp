@@ -664,7 +664,7 @@ TEST_CASE("task_group: the owner's cancellation and a child's failure in one ite
           };
           auto const c = aio::create_task(canceller());
           t = aio::create_task(owner());
-          co_await aio::as_result(t);
+          auto const ended = co_await aio::as_result(t);
           log(words(t.cancelled(), t.cancelling()));
         }) == "1:b raise | 3:[ValueError('b')] 1 | 4:CE re-delivered () 1 | 5:True 1");
 }
@@ -726,7 +726,7 @@ TEST_CASE("task_group: a pending cancellation of the owner is thrown where its e
             }
           };
           auto const t = aio::create_task(owner());
-          co_await aio::as_result(t);
+          auto const ended = co_await aio::as_result(t);
         }) == "4:s CE | 7:CE ('pre',) 1");
 }
 
@@ -811,7 +811,7 @@ TEST_CASE("task_group: a child that cancels the owner is cancelled with the rest
           };
           log.mark();
           t = aio::create_task(owner());
-          co_await aio::as_result(t);
+          auto const ended = co_await aio::as_result(t);
           log("main");
         }) == "4:kid CE | 6:CE ('from kid',) | 7:main");
 }
