@@ -193,7 +193,7 @@ TEST_CASE("task_group: a body that throws before it is a coroutine fails like an
   });
 }
 
-TEST_CASE("task_group: children that end cancelled are no error") {
+TEST_CASE("task_group: a child that is cancelled, or ends cancelled by itself, is no error of the group") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto body = [&](aio::task_group& group) -> aio::task<> {
