@@ -39,7 +39,7 @@ TEST_CASE("frame_pool: blocks are whole, aligned and apart, for every size") {
 }
 
 TEST_CASE("frame_pool: sizes at the edge of its classes and beyond are served") {
-  for (std::size_t const size : {1, 31, 32, 33, 4095, 4096, 4097, 1'000'000}) {
+  for (std::size_t const size : std::vector<std::size_t>{1, 31, 32, 33, 4095, 4096, 4097, 1000000}) {
     void* const memory = frame_pool::allocate(size);
     std::memset(memory, 1, size);
     frame_pool::deallocate(memory, size);

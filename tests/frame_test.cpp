@@ -345,11 +345,11 @@ TEST_CASE("frame: such coroutines are cancelled before they begin, while they wa
   CHECK(events([]() -> aio::task<> {
           auto before = aio::create_task(waits_long(counted(1)));
           before.cancel();
-          co_await aio::as_result(before);
+          (void)co_await aio::as_result(before);
           auto waiting = aio::create_task(waits_long(counted(1)));
           co_await aio::sleep_for(1s);
           waiting.cancel();
-          co_await aio::as_result(waiting);
+          (void)co_await aio::as_result(waiting);
           auto never = waits_long(counted(1));
           never.close();
         }) == "cancelled");

@@ -255,7 +255,7 @@ TEST_CASE("future: an awaiter cancelled after the future was cancelled gets one 
     co_await aio::sleep_for(1s);
     answer.cancel(" first");
     a.cancel(" second");
-    co_await aio::as_result(a);
+    (void)co_await aio::as_result(a);
     CHECK(log.text() == "once first | slept");
   });
 }
@@ -300,7 +300,7 @@ TEST_CASE("future: an error that was read, and a cancellation, are not reported"
       CHECK_THROWS(thrown.result());
       aio::future<int> awaited;
       awaited.set_exception(std::runtime_error("awaited"));
-      co_await aio::as_result(awaited);
+      (void)co_await aio::as_result(awaited);
       aio::future<int> cancelled;
       cancelled.cancel();
     }

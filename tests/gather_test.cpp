@@ -184,7 +184,7 @@ TEST_CASE("gather: errors after the first one go to the exception handler") {
     reports heard;
     auto clumsy = []() -> aio::task<int> {
       aio::current_task().set_name("clumsy");
-      co_await aio::as_result(aio::sleep_for(100s));
+      (void)co_await aio::as_result(aio::sleep_for(100s));
       throw std::logic_error("while cleaning up");
     };
     auto const outcome = co_await aio::as_result(aio::gather(clumsy(), fail("first", 1s)));
@@ -275,7 +275,7 @@ TEST_CASE("gather: one handle may be given several times") {
     }, again);
     co_await aio::sleep_for(1s);
     gathering.cancel();
-    co_await aio::as_result(gathering);
+    (void)co_await aio::as_result(gathering);
     CHECK(again.cancelling() == 1);  // asked once
   });
 }
@@ -396,9 +396,9 @@ TEST_CASE("gather: destroys every value once when one child fails") {
       co_await aio::sleep_for(100s);
       co_return c;
     };
-    co_await aio::as_result(aio::gather(value(counted(1)), fail("x", 1s), late(counted(2))));
+    (void)co_await aio::as_result(aio::gather(value(counted(1)), fail("x", 1s), late(counted(2))));
     CHECK(counted::living() == 0);
-    co_await aio::as_result(
+    (void)co_await aio::as_result(
         aio::gather(aio::return_exceptions, value(counted(1)), fail("x", 1s), late(counted(2))));
     CHECK(counted::living() == 0);
   });

@@ -139,7 +139,7 @@ TEST_CASE("semaphore: a task that is cancelled while it waits leaves the line") 
     b.cancel();
     a.cancel();
     slots.release();
-    for (auto* each : {&a, &b, &c}) co_await aio::as_result(*each);
+    for (auto* each : {&a, &b, &c}) (void)co_await aio::as_result(*each);
     CHECK(log.text() == "b cancelled | a cancelled | c in | c out");
     CHECK(slots.value() == 1);
     CHECK_FALSE(slots.locked());
@@ -155,7 +155,7 @@ TEST_CASE("semaphore: a task cancelled after it was handed a permit passes it on
     co_await aio::sleep_for(1s);
     slots.release();  // hands it to a ...
     a.cancel();       // ... which has not run
-    for (auto* each : {&a, &b}) co_await aio::as_result(*each);
+    for (auto* each : {&a, &b}) (void)co_await aio::as_result(*each);
     CHECK(log.text() == "a cancelled | b in | b out");
     CHECK(slots.value() == 1);
     CHECK_FALSE(slots.locked());
@@ -170,7 +170,7 @@ TEST_CASE("semaphore: a task cancelled after it was handed a permit, with nobody
     co_await aio::sleep_for(1s);
     slots.release();
     a.cancel();
-    co_await aio::as_result(a);
+    (void)co_await aio::as_result(a);
     CHECK(slots.value() == 1);
     CHECK(slots.try_acquire());
   });
@@ -196,8 +196,8 @@ TEST_CASE("semaphore: a permit released by a cancelled waiter in the same iterat
     first[0].cancel();
     a.cancel();
     b.cancel();
-    for (auto* each : {&a, &b, &c}) co_await aio::as_result(*each);
-    for (auto& each : first) co_await aio::as_result(each);
+    for (auto* each : {&a, &b, &c}) (void)co_await aio::as_result(*each);
+    for (auto& each : first) (void)co_await aio::as_result(each);
     CHECK(log.text() == "first | first | first | c");
     CHECK(slots.value() == 3);
     CHECK_FALSE(slots.locked());
@@ -212,7 +212,7 @@ TEST_CASE("semaphore: a task cancelled before it acquires a locked one does not 
       aio::current_task().cancel();
       co_await hold(s, to, "a");
     }, std::ref(slots), std::ref(log));
-    co_await aio::as_result(a);
+    (void)co_await aio::as_result(a);
     CHECK(a.cancelled());
     slots.release();
     CHECK(slots.value() == 1);
@@ -254,7 +254,7 @@ TEST_CASE("semaphore: a permit is given back when an exception leaves its block"
       auto const permit = co_await slots.acquire();
       throw std::runtime_error("x");
     };
-    co_await aio::as_result(failing());
+    (void)co_await aio::as_result(failing());
     CHECK(slots.value() == 1);
   });
 }
@@ -332,7 +332,7 @@ TEST_CASE("semaphore: thousands in line get their turn in order") {
     };
     for (int i = 0; i < 3000; ++i) tasks.push_back(aio::create_task(body(i)));
     for (int i = 5; i < 3000; i += 7) tasks[static_cast<std::size_t>(i)].cancel();
-    for (auto& each : tasks) co_await aio::as_result(each);
+    for (auto& each : tasks) (void)co_await aio::as_result(each);
     CHECK(peak == 10);
     CHECK(std::is_sorted(order.begin(), order.end()));
     CHECK(slots.value() == 10);

@@ -94,7 +94,7 @@ TEST_CASE("sleep_for: infinity and durations beyond the clock wait until they ar
     co_await aio::sleep_for(100'000h);
     CHECK(log.text() == "");
     for (auto* each : {&a, &b, &c, &d}) each->cancel();
-    for (auto* each : {&a, &b, &c, &d}) co_await aio::as_result(*each);
+    for (auto* each : {&a, &b, &c, &d}) (void)co_await aio::as_result(*each);
     CHECK(log.text() == "a cancelled | b cancelled | c cancelled | d cancelled");
   });
 }
@@ -130,7 +130,7 @@ TEST_CASE("sleep: cancelled it stops at once, and its timer is gone") {
     auto a = aio::create_task(sleep_and_tell(100s, log, "a"));
     co_await aio::sleep_for(1s);
     a.cancel();
-    co_await aio::as_result(a);
+    (void)co_await aio::as_result(a);
     CHECK(now() == begin + 1s);
     CHECK(log.text() == "a cancelled");
   });
@@ -148,8 +148,8 @@ TEST_CASE("sleep: cancelled before it begins, it does not wait") {
       aio::current_task().cancel();
       co_await sleep_and_tell(0s, to, "b");
     }, std::ref(log));
-    co_await aio::as_result(a);
-    co_await aio::as_result(b);
+    (void)co_await aio::as_result(a);
+    (void)co_await aio::as_result(b);
     CHECK(now() == begin);
     CHECK(log.text() == "a cancelled | b cancelled");
   });

@@ -139,7 +139,7 @@ TEST_CASE("task_group: the errors of all children come out, in the order in whic
   aio::testing::run([]() -> aio::task<> {
     auto body = [](aio::task_group& group) -> aio::task<> {
       auto clumsy = []() -> aio::task<> {
-        co_await aio::as_result(aio::sleep_for(100s));
+        (void)co_await aio::as_result(aio::sleep_for(100s));
         throw std::logic_error("while cleaning up");
       };
       group.create_task(clumsy()).set_name("clumsy");
@@ -169,7 +169,7 @@ TEST_CASE("task_group: an error of the body cancels the children, and comes out 
     CHECK(log.text() == "child cancelled | " + one_error + "std::runtime_error: body");
     auto both = [](aio::task_group& group) -> aio::task<> {
       group.create_task(fail("child")).set_name("child");
-      co_await aio::as_result(aio::sleep_for(100s));
+      (void)co_await aio::as_result(aio::sleep_for(100s));
       throw std::runtime_error("body");
     };
     auto const errors = co_await aio::as_result(aio::with_task_group(both));
@@ -235,7 +235,7 @@ TEST_CASE("task_group: a cancellation loses to errors of children, and is raised
     auto parent = aio::create_task([](trace& to) -> aio::task<> {
       auto body = [&](aio::task_group& group) -> aio::task<> {
         auto clumsy = []() -> aio::task<> {
-          co_await aio::as_result(aio::sleep_for(100s));
+          (void)co_await aio::as_result(aio::sleep_for(100s));
           throw std::logic_error("clean-up");
         };
         group.create_task(clumsy()).set_name("clumsy");
@@ -247,7 +247,7 @@ TEST_CASE("task_group: a cancellation loses to errors of children, and is raised
     }, std::ref(log));
     co_await aio::sleep_for(1s);
     parent.cancel();
-    co_await aio::as_result(parent);
+    (void)co_await aio::as_result(parent);
     CHECK(log.text() == one_error + "clumsy: std::logic_error: clean-up | next cancelled");
     CHECK(parent.cancelled());
     CHECK(parent.cancelling() == 1);
@@ -296,7 +296,7 @@ TEST_CASE("task_group: cancel() does not hide an error of a child") {
   aio::testing::run([]() -> aio::task<> {
     auto body = [](aio::task_group& group) -> aio::task<> {
       auto clumsy = []() -> aio::task<> {
-        co_await aio::as_result(aio::sleep_for(100s));
+        (void)co_await aio::as_result(aio::sleep_for(100s));
         throw std::logic_error("clean-up");
       };
       group.create_task(clumsy()).set_name("clumsy");

@@ -397,7 +397,7 @@ TEST_CASE("task_handle: is named Task and a number until it gets a name") {
     CHECK(third.name() == "third");
     second.set_name("");
     CHECK(second.name() == "");
-    co_await aio::as_result(first);
+    (void)co_await aio::as_result(first);
     co_await second;
     co_await third;
     CHECK(third.name() == "third");  // also when it is done
@@ -448,7 +448,7 @@ TEST_CASE("task_handle: an error that was read in any way is not reported") {
       auto asked = aio::create_task(fail("asked"));
       auto rethrown = aio::create_task(fail("rethrown"));
       auto cancelled = aio::create_task(wait_long());
-      co_await aio::as_result(awaited);
+      (void)co_await aio::as_result(awaited);
       CHECK(asked.exception() != nullptr);
       CHECK_THROWS(rethrown.result());
       cancelled.cancel();

@@ -118,7 +118,7 @@ TEST_CASE("with_timeout_at: counts in the loop's time; a point in the past cance
 TEST_CASE("with_timeout: an error of the body passes, also when the time is over") {
   aio::testing::run([]() -> aio::task<> {
     auto fails = []() -> aio::task<> {
-      co_await aio::as_result(wait_long());
+      (void)co_await aio::as_result(wait_long());
       throw std::runtime_error("while cleaning up");
     };
     auto const outcome = co_await aio::as_result(aio::with_timeout(1s, fails));
@@ -130,7 +130,7 @@ TEST_CASE("with_timeout: an error of the body passes, also when the time is over
 TEST_CASE("with_timeout: a body that swallows the cancellation ends normally") {
   aio::testing::run([]() -> aio::task<> {
     auto stubborn = [](aio::timeout& limit) -> aio::task<bool> {
-      co_await aio::as_result(wait_long());
+      (void)co_await aio::as_result(wait_long());
       co_return limit.expired();
     };
     bool const expired = co_await aio::with_timeout(1s, stubborn);
@@ -260,7 +260,7 @@ TEST_CASE("timeout: can be rescheduled only inside of its block, and says so in 
             "aio::usage_error: the timeout has expired and cannot be rescheduled");
       slept.rethrow();
     };
-    co_await aio::as_result(aio::with_timeout(limit, body));
+    (void)co_await aio::as_result(aio::with_timeout(limit, body));
     CHECK(thrown_by([&] { return (limit.reschedule_after(1s), 0); }) ==
           "aio::usage_error: the timeout has expired and cannot be rescheduled");
     aio::timeout finished;
@@ -414,7 +414,7 @@ TEST_CASE("wait_for: with no time it cancels what is not done; a task does not b
 TEST_CASE("wait_for: with no time, a task that refuses to be cancelled is waited for, and its value given") {
   aio::testing::run([]() -> aio::task<> {
     auto handle = aio::create_task([]() -> aio::task<int> {
-      co_await aio::as_result(wait_long());
+      (void)co_await aio::as_result(wait_long());
       co_await aio::sleep_for(1s);
       co_return 3;
     });

@@ -363,7 +363,7 @@ class attached_reference {
 /// Cancelled: it cannot be told; its result is delivered, and the cancellation is raised when
 /// the task suspends next.
 template <class Awaiter>
-class foreign_awaiter : private resume_proxy, private waitable {
+class foreign_awaiter final : private resume_proxy, private waitable {
  public:
   template <class Make>
   foreign_awaiter(frame_base& frame, Make make)
