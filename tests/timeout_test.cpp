@@ -127,7 +127,7 @@ TEST_CASE("with_timeout: an error of the body passes, also when the time is over
   });
 }
 
-TEST_CASE("with_timeout: a body that swallows the cancellation ends normally") {
+TEST_CASE("with_timeout: the value of a body that swallows the cancellation is its own") {
   aio::testing::run([]() -> aio::task<> {
     auto stubborn = [](aio::timeout& limit) -> aio::task<bool> {
       (void)co_await aio::as_result(wait_long());
