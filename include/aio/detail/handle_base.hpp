@@ -123,6 +123,7 @@ class handle_base {
   [[nodiscard]] bool cancelled() const { return state().cancelled(); }
 
   /// The value. Throws: what it ended with otherwise; invalid_state_error while it is not done.
+  /// Of a cancelled task, the first who reads or awaits it gets the message (FUT-11).
   shared_type result() const {
     state().require_value();
     return state().value();
