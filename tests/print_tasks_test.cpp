@@ -47,7 +47,7 @@ TEST_CASE("print_tasks: lists names, places of creation and the awaits they are 
 
 TEST_CASE("print_tasks: shows the coroutine that a task was created for, and no line of aio's own") {
   aio::testing::run([]() -> aio::task<> {
-    int const x = 0;
+    int x = 0;
     unsigned const line = __LINE__ + 2;
     auto const handle = aio::create_task([&x](int y) -> aio::task<> {
       co_await aio::sleep_for(std::chrono::hours(x + y));
