@@ -69,7 +69,7 @@ template <class Body, class Cleanup>
 namespace detail {
 
 template <class T>
-class [[nodiscard]] child_result_awaiter : public child_run<T> {
+class child_result_awaiter : public child_run<T> {
  public:
   using child_run<T>::child_run;
 
@@ -86,7 +86,7 @@ class [[nodiscard]] child_result_awaiter : public child_run<T> {
 
 /// Holds any awaitable and its awaiter.
 template <class A>
-class [[nodiscard]] result_awaiter {
+class result_awaiter {
   using inner = decltype(awaiter_of(std::declval<A>()));
   static constexpr bool knows_aio = attachable<std::remove_reference_t<inner>>;
   using held = std::conditional_t<knows_aio, attached<inner>, foreign_awaiter<inner>>;

@@ -77,7 +77,7 @@ class condition {
 
 // ---------------------------------------------------------------- implementation
 
-class [[nodiscard]] condition::notified : public detail::line_waiter {
+class condition::notified : public detail::line_waiter {
  public:
   explicit notified(condition& owner) noexcept : owner_(&owner) {}
 

@@ -483,7 +483,7 @@ class gather_cell final : public future_core, private Children {
 };
 
 template <class Children>
-class [[nodiscard]] gather_awaiter final : public leaf_waiter, private Children {
+class gather_awaiter final : public leaf_waiter, private Children {
  public:
   using Children::Children;
 

@@ -94,7 +94,7 @@ class [[nodiscard("the lock is released at once unless you keep the guard: "
 
 // ---------------------------------------------------------------- implementation
 
-class [[nodiscard]] lock::acquire_awaiter : public detail::line_waiter {
+class lock::acquire_awaiter : public detail::line_waiter {
  public:
   explicit acquire_awaiter(lock& owner) noexcept : owner_(&owner) {}
 

@@ -299,7 +299,7 @@ using priority_queue = detail::basic_queue<T, detail::smallest_first_items<T, Le
 namespace detail {
 
 template <class T, class Items>
-class [[nodiscard]] basic_queue<T, Items>::put_awaiter final : public queue_waiter {
+class basic_queue<T, Items>::put_awaiter final : public queue_waiter {
  public:
   put_awaiter(basic_queue& owner, T&& item) : queue_waiter(owner), item_(std::move(item)) {}
 
@@ -328,7 +328,7 @@ class [[nodiscard]] basic_queue<T, Items>::put_awaiter final : public queue_wait
 };
 
 template <class T, class Items>
-class [[nodiscard]] basic_queue<T, Items>::get_awaiter final : public queue_waiter {
+class basic_queue<T, Items>::get_awaiter final : public queue_waiter {
  public:
   explicit get_awaiter(basic_queue& owner) noexcept : queue_waiter(owner) {}
 

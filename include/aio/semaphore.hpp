@@ -133,7 +133,7 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
 // ---------------------------------------------------------------- implementation
 
-class [[nodiscard]] semaphore::acquire_awaiter : public detail::leaf_waiter,
+class semaphore::acquire_awaiter : public detail::leaf_waiter,
                                                  public detail::list_link<line_tag> {
  public:
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}

@@ -263,7 +263,7 @@ class [[nodiscard]] child_run {
 };
 
 template <class T>
-class [[nodiscard]] child_awaiter : public child_run<T> {
+class child_awaiter : public child_run<T> {
  public:
   using child_run<T>::child_run;
 

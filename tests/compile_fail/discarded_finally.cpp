@@ -1,4 +1,4 @@
-// error: co_await it: nothing runs before
+// error: (co_await it: nothing runs before|a task does nothing until it is awaited)
 // SPDX-License-Identifier: MIT
 // flags: -Werror=unused-result
 #include <aio/aio.hpp>

@@ -51,7 +51,7 @@ class state_ptr {
 
 /// Waits until a future or task is done; `Result` says what co_await gives.
 template <class State, class Result>
-class [[nodiscard]] outcome_awaiter {
+class outcome_awaiter {
  public:
   explicit outcome_awaiter(state_ptr<State> awaited) noexcept : awaited_(std::move(awaited)) {}
 
