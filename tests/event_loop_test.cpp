@@ -758,8 +758,8 @@ TEST_CASE("event_loop on a program's context: iterations keep their order") {
     loop.call_soon([&] { log("aa"); });
   });
   loop.call_soon([&] { log("b"); });
-  loop.call_later(2ms, [&] { log("later"); });
-  loop.call_later(1ms, [&] { log("earlier"); });
+  loop.call_later(300ms, [&] { log("later"); });
+  loop.call_later(150ms, [&] { log("earlier"); });
   context.run();
   CHECK(log.text() == "a | b | aa | earlier | later");
 }

@@ -305,7 +305,7 @@ TEST_CASE("to_thread: a timeout waits for the function") {
         stopped = true;
       });
     };
-    auto const ended = co_await aio::as_result(aio::with_timeout(5ms, body));
+    auto const ended = co_await aio::as_result(aio::with_timeout(300ms, body));
     CHECK(stopped);
     CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
   });
