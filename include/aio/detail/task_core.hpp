@@ -41,6 +41,9 @@ class waitable {
   /// finds the cancellation where it waits. False: what it waits for is complete already.
   virtual bool cancel_wait(task_core& task, cancel_message const& message) = 0;
 
+  /// Lets a task go that waits, so that it can be woken otherwise; false if it cannot.
+  virtual bool let_go(task_core&) noexcept { return false; }
+
   enum class late { deliver, carried, keep };
 
   /// `task` was woken by this and is cancelled before it runs. `deliver`: throw in it now (CAN-7).
@@ -76,6 +79,7 @@ class future_core : public waitable {
   virtual bool cancel(cancel_message const& message) = 0;
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
+  bool let_go(task_core& task) noexcept override;
   late cancelled_after_wake(task_core&) noexcept override {
     return cancelled() || is_cancellation(error_) ? late::carried : late::deliver;
   }
@@ -293,9 +297,15 @@ class alignas(frame_alignment) task_core : public future_core,
   void finish() noexcept;
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
-  // Tasks that await each other in a ring would forward for ever.
   bool forward_cancel(cancel_message const& message) {
-    if (!waiting_for_ || forwarding_cancel_) return false;
+    if (!waiting_for_) return false;
+    if (forwarding_cancel_) {
+      // Tasks that await each other in a ring: it is broken where the cancellation comes back.
+      // CPython ends in a RecursionError here.
+      if (deliver_cancel_ || !waiting_for_->let_go(*this)) return false;
+      wake_cancelled(message);
+      return true;
+    }
     forwarding_cancel_ = true;
     bool const accepted = waiting_for_->cancel_wait(*this, message);
     forwarding_cancel_ = false;
@@ -399,6 +409,8 @@ class leaf_waiter : public waitable {
 };
 
 // ---------------------------------------------------------------- implementation
+
+inline bool future_core::let_go(task_core& task) noexcept { return remove_callback(task); }
 
 inline void task_core::run_step(ready_node* node) noexcept {
   static_cast<task_core*>(node)->step();
