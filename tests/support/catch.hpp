@@ -25,11 +25,3 @@ using Catch::Detail::Approx;  // in v2, Catch::Approx is a matcher of vectors
 inline auto ContainsSubstring(std::string const& part) { return Catch::Matchers::Contains(part); }
 }  // namespace aio_test
 #endif
-
-#ifndef SKIP  // v3.3 and newer only
-#define SKIP(reason)             \
-  do {                           \
-    WARN("skipped: " << reason); \
-    return;                      \
-  } while (false)
-#endif
