@@ -5,8 +5,10 @@
 
 #include "aio/as_completed.hpp"
 #include "aio/as_result.hpp"
+#include "aio/async_generator.hpp"
 #include "aio/barrier.hpp"
 #include "aio/condition.hpp"
+#include "aio/context_var.hpp"
 #include "aio/error.hpp"
 #include "aio/event.hpp"
 #include "aio/event_loop.hpp"
@@ -16,6 +18,7 @@
 #include "aio/lock.hpp"
 #include "aio/print_tasks.hpp"
 #include "aio/queue.hpp"
+#include "aio/race.hpp"
 #include "aio/result.hpp"
 #include "aio/run.hpp"
 #include "aio/semaphore.hpp"

@@ -133,7 +133,7 @@ struct completions<Handle>::shared {
     }
     count = todo;
     if (todo > 0 && limit) {
-      timer = &detail::make_callback(on, "as_completed", [self] { self->timed_out(); });
+      timer = &detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
       timer->retain();
       on.add_timer(*timer, detail::deadline_after(on, *limit));
     }

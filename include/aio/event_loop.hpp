@@ -149,16 +149,31 @@ class event_loop : public detail::scheduler {
   template <class T>
   task_handle<T> create_task(task<T>&& coroutine,
                              std::source_location created = std::source_location::current()) {
-    require_open("create_task");
-    return detail::start_task(*this, std::move(coroutine), created);
+    return create_task(task_options(), std::move(coroutine), created);
+  }
+  template <class Fn, class... Args>
+    requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
+             !(sizeof...(Args) == 0 && awaitable_once<Fn>))
+  auto create_task(Fn&& fn, Args&&... args) {
+    return create_task(task_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+  }
+  template <awaitable_once A>
+  auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
+    return create_task(task_options(),
+                       detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+  }
+  template <class T>
+  task_handle<T> create_task(task_options options, task<T>&& coroutine,
+                             std::source_location created = std::source_location::current()) {
+    check_call("create_task");
+    return detail::task_starter::start(*this, std::move(options), std::move(coroutine), created);
   }
   template <class Fn, class... Args>
     requires(!is_task<Fn>)
-  auto create_task(Fn&& fn, Args&&... args) {
-    require_open("create_task");
+  auto create_task(task_options options, Fn&& fn, Args&&... args) {
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
     auto const where = detail::task_access::function(made);
-    return detail::start_task(*this, std::move(made), where);
+    return create_task(std::move(options), std::move(made), where);
   }
 
   /// A pending future of this loop.
@@ -182,13 +197,28 @@ class event_loop : public detail::scheduler {
   /// Threads of to_thread; started when the first is needed. At most min(32, cores + 4), THR-4.
   [[nodiscard]] detail::thread_pool& default_executor();
 
+  /// Looks for mistakes, at some cost: (a) calls that belong to the loop's thread are refused on
+  /// others while it runs: call_soon, call_later, call_at, create_task, cancel(), and setting a
+  /// future; (b) the exception handler hears of every step of a task and every callback that kept
+  /// the loop longer than slow_callback_duration(), with its name and lines.
+  /// Default: false. Threads: that of the loop, before others use it. asyncio: set_debug, LOOP-16.
+  using detail::scheduler::debug;
+  using detail::scheduler::set_debug;
+
+  /// Real time, also with a virtual clock. Default: 100 ms. asyncio: slow_callback_duration.
+  void set_slow_callback_duration(std::chrono::nanoseconds limit) noexcept { slow_after_ = limit; }
+  [[nodiscard]] std::chrono::nanoseconds slow_callback_duration() const noexcept {
+    return slow_after_;
+  }
+
   // Asio operations that may be pending say so, to be polled for in every iteration.
   void io_started() noexcept { ++io_pending_; }
   void io_finished() noexcept { --io_pending_; }
 
   /// Whether the calling thread is the one that runs this loop.
   [[nodiscard]] bool on_loop_thread() const noexcept {
-    return running() == this || std::this_thread::get_id() == thread_;
+    return running() == this ||
+           std::this_thread::get_id() == thread_.load(std::memory_order_relaxed);
   }
 
   void work_started() noexcept override {
@@ -218,6 +248,10 @@ class event_loop : public detail::scheduler {
 
   void run_loop();
   void iterate();
+  void run_iteration() noexcept;
+  void run_watched(detail::ready_node& node) noexcept;
+  void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
+                   std::chrono::nanoseconds took) noexcept;
   void attend() noexcept override;
   void wake() override;
   void drain();
@@ -233,10 +267,15 @@ class event_loop : public detail::scheduler {
   void require_open(char const* caller) const {
     if (closed_) throw usage_error(std::string(caller) + ": the event loop is closed");
   }
+  void check_call(char const* caller) const {
+    require_open(caller);
+    check_thread(caller);
+  }
 
   std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
   asio::io_context& context_;
-  std::thread::id thread_ = std::this_thread::get_id();
+  std::atomic<std::thread::id> thread_{std::this_thread::get_id()};  // the last that ran it
+  std::chrono::nanoseconds slow_after_ = std::chrono::milliseconds(100);
   std::size_t io_pending_ = 0;
   std::size_t outside_work_ = 0;
   std::optional<guard> guard_;  // held while outside_work_ > 0
@@ -263,9 +302,9 @@ class event_loop : public detail::scheduler {
 
 template <class Fn, class... Args>
 callback_handle event_loop::call_soon(Fn&& fn, Args&&... args) {
-  require_open("call_soon");
+  check_call("call_soon");
   detail::callback& made = detail::make_callback(
-      *this, "call_soon", detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+      *this, "call_soon", detail::read_context(), detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made);
   push(made);
   return handle;
@@ -280,9 +319,9 @@ callback_handle event_loop::call_later(std::chrono::duration<Rep, Period> delay,
 
 template <class Fn, class... Args>
 callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args) {
-  require_open("call_at");
+  check_call("call_at");
   detail::callback& made = detail::make_callback(
-      *this, "call_later", detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+      *this, "call_later", detail::read_context(), detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made, deadline);
   try {
     add_timer(made, deadline);
@@ -297,7 +336,7 @@ template <class Fn, class... Args>
 callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
   require_open("call_soon_threadsafe");
   detail::callback& made =
-      detail::make_callback(*this, "call_soon_threadsafe",
+      detail::make_callback(*this, "call_soon_threadsafe", detail::read_context(),
                             detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made);
   push_from_thread(made);
@@ -348,7 +387,7 @@ T event_loop::run_until_complete(task_handle<T> main) {
 inline void event_loop::run_forever() {
   require_open("run_forever");
   require_idle();
-  thread_ = std::this_thread::get_id();
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   run_loop();
 }
 
@@ -381,9 +420,54 @@ inline void event_loop::iterate() {
     poll_io();
   }
   take_inbox();
+  run_iteration();
+}
+
+inline void event_loop::run_iteration() noexcept {
   take_due_timers();
   ++iteration_;
-  run_ready();
+  if (debug()) [[unlikely]] {
+    run_ready([this](detail::ready_node& node) { run_watched(node); });
+  } else {
+    run_ready();
+  }
+}
+
+inline void event_loop::run_watched(detail::ready_node& node) noexcept {
+  detail::state_ptr<detail::task_core> task;
+  std::source_location from;
+  char const* origin = nullptr;
+  if (detail::task_core::is_step(node)) {
+    task = detail::state_ptr<detail::task_core>::share(static_cast<detail::task_core&>(node));
+    from = task->innermost().where;
+  } else if (detail::callback::is_callback(node)) {
+    origin = static_cast<detail::callback&>(node).origin();
+  }
+  auto const begin = std::chrono::steady_clock::now();
+  node.run(&node);
+  auto const took = std::chrono::steady_clock::now() - begin;
+  if (took >= slow_after_) report_slow(task.get(), from, origin, took);
+}
+
+inline void event_loop::report_slow(detail::task_core const* task, std::source_location from,
+                                    char const* origin, std::chrono::nanoseconds took) noexcept {
+  try {
+    auto const place = [](std::source_location at) {
+      return std::string(at.file_name()) + ":" + std::to_string(at.line());
+    };
+    auto const ms = std::chrono::ceil<std::chrono::milliseconds>(took).count();
+    std::string const kept = " kept the loop for " + std::to_string(ms) + " ms";
+    if (task) {
+      std::string const until = task->done() ? "its end" : place(task->innermost().where);
+      call_exception_handler({.message = "a task" + kept + ", from " + place(from) + " to " + until,
+                              .task = task->name(),
+                              .created = task->created()});
+    } else {
+      std::string const who = origin ? std::string("a callback of ") + origin : "an end of a task";
+      call_exception_handler({.message = who + kept});
+    }
+  } catch (...) {  // no memory for a report
+  }
 }
 
 template <class Run>
@@ -435,11 +519,9 @@ inline void event_loop::drain() {
   if (closed_) return;
   running_scope const running_here(*this);
   attended_ = true;
-  thread_ = std::this_thread::get_id();
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   take_inbox();
-  take_due_timers();
-  ++iteration_;
-  run_ready();
+  run_iteration();
   attended_ = false;
   if (!idle()) {
     attend();

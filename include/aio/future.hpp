@@ -80,12 +80,14 @@ class future_cell final : public future_core {
   template <class... Args>
   void set_value(Args&&... args) {
     require_pending();
+    check_thread("set_result");
     value_.emplace(std::in_place, std::forward<Args>(args)...);
     complete(future_state::value);
   }
   void set_error(std::exception_ptr error) {
     require_pending();
     if (!error) throw usage_error("set_exception needs an exception, not a null pointer");
+    check_thread("set_exception");
     error_ = std::move(error);
     complete(future_state::error);
   }

@@ -19,6 +19,7 @@
 #include <optional>
 #include <source_location>
 #include <ranges>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -65,9 +66,12 @@ struct child_traits<future<T>> {
 
 }  // namespace detail
 
-/// What gather() takes: a task, which it starts; or a handle or future, which somebody else owns.
+/// What gather() takes: a task, which it starts, as it does with any other awaitable; or a handle or
+/// future, which somebody else owns.
 template <class A>
-concept gatherable = requires { typename detail::child_traits<std::remove_cvref_t<A>>::value_type; };
+concept gatherable =
+    requires { typename detail::child_traits<std::remove_cvref_t<A>>::value_type; } ||
+    awaitable_once<A>;
 
 namespace detail {
 template <class Children>
@@ -125,17 +129,21 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
+/// A child that was started, or was running already.
+struct enlisted {
+  state_ptr<future_core> core;
+  bool own = false;  // started for this, and to be waited for
+};
+
 /// Counts the children down, and decides when the gathering is over and with what.
 class gather_base {
  public:
   /// One child: its node in the callback list of what others own, its owner where gather itself
   /// started it.
-  struct child : ready_node, task_owner {
+  struct child : enlisted, ready_node, task_owner {
     child() noexcept : ready_node(&on_done) {}
 
     gather_base* parent = nullptr;
-    state_ptr<future_core> core;
-    bool own = false;
     bool done_before = false;  // when the gathering began
     bool settled = false;      // counted
 
@@ -284,7 +292,7 @@ class gather_base {
 
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
 template <class Child>
-typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& source,
+typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
                                             scheduler& on, std::source_location where) {
   using state = typename child_traits<Child>::state;
   state* found = nullptr;
@@ -300,11 +308,13 @@ typename child_traits<Child>::state* enlist(gather_base::child& slot, Child& sou
 
 /// Refuses what cannot be gathered, before any sibling is started.
 template <class Child>
-void require_startable(Child const& source, scheduler const& on) {
+void require_startable(char const* caller, Child const& source, scheduler const& on) {
   if constexpr (child_traits<Child>::own) {
-    if (!source.valid()) throw usage_error("gather: a task was awaited or moved away before");
+    if (!source.valid()) {
+      throw usage_error(std::string(caller) + ": a task was awaited or moved away before");
+    }
   } else if (&handle_access::state(source).loop() != &on) {
-    throw usage_error("gather: a future or task belongs to another event loop");
+    throw usage_error(std::string(caller) + ": a future or task belongs to another event loop");
   }
 }
 
@@ -361,7 +371,7 @@ class gather_arguments : public gather_base {
 
  protected:
   bool start(scheduler& on, std::source_location where) {
-    std::apply([&](auto const&... each) { (require_startable(each, on), ...); }, sources_);
+    std::apply([&](auto const&... each) { (require_startable("gather", each, on), ...); }, sources_);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), on, where)), ...);
     }(std::index_sequence_for<Children...>());
@@ -398,7 +408,7 @@ class gather_elements : public gather_base {
     if constexpr (std::ranges::sized_range<Range>) sources_.reserve(std::ranges::size(children));
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
-        sources_.push_back(std::move(each));
+        sources_.push_back(as_child(std::move(each)));
       } else {
         sources_.push_back(each);
       }
@@ -409,7 +419,7 @@ class gather_elements : public gather_base {
 
  protected:
   bool start(scheduler& on, std::source_location where) {
-    for (auto const& each : sources_) require_startable(each, on);
+    for (auto const& each : sources_) require_startable("gather", each, on);
     slots_ = std::make_unique<child[]>(sources_.size());
     states_.reserve(sources_.size());
     for (std::size_t i = 0; i < sources_.size(); ++i) {
@@ -534,16 +544,28 @@ constexpr bool refuse_shared_task() {
   return true;
 }
 
+/// A child as it is, or the task of an awaitable.
+template <class A>
+decltype(auto) as_child(A&& child) {
+  if constexpr (awaitable_once<A>) {
+    return await_as_task<task_result<A>, A>(std::move(child));
+  } else {
+    return std::forward<A>(child);
+  }
+}
+template <class A>
+using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
+
 template <bool Collect, class... Children>
 auto gather_children(Children&&... children) {
   static_assert((refuse_shared_task<Children>() && ...));
-  return gather_awaiter<gather_arguments<Collect, std::remove_cvref_t<Children>...>>(
-      std::in_place, std::forward<Children>(children)...);
+  return gather_awaiter<gather_arguments<Collect, child_of<Children>...>>(
+      std::in_place, as_child(std::forward<Children>(children))...);
 }
 
 template <bool Collect, class Range>
 auto gather_range(Range&& children) {
-  using child = std::ranges::range_value_t<Range>;
+  using child = child_of<std::ranges::range_value_t<Range>>;
   static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>),
                 "the tasks of a container are given away: write gather(std::move(tasks))");
   return gather_awaiter<gather_elements<Collect, child>>(std::in_place,

@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aio/context_var.hpp"
 #include "aio/detail/interrupts.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/task.hpp"
@@ -67,6 +68,11 @@ class run_options {
     signals_ = policy;
     return *this;
   }
+  /// See event_loop::set_debug.
+  run_options& debug(bool enabled = true) noexcept {
+    debug_ = enabled;
+    return *this;
+  }
   /// See event_loop::set_exception_handler.
   run_options& exception_handler(std::function<void(exception_context const&)> handler) {
     handler_ = std::move(handler);
@@ -76,10 +82,12 @@ class run_options {
  private:
   friend class runner;
   on_signal signals_ = on_signal::die;
+  bool debug_ = false;
   std::function<void(exception_context const&)> handler_;
 };
 
-/// Runs several tasks on one loop, one after the other.
+/// Runs several tasks on one loop, one after the other. They share the values of context
+/// variables: a copy of those in the code that makes the runner.
 /// asyncio: Runner, RUN-6.
 class runner {
  public:
@@ -114,6 +122,7 @@ class runner {
 
   run_options options_;
   std::unique_ptr<event_loop> loop_;
+  context context_ = copy_context();
 };
 
 /// Runs a task, or `fn(args...)`, on a new loop, and returns its result.
@@ -142,6 +151,7 @@ inline runner::runner(run_options options)
 
 inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
     : options_(std::move(options)), loop_(std::move(loop)) {
+  if (options_.debug_) loop_->set_debug(true);
   if (options_.handler_) loop_->set_exception_handler(options_.handler_);
 }
 
@@ -156,7 +166,7 @@ inline void runner::check() const {
 template <class T>
 T runner::run(task<T>&& main, std::source_location created) {
   check();
-  task_handle<T> const handle = loop_->create_task(std::move(main), created);
+  task_handle<T> const handle = loop_->create_task(task_options().context(context_), std::move(main), created);
   int caught = 0;
   {
     std::unique_ptr<detail::interrupts> listening;

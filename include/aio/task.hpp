@@ -201,12 +201,19 @@ struct task_access {
     return task<T>(frame);
   }
 
-  /// Makes a task of `from` that `on` runs from its next iteration on.
+  /// Makes a task of `from` that `on` runs from its next iteration on, or from start_now() on if
+  /// it is `eager`.
   template <class T>
-  static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created) {
+  static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
+                              bool eager, std::unique_ptr<task_extras> extras) {
     static_assert(sizeof(task_state<T>) == sizeof(task_core));
     frame_base& frame = release(from);
-    return *::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created);
+    return *::new (block_layout<T>::core_storage(frame))
+        task_state<T>(on, created, eager, std::move(extras));
+  }
+  template <class T>
+  static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created) {
+    return start(on, std::move(from), created, false, task_core::inherit());
   }
 
   template <class T>

@@ -59,8 +59,22 @@ class task_group final : private detail::task_owner {
   task_handle<T> create_task(task<T>&& coroutine,
                              std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
-    requires(!is_task<Fn>)
+    requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
+             !(sizeof...(Args) == 0 && awaitable_once<Fn>))
   auto create_task(Fn&& fn, Args&&... args);
+  template <awaitable_once A>
+  auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
+    return create_task(task_options(),
+                       detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+  }
+  /// The same with a name, a context, or an eager start. Of a child that is done after its eager
+  /// start the group hears in the next iteration (EA-6).
+  template <class T>
+  task_handle<T> create_task(task_options options, task<T>&& coroutine,
+                             std::source_location created = std::source_location::current());
+  template <class Fn, class... Args>
+    requires(!is_task<Fn>)
+  auto create_task(task_options options, Fn&& fn, Args&&... args);
 
   /// Cancels the children and the body; the block then ends without an exception unless a child
   /// fails. Before the group is entered: remembered until then. Idempotent (TG-37).
@@ -139,24 +153,38 @@ class task_group::exit_awaiter : public detail::leaf_waiter {
 
 template <class T>
 task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
+  return create_task(task_options(), std::move(coroutine), created);
+}
+
+template <class T>
+task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine,
+                                       std::source_location created) {
   try {
     require_open();
   } catch (...) {
     coroutine.close();
     throw;
   }
-  auto handle = detail::start_task(parent_->loop(), std::move(coroutine), created);
+  auto handle = detail::task_starter::start(parent_->loop(), std::move(options),
+                                            std::move(coroutine), created);
   adopt(detail::handle_access::state(handle));
   return handle;
 }
 
 template <class Fn, class... Args>
-  requires(!is_task<Fn>)
+  requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
+           !(sizeof...(Args) == 0 && awaitable_once<Fn>))
 auto task_group::create_task(Fn&& fn, Args&&... args) {
+  return create_task(task_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+}
+
+template <class Fn, class... Args>
+  requires(!is_task<Fn>)
+auto task_group::create_task(task_options options, Fn&& fn, Args&&... args) {
   require_open();
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(made);
-  return create_task(std::move(made), where);
+  return create_task(std::move(options), std::move(made), where);
 }
 
 inline void task_group::require_open() const {

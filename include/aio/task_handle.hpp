@@ -20,12 +20,49 @@
 #include <utility>
 #include <vector>
 
+#include "aio/context_var.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/task.hpp"
 
 namespace aio {
+
+namespace detail {
+struct task_starter;
+}  // namespace detail
+
+/// How a task begins; every setting returns the options, to be chained.
+class task_options {
+ public:
+  task_options() = default;
+
+  /// As task_handle::set_name, and seen by the first step already.
+  task_options& name(std::string name) {
+    name_ = std::move(name);
+    return *this;
+  }
+  /// The task sees and changes the values of `shared` itself, in place of a copy of its
+  /// creator's (CX-2).
+  task_options& context(aio::context shared) {
+    context_ = std::move(shared);
+    return *this;
+  }
+  /// Runs the task inside create_task until it first suspends, in place of the next iteration: a
+  /// coroutine that finds everything ready is then done at once, and never in any queue. It comes
+  /// before what waits already, so use it where that is not felt. Without effect while the loop
+  /// does not run. asyncio: eager_start, EA-1 to EA-7.
+  task_options& eager_start(bool enabled = true) noexcept {
+    eager_start_ = enabled;
+    return *this;
+  }
+
+ private:
+  friend struct detail::task_starter;
+  std::optional<std::string> name_;
+  std::optional<aio::context> context_;
+  bool eager_start_ = false;
+};
 
 /// A shared handle to a running task.
 ///
@@ -50,6 +87,12 @@ class task_handle : public detail::handle_base<task_handle<T>, detail::task_stat
 
   /// "Task-7" unless it was named.
   [[nodiscard]] std::string name() const { return this->state().name(); }
+
+  /// The values of context variables that the task sees: shared with it, not a copy.
+  /// asyncio: get_context.
+  [[nodiscard]] context get_context() const {
+    return detail::context_access::make(this->state().share_values());
+  }
   task_handle& set_name(std::string name) & {
     this->state().set_name(std::move(name));
     return *this;
@@ -102,6 +145,29 @@ class [[nodiscard]] any_task_handle {
   detail::state_ptr<detail::task_core> core_;
 };
 
+namespace detail {
+
+template <class A>
+using awaited_type = decltype(awaiter_of(std::declval<A>()).await_resume());
+
+/// That, by value unless it is an lvalue.
+template <class A>
+using task_result =
+    std::conditional_t<std::is_rvalue_reference_v<awaited_type<A>>,
+                       std::remove_cvref_t<awaited_type<A>>, awaited_type<A>>;
+
+template <class T>
+inline constexpr bool is_handle = requires(T const& t) { handle_access::state(t); };
+
+}  // namespace detail
+
+/// What can be awaited and is neither a task nor a handle nor a future: a sleep, a lock, an
+/// operation of Asio. Given as an rvalue.
+template <class A>
+concept awaitable_once =
+    !std::is_lvalue_reference_v<A> && !is_task<std::remove_cvref_t<A>> &&
+    !detail::is_handle<std::remove_cvref_t<A>> && detail::standard_awaitable<A&&>;
+
 /// A function that returns a task when called with copies of `Args`.
 template <class Fn, class... Args>
 concept task_function =
@@ -124,7 +190,28 @@ create_task(task<T>&& coroutine, std::source_location created = std::source_loca
 template <class Fn, class... Args>
 [[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
             "over")]] auto
-create_task(Fn&& fn, Args&&... args);
+create_task(Fn&& fn, Args&&... args)
+  requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
+           !(sizeof...(Args) == 0 && awaitable_once<Fn>));
+
+/// The same for any other awaitable, which is given away: `create_task(queue.get())`.
+template <awaitable_once A>
+[[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
+            "over")]] auto
+create_task(A&& awaited, std::source_location created = std::source_location::current());
+
+/// The same with a name, a context, or an eager start:
+/// `create_task(aio::task_options().name("x").eager_start(), f())`.
+template <class T>
+[[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
+            "over")]] task_handle<T>
+create_task(task_options options, task<T>&& coroutine,
+            std::source_location created = std::source_location::current());
+template <class Fn, class... Args>
+  requires(!is_task<Fn>)
+[[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
+            "over")]] auto
+create_task(task_options options, Fn&& fn, Args&&... args);
 
 /// The task that runs at the moment; empty in a plain callback.
 /// Throws: usage_error where no loop runs. asyncio: current_task, CT-1.
@@ -147,6 +234,22 @@ template <class T>
 task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_location created) {
   return detail_make_handle(task_access::start(on, std::move(coroutine), created));
 }
+
+struct task_starter {
+  template <class T>
+  static task_handle<T> start(scheduler& on, task_options&& options, task<T>&& coroutine,
+                              std::source_location created) {
+    bool const eager = options.eager_start_ && scheduler::running() == &on;
+    auto extras = task_core::inherit();
+    if (!extras && (options.name_ || options.context_)) extras = std::make_unique<task_extras>();
+    if (options.name_) extras->name = std::move(options.name_);
+    if (options.context_) extras->shared_values = context_access::values(*options.context_);
+    auto& state = task_access::start(on, std::move(coroutine), created, eager, std::move(extras));
+    auto handle = detail_make_handle(state);
+    if (eager) state.start_now();
+    return handle;
+  }
+};
 
 /// Awaits the coroutine that a task was created for, and says where that is.
 template <class T>
@@ -176,6 +279,12 @@ task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_s
   } else {
     co_return co_await standing_for(std::move(fn)(std::get<I>(std::move(args))...));
   }
+}
+
+/// The task of an awaitable, which it keeps if it is an rvalue.
+template <class T, class A>
+task<T> await_as_task(A awaited) {
+  co_return co_await static_cast<A&&>(awaited);
 }
 
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.
@@ -215,8 +324,33 @@ task_handle<T> create_task(task<T>&& coroutine, std::source_location created) {
                             std::move(coroutine), created);
 }
 
+template <awaitable_once A>
+auto create_task(A&& awaited, std::source_location created) {
+  return detail::start_task(detail::scheduler::require_running("create_task"),
+                            detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+}
+
+template <class T>
+task_handle<T> create_task(task_options options, task<T>&& coroutine,
+                           std::source_location created) {
+  return detail::task_starter::start(detail::scheduler::require_running("create_task"),
+                                     std::move(options), std::move(coroutine), created);
+}
+
 template <class Fn, class... Args>
-auto create_task(Fn&& fn, Args&&... args) {
+  requires(!is_task<Fn>)
+auto create_task(task_options options, Fn&& fn, Args&&... args) {
+  detail::scheduler& on = detail::scheduler::require_running("create_task");
+  auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  auto const where = detail::task_access::function(made);
+  return detail::task_starter::start(on, std::move(options), std::move(made), where);
+}
+
+template <class Fn, class... Args>
+auto create_task(Fn&& fn, Args&&... args)
+  requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
+           !(sizeof...(Args) == 0 && awaitable_once<Fn>))
+{
   static_assert(!(is_task<std::remove_cvref_t<Fn>> && std::is_lvalue_reference_v<Fn> &&
                   sizeof...(Args) == 0),
                 "a task is given away: write create_task(std::move(t)) or create_task(f(x))");

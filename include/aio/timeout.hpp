@@ -267,12 +267,6 @@ auto run_with_timeout(Body&& body, std::optional<time_point> deadline, timeout* 
   }
 }
 
-/// Any awaitable as a task.
-template <class T, class A>
-task<T> await_as_task(A awaited) {
-  co_return co_await static_cast<A&&>(awaited);
-}
-
 /// Waits until a future or task is done, without cancelling it when this wait is cancelled.
 template <class State>
 class done_awaiter : public leaf_waiter, private ready_node {
@@ -328,11 +322,6 @@ task<T> wait_for_nothing_with_task(task<T> body) {
 }
 
 template <class A>
-inline constexpr bool is_handle = requires(std::remove_cvref_t<A> const& a) {
-  handle_access::state(a);
-};
-
-template <class A>
 auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time) {
   using given = std::remove_cvref_t<A>;
   if constexpr (is_task<given>) {
@@ -346,7 +335,7 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
                   "wait_for takes a task or something else that can be awaited: call the "
                   "function, wait_for(f(x), d)");
     using T = decltype(awaiter_of(std::declval<A>()).await_resume());
-    if constexpr (is_handle<A>) {
+    if constexpr (is_handle<given>) {
       using value = std::conditional_t<std::is_lvalue_reference_v<A>, T, typename given::value_type>;
       if (no_time) return wait_for_nothing<value, given>(given(std::forward<A>(awaited)));
       return timeout_access::run_task<value>(await_as_task<value, A>(std::forward<A>(awaited)),

@@ -26,6 +26,7 @@
 #include <asio/post.hpp>
 
 #include "aio/closure.hpp"
+#include "aio/detail/context_values.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
@@ -50,6 +51,7 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 /// thrown, what it returned is dropped, and what it threw goes to the exception handler.
 /// Throws: what `fn` throws.
 /// Lifetime: keeps copies of the function and its arguments; std::ref passes a reference.
+/// Context variables are what they are for the caller; what `fn` sets goes with it.
 /// asyncio: to_thread, THR-1 to THR-8.
 template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto to_thread(Fn&& fn, Args&&... args);
@@ -198,7 +200,8 @@ class thread_call final : public thread_job {
   template <class F, class... A>
   explicit thread_call(event_loop& loop, F&& fn, A&&... args)
       : thread_job(loop),
-        work_(std::in_place, std::forward<F>(fn), std::forward<A>(args)...) {
+        work_(std::in_place, std::forward<F>(fn), std::forward<A>(args)...),
+        values_(read_context()) {
     if constexpr (takes_stop) stop = std::stop_source();
   }
 
@@ -213,6 +216,7 @@ class thread_call final : public thread_job {
   };
 
   void call() noexcept override {
+    thread_values().swap(values_);
     try {
       if constexpr (std::is_void_v<value_type>) {
         invoke(std::move(work_->fn), std::move(work_->args), stop.get_token());
@@ -226,6 +230,7 @@ class thread_call final : public thread_job {
     }
     // What the function captured goes on the thread that called it.
     work_.reset();
+    thread_values().swap(values_);
   }
 
   void fail(std::exception_ptr error) noexcept override { outcome_.emplace(std::move(error)); }
@@ -237,6 +242,7 @@ class thread_call final : public thread_job {
   }
 
   std::optional<work> work_;
+  context_values values_;  // of context variables, for the function to see
   std::optional<result<value_type>> outcome_;
 };
 

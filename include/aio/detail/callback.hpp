@@ -10,6 +10,7 @@
 #include <tuple>
 #include <utility>
 
+#include "aio/detail/context_values.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -20,8 +21,9 @@ namespace aio::detail {
 /// Shared by the loop that will run it and the handles that may cancel it.
 class callback : public timer_node {
  public:
-  callback(scheduler& owner, char const* origin) noexcept
-      : timer_node(&run_callback), loop_(&owner), origin_(origin) {}
+  /// `values` of context variables are what it will see.
+  callback(scheduler& owner, char const* origin, context_values values) noexcept
+      : timer_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
@@ -41,6 +43,9 @@ class callback : public timer_node {
   [[nodiscard]] bool cancelled() const noexcept {
     return cancelled_.load(std::memory_order_relaxed);
   }
+
+  /// The function that was asked for it.
+  [[nodiscard]] char const* origin() const noexcept { return origin_; }
 
   /// Identifies a callback among those of one future.
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
@@ -64,13 +69,16 @@ class callback : public timer_node {
   static void run_callback(ready_node* node) noexcept {
     auto& self = *static_cast<callback*>(node);
     if (!self.cancelled()) {
+      scheduler& on = *self.loop_;
+      context_values* const outer = std::exchange(on.callback_values, &self.values_);
       try {
         self.invoke();
       } catch (...) {
-        self.loop_->call_exception_handler(
+        on.call_exception_handler(
             {.message = std::string("an exception left a callback of ") + self.origin_,
              .exception = std::current_exception()});
       }
+      on.callback_values = outer;
     }
     self.release();
   }
@@ -82,6 +90,7 @@ class callback : public timer_node {
 
   scheduler* loop_;
   char const* origin_;
+  context_values values_;
   std::uint64_t id_ = next_id();
   std::atomic<int> uses_{1};
   std::atomic<bool> cancelled_{false};
@@ -91,8 +100,8 @@ template <class Fn>
 class callback_of final : public callback {
  public:
   template <class F>
-  callback_of(scheduler& owner, char const* origin, F&& fn)
-      : callback(owner, origin), fn_(std::forward<F>(fn)) {}
+  callback_of(scheduler& owner, char const* origin, context_values values, F&& fn)
+      : callback(owner, origin, std::move(values)), fn_(std::forward<F>(fn)) {}
 
  private:
   void invoke() override { std::move(fn_)(); }
@@ -107,12 +116,12 @@ class callback_of final : public callback {
 
 /// A callback with one use, which belongs to whoever queues it.
 template <class Fn>
-callback& make_callback(scheduler& owner, char const* origin, Fn&& fn) {
+callback& make_callback(scheduler& owner, char const* origin, context_values values, Fn&& fn) {
   using made = callback_of<std::decay_t<Fn>>;
   pool_allocator<made> memory;
   made* const place = memory.allocate(1);
   try {
-    return *::new (place) made(owner, origin, std::forward<Fn>(fn));
+    return *::new (place) made(owner, origin, std::move(values), std::forward<Fn>(fn));
   } catch (...) {
     memory.deallocate(place, 1);
     throw;

@@ -140,8 +140,12 @@ class handle_base {
   /// Requests a cancellation, with a message for the cancelled_error; false if it is done
   /// already. A future is cancelled at once; a task where it waits, and it may refuse.
   /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
-  bool cancel() const { return state().cancel(nullptr); }
+  bool cancel() const {
+    state().check_thread("cancel");
+    return state().cancel(nullptr);
+  }
   bool cancel(std::string message) const {
+    state().check_thread("cancel");
     return state().cancel(make_cancel_message(std::move(message)));
   }
 
@@ -153,12 +157,13 @@ class handle_base {
                   "a done callback takes the handle or nothing");
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
-      made = &make_callback(state().loop(), "add_done_callback",
+      made = &make_callback(state().loop(), "add_done_callback", read_context(),
                             [fn = std::forward<Fn>(fn), self = static_cast<Handle const&>(*this)]() mutable {
                               std::move(fn)(std::move(self));
                             });
     } else {
-      made = &make_callback(state().loop(), "add_done_callback", std::forward<Fn>(fn));
+      made = &make_callback(state().loop(), "add_done_callback", read_context(),
+                            std::forward<Fn>(fn));
     }
     state().add_callback(*made);
     return done_callback(made->id());

@@ -13,9 +13,11 @@
 #include <source_location>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "aio/config.hpp"
+#include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/ready_queue.hpp"
@@ -113,6 +115,11 @@ class scheduler {
   [[nodiscard]] bool debug() const noexcept { return debug_; }
   void set_debug(bool enabled) noexcept { debug_ = enabled; }
 
+  /// In debug mode, throws usage_error on a thread other than the one that runs this now.
+  void check_thread(char const* caller) const {
+    if (debug_) [[unlikely]] require_own_thread(caller);
+  }
+
   // Errors that nobody is left to receive.
   void set_exception_handler(exception_handler handler) { on_exception_ = std::move(handler); }
   void call_exception_handler(exception_context const& context) noexcept {
@@ -152,17 +159,26 @@ class scheduler {
   frame_base* resume_next = nullptr;  // what the trampoline resumes when the frame returns
   unsigned depth = 0;               // frames that run inside each other's await
 
+  context_values* callback_values = nullptr;  // of the callback that runs
+
   intrusive_list<task_core, all_tasks_tag> tasks;  // the unfinished ones, in order of creation
 
  protected:
   /// Makes this the running scheduler of the thread for a scope.
   class running_scope {
    public:
-    explicit running_scope(scheduler& self) noexcept : previous_(std::exchange(running_, &self)) {}
+    explicit running_scope(scheduler& self) noexcept
+        : self_(self), previous_(std::exchange(running_, &self)) {
+      self_.runs_on_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    }
     running_scope(running_scope const&) = delete;
-    ~running_scope() { running_ = previous_; }
+    ~running_scope() {
+      self_.runs_on_.store(std::thread::id(), std::memory_order_relaxed);
+      running_ = previous_;
+    }
 
    private:
+    scheduler& self_;
     scheduler* previous_;
   };
 
@@ -186,13 +202,14 @@ class scheduler {
     while (!timers_.empty() && timers_.next() <= present) ready_.push(timers_.pop());
   }
 
-  /// Runs exactly what is ready now, in order.
-  void run_ready() noexcept {
+  /// Hands exactly what is ready now to `run_one`, in order.
+  template <class Run>
+  void run_ready(Run run_one) noexcept {
     batch_.splice(ready_);
-    while (!batch_.empty()) {
-      ready_node& node = batch_.pop();
-      node.run(&node);
-    }
+    while (!batch_.empty()) run_one(batch_.pop());
+  }
+  void run_ready() noexcept {
+    run_ready([](ready_node& node) { node.run(&node); });
   }
 
   /// Hands everything that waits for its turn or its deadline to `drop`.
@@ -211,6 +228,14 @@ class scheduler {
 
   /// Makes a loop that waits for I/O look at its inbox. Threads: any.
   virtual void wake() = 0;
+
+  void require_own_thread(char const* caller) const {
+    auto const runs_on = runs_on_.load(std::memory_order_relaxed);
+    if (runs_on == std::thread::id() || runs_on == std::this_thread::get_id()) return;
+    throw usage_error(std::string(caller) +
+                      " was called on a thread that does not run the event loop: use "
+                      "call_soon_threadsafe or run_coroutine_threadsafe there");
+  }
 
   static void print(exception_context const& context) noexcept {
     try {
@@ -244,6 +269,7 @@ class scheduler {
   ready_queue batch_;  // the rest of the present one
   exception_handler on_exception_;
   bool debug_ = false;
+  std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
 
   std::mutex inbox_mutex_;
   ready_queue inbox_;  // guarded by inbox_mutex_

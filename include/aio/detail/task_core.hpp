@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "aio/config.hpp"
+#include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
@@ -77,6 +78,12 @@ class future_core : public waitable {
   }
 
   virtual bool cancel(cancel_message const& message) = 0;
+
+  /// In debug mode, refuses a call from a foreign thread. A future that nobody waits for may have
+  /// outlived its loop, and needs none.
+  void check_thread(char const* caller) const {
+    if (!done() && (!shared_by_threads_ || !callbacks_.empty())) loop_->check_thread(caller);
+  }
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   bool let_go(task_core& task) noexcept override;
@@ -190,7 +197,14 @@ struct task_extras {
   std::optional<std::string> name;
   cancel_message requested;  // by the last cancel() that was not forwarded
   cancel_message delivered;  // of the cancellation that is on its way to the awaiter
+  context_values values;     // of context variables
+  std::shared_ptr<context_values> shared_values;  // in place of `values`, with who else holds it
 };
+
+/// The values of context variables in the code that calls this.
+context_values const& read_context() noexcept;
+/// The same, to be changed.
+context_values& own_context();
 
 /// A task: a future that runs a coroutine. Lives in the memory block of the coroutine's frame
 /// (see frame.hpp), and outlives the frame as long as there are handles.
@@ -199,11 +213,33 @@ class alignas(frame_alignment) task_core : public future_core,
                                            public list_link<all_tasks_tag>,
                                            public list_link<siblings_tag> {
  public:
-  task_core(scheduler& owner, std::source_location created) noexcept
-      : future_core(owner), ready_node(&run_step), resume_point_(&root()), created_(created) {
+  /// The task is in line for its first step, unless it starts eagerly, with start_now().
+  task_core(scheduler& owner, std::source_location created, bool eager,
+            std::unique_ptr<task_extras> extras) noexcept
+      : future_core(owner),
+        ready_node(&run_step),
+        resume_point_(&root()),
+        extras_(std::move(extras)),
+        created_(created) {
     root().task = this;
     owner.tasks.push_back(*this);
-    owner.push(*this);
+    if (!eager) owner.push(*this);
+  }
+
+  /// What a task inherits from the code that makes it: the values of context variables.
+  static std::unique_ptr<task_extras> inherit() {
+    if (!contexts_in_use.load(std::memory_order_relaxed)) [[likely]] return nullptr;
+    return inherit_values();
+  }
+
+  /// Takes the first step inside the code that made the task (EA-1).
+  void start_now() noexcept {
+    scheduler& on = loop();
+    frame_base* const next = std::exchange(on.resume_next, nullptr);
+    unsigned const depth = on.depth;
+    step();
+    on.depth = depth;
+    on.resume_next = next;
   }
 
   /// Requests a cancellation (CAN-1 to CAN-6).
@@ -237,12 +273,38 @@ class alignas(frame_alignment) task_core : public future_core,
     if (&frame == &root()) created_ = place;
   }
 
+  /// Whether `node` stands for the next step of a task.
+  static bool is_step(ready_node const& node) noexcept { return node.run == &run_step; }
+
   /// Where it waits; meaningless unless it is suspended.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
   [[nodiscard]] bool is_running() const noexcept { return loop().current == this; }
 
-  /// Tells `owner` of the end before any callback; null to tell nobody any more.
-  void set_owner(task_owner* owner) noexcept { owner_ = owner; }
+  /// Tells `owner` of the end before any callback; null to tell nobody any more. Of an end that
+  /// has been, `owner` hears in the next iteration.
+  void set_owner(task_owner* owner) noexcept {
+    owner_ = owner;
+    if (owner && done()) [[unlikely]] queue_owner();
+  }
+
+  /// The values of context variables that the task sees.
+  [[nodiscard]] context_values const& values() const noexcept {
+    static context_values const none;
+    if (!extras_) return none;
+    return extras_->shared_values ? *extras_->shared_values : extras_->values;
+  }
+  [[nodiscard]] context_values& own_values() {
+    task_extras& own = extras();
+    return own.shared_values ? *own.shared_values : own.values;
+  }
+  /// The same, to be shared with others that see and change them.
+  [[nodiscard]] std::shared_ptr<context_values> share_values() {
+    task_extras& own = extras();
+    if (!own.shared_values) {
+      own.shared_values = std::make_shared<context_values>(std::move(own.values));
+    }
+    return own.shared_values;
+  }
 
   // For awaiters, while this task runs or is about to.
 
@@ -293,8 +355,10 @@ class alignas(frame_alignment) task_core : public future_core,
  private:
   static void run_step(ready_node* node) noexcept;
   static void run_owner(ready_node* node) noexcept;
+  static std::unique_ptr<task_extras> inherit_values();
   void step() noexcept;
   void finish() noexcept;
+  void queue_owner() noexcept;
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
   bool forward_cancel(cancel_message const& message) {
@@ -466,20 +530,47 @@ inline void task_core::finish() noexcept {
     outcome = future_state::cancelled;
   }
   intrusive_list<task_core, all_tasks_tag>::remove(*this);
-  if (owner_) {
-    // The node is free: a task that is done is never queued again.
-    run = &run_owner;
-    retain();
-    loop().push(*this);
-  }
+  if (owner_) queue_owner();
   complete(outcome);
   release();  // the loop's own handle
+}
+
+// The task's own node is free: a task that is done is never queued again.
+inline void task_core::queue_owner() noexcept {
+  run = &run_owner;
+  retain();
+  loop().push(*this);
 }
 
 inline void task_core::run_owner(ready_node* node) noexcept {
   auto& self = *static_cast<task_core*>(node);
   if (self.owner_) std::exchange(self.owner_, nullptr)->child_done(self);
   self.release();
+}
+
+inline std::unique_ptr<task_extras> task_core::inherit_values() {
+  context_values const& values = read_context();
+  if (!values) return nullptr;
+  auto inherited = std::make_unique<task_extras>();
+  inherited->values = values;
+  return inherited;
+}
+
+inline context_values const& read_context() noexcept {
+  if (scheduler const* const on = scheduler::running()) {
+    if (on->current) return on->current->values();
+    if (on->callback_values) return *on->callback_values;
+  }
+  return thread_values();
+}
+
+inline context_values& own_context() {
+  contexts_in_use.store(true, std::memory_order_relaxed);
+  if (scheduler* const on = scheduler::running()) {
+    if (on->current) return on->current->own_values();
+    if (on->callback_values) return *on->callback_values;
+  }
+  return thread_values();
 }
 
 }  // namespace aio::detail

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+
+// event_loop::set_debug: what keeps the loop for long, and calls from foreign threads.
+// Steps that are slow take real time here: what is asserted is that they are noticed.
+
+#include <aio/aio.hpp>
+#include <aio/testing/virtual_clock.hpp>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/reports.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::thrown_by;
+
+namespace {
+
+/// Runs `body` in debug mode and gives what was reported, with a limit that only sleeps here reach.
+template <class Body>
+std::vector<aio::exception_context> watched(Body body) {
+  std::vector<aio::exception_context> heard;
+  auto const main = [&]() -> aio::task<> {
+    aio::event_loop& loop = aio::get_running_loop();
+    loop.set_debug(true);
+    loop.set_slow_callback_duration(50ms);
+    loop.set_exception_handler([&](aio::exception_context const& what) { heard.push_back(what); });
+    co_await aio::sleep_for(0s);
+    co_await body();
+  };
+  aio::testing::run(main);
+  return heard;
+}
+
+std::string line(std::source_location at) { return std::to_string(at.line()); }
+
+}  // namespace
+
+TEST_CASE("debug: is off, and can be asked for by an option of run") {
+  aio::run([]() -> aio::task<> {
+    CHECK_FALSE(aio::get_running_loop().debug());
+    CHECK(aio::get_running_loop().slow_callback_duration() == 100ms);
+    co_return;
+  });
+  aio::run(aio::run_options().debug(), []() -> aio::task<> {
+    CHECK(aio::get_running_loop().debug());
+    co_return;
+  });
+}
+
+TEST_CASE("debug: a step that keeps the loop is reported with the task's name and its lines") {
+  std::source_location made;
+  std::source_location before;
+  std::source_location after;
+  auto const slow = [&]() -> aio::task<> {
+    co_await aio::sleep_for(1s), before = std::source_location::current();
+    std::this_thread::sleep_for(60ms);
+    co_await aio::sleep_for(1s), after = std::source_location::current();
+  };
+  auto const heard = watched([&]() -> aio::task<> {
+    auto const handle = aio::create_task(slow()).set_name("slow one");
+    made = std::source_location::current();
+    co_await handle;
+  });
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].task == "slow one");
+  CHECK(heard[0].created.line() == made.line() - 1);
+  CHECK(heard[0].message.starts_with("a task kept the loop for "));
+  CHECK(heard[0].message.find("debug_test.cpp:" + line(before) + " to ") != std::string::npos);
+  CHECK(heard[0].message.ends_with("debug_test.cpp:" + line(after)));
+}
+
+TEST_CASE("debug: a slow last step is reported, too") {
+  auto const heard = watched([]() -> aio::task<> {
+    co_await aio::create_task([]() -> aio::task<> {
+      std::this_thread::sleep_for(60ms);
+      co_return;
+    });
+  });
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].message.ends_with(" to its end"));
+}
+
+TEST_CASE("debug: a callback that keeps the loop is reported with where it came from") {
+  auto const heard = watched([]() -> aio::task<> {
+    aio::get_running_loop().call_later(1s, [] { std::this_thread::sleep_for(60ms); });
+    co_await aio::sleep_for(2s);
+  });
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].message.starts_with("a callback of call_later kept the loop for "));
+  CHECK(heard[0].task.empty());
+}
+
+TEST_CASE("debug: what is quick is not reported, and nothing is without debug") {
+  auto const heard = watched([]() -> aio::task<> {
+    co_await aio::sleep_for(1h);
+    aio::get_running_loop().set_debug(false);
+    co_await aio::sleep_for(0s);
+    std::this_thread::sleep_for(60ms);
+    co_await aio::sleep_for(0s);
+  });
+  CHECK(heard.empty());
+}
+
+TEST_CASE("debug: calls that belong to the loop's thread are refused on others") {
+  std::vector<std::string> said;
+  auto const heard = watched([&]() -> aio::task<> {
+    aio::event_loop& loop = aio::get_running_loop();
+    auto const sleeper = aio::create_task(aio::sleep_for(1h));
+    aio::future<int> const awaited;
+    auto const waiter = aio::create_task([&]() -> aio::task<> { (void)co_await awaited; });
+    co_await aio::sleep_for(0s);
+    co_await aio::to_thread([&] {
+      said.push_back(thrown_by([&] { return loop.call_soon([] {}); }));
+      said.push_back(thrown_by([&] { return loop.call_later(1s, [] {}); }));
+      said.push_back(thrown_by([&] { return loop.create_task([]() -> aio::task<> { co_return; }); }));
+      said.push_back(thrown_by([&] { return sleeper.cancel(); }));
+      said.push_back(thrown_by([&] { return awaited.set_result(1), 0; }));
+      loop.call_soon_threadsafe([&] { awaited.set_result(2); });
+    });
+    co_await waiter;
+    CHECK(awaited.result() == 2);
+    sleeper.cancel();
+  });
+  std::string const rest =
+      " was called on a thread that does not run the event loop: use call_soon_threadsafe or "
+      "run_coroutine_threadsafe there";
+  CHECK(heard.empty());
+  REQUIRE(said.size() == 5);
+  CHECK(said[0] == "aio::usage_error: call_soon" + rest);
+  CHECK(said[1] == "aio::usage_error: call_at" + rest);
+  CHECK(said[2] == "aio::usage_error: create_task" + rest);
+  CHECK(said[3] == "aio::usage_error: cancel" + rest);
+  CHECK(said[4] == "aio::usage_error: set_result" + rest);
+}
+
+TEST_CASE("debug: a loop that does not run may be prepared on any thread") {
+  aio::event_loop loop;
+  loop.set_debug(true);
+  int calls = 0;
+  std::thread([&] { loop.call_soon([&] { ++calls; }); }).join();
+  loop.run_until_complete([]() -> aio::task<> { co_await aio::sleep_for(0s); }());
+  CHECK(calls == 1);
+}
