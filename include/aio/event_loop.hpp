@@ -104,8 +104,12 @@ class event_loop : public detail::scheduler {
   template <class T>
   T run_until_complete(task<T>&& main,
                        std::source_location created = std::source_location::current());
+  /// The same for a task that runs already. As awaiting does, an lvalue handle leaves the value
+  /// where it is, and gives a copy; an rvalue handle takes it out.
   template <class T>
-  T run_until_complete(task_handle<T> main);
+  T run_until_complete(task_handle<T> const& main);
+  template <class T>
+  T run_until_complete(task_handle<T>&& main);
 
   /// Runs until stop(). asyncio: run_forever.
   void run_forever();
@@ -246,6 +250,7 @@ class event_loop : public detail::scheduler {
  private:
   using guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
+  void run_until_done(detail::future_core& state);
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
@@ -350,8 +355,24 @@ T event_loop::run_until_complete(task<T>&& main, std::source_location created) {
 }
 
 template <class T>
-T event_loop::run_until_complete(task_handle<T> main) {
+T event_loop::run_until_complete(task_handle<T> const& main) {
   auto& state = detail::handle_access::state(main);
+  run_until_done(state);
+  if constexpr (!std::is_void_v<T>) return state.value();
+}
+
+template <class T>
+T event_loop::run_until_complete(task_handle<T>&& main) {
+  task_handle<T> const kept = std::move(main);
+  auto& state = detail::handle_access::state(kept);
+  run_until_done(state);
+  if constexpr (!std::is_void_v<T>) {
+    state.mark_value_taken();
+    return static_cast<T&&>(state.value());
+  }
+}
+
+inline void event_loop::run_until_done(detail::future_core& state) {
   // The callback that stops the loop must not outlive this call.
   struct stopper : detail::ready_node {
     stopper(event_loop& owner, detail::future_core& task)
@@ -378,10 +399,6 @@ T event_loop::run_until_complete(task_handle<T> main) {
   }
   if (!state.done()) throw usage_error("the event loop was stopped before the task was done");
   state.require_value();
-  if constexpr (!std::is_void_v<T>) {
-    state.mark_value_taken();
-    return static_cast<T&&>(state.value());
-  }
 }
 
 inline void event_loop::run_forever() {

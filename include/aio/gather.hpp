@@ -187,12 +187,13 @@ class gather_base {
     return over_;
   }
 
-  /// M-11: what the children make of it decides. One that was given twice is asked once.
+  /// M-11: what the children make of it decides. One that was given twice is asked twice, as in
+  /// CPython.
   bool cancel_children(cancel_message const& message) {
     bool accepted = false;
     for (std::size_t i = 0; i < count_; ++i) {
       future_core& core = *at(i).core;
-      if (core.done() || (!at(i).own && given_before(i))) continue;
+      if (core.done()) continue;
       accepted = core.cancel(message) || accepted;
     }
     cancel_requested_ = cancel_requested_ || accepted;
@@ -220,13 +221,6 @@ class gather_base {
   virtual child& at(std::size_t index) noexcept = 0;
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
-
-  bool given_before(std::size_t index) noexcept {
-    for (std::size_t i = 0; i < index; ++i) {
-      if (at(i).core.get() == at(index).core.get()) return true;
-    }
-    return false;
-  }
 
   void child_settled(child& which) noexcept {
     which.settled = true;

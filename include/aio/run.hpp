@@ -174,7 +174,7 @@ T runner::run(task<T>&& main, std::source_location created) {
       listening = std::make_unique<detail::interrupts>(*loop_, [handle] { handle.cancel(); });
     }
     try {
-      return loop_->run_until_complete(handle);
+      return loop_->run_until_complete(task_handle<T>(handle));
     } catch (cancelled_error const&) {
       caught = listening ? listening->caught() : 0;
       // Somebody else cancelled main, too, or main threw it by itself: no signal to answer for.

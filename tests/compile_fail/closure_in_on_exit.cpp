@@ -1,0 +1,8 @@
+// error: on_exit: g\+\+ 12 destroys a lambda with captures that have destructors, or an aggregate with such members, twice when it is written inside a co_await expression; name it on a line before and pass the name, or capture by reference
+// SPDX-License-Identifier: MIT
+// only: GNU 12
+#include <aio/aio.hpp>
+
+aio::async_generator<int> g(std::string s) {
+  co_yield aio::on_exit([s]() -> aio::task<> { co_return; });
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+
+// The deliberate differences from asyncio (D1 to D8 in the README), in one place: what aio does, and
+// where it lets a program choose what asyncio does, that too.
+
+#include <aio/aio.hpp>
+#include <aio/testing/virtual_clock.hpp>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
+
+#include <asio/post.hpp>
+#include <asio/read.hpp>
+#include <asio/readable_pipe.hpp>
+#include <asio/writable_pipe.hpp>
+#include <asio/connect_pipe.hpp>
+
+#include "support/catch.hpp"
+#include "support/reports.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::said;
+using aio_test::trace;
+
+namespace {
+
+aio::task<> fail_after(std::chrono::milliseconds delay) {
+  co_await aio::sleep_for(delay);
+  throw std::runtime_error("boom");
+}
+
+aio::task<> tell_end(trace& log, std::string name) {
+  try {
+    co_await aio::sleep_for(1s);
+    log(name + " ran to its end");
+  } catch (aio::cancelled_error const&) {
+    log(name + " cancelled");
+    throw;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("D1: gather cancels and awaits its own tasks when one fails; handles run on, as in asyncio") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const own = co_await aio::as_result(aio::gather(fail_after(1ms), tell_end(log, "own")));
+    log(said(own));
+    auto const a = aio::create_task(fail_after(1ms));
+    auto const b = aio::create_task(tell_end(log, "handle"));
+    auto const given = co_await aio::as_result(aio::gather(a, b));
+    log(said(given));
+    co_await b;
+    CHECK(log.text() ==
+          "own cancelled | std::runtime_error: boom | std::runtime_error: boom"
+          " | handle ran to its end");
+  });
+}
+
+TEST_CASE("D2: a cancelled to_thread asks its function to stop and waits; abandoned it is left, as in asyncio") {
+  aio::testing::run([]() -> aio::task<> {
+    std::atomic<bool> began = false;
+    std::atomic<bool> ended = false;
+    auto const until_stopped = [&](std::stop_token stop) {
+      began = true;
+      while (!stop.stop_requested()) std::this_thread::yield();
+      ended = true;
+    };
+    auto const waiting = aio::create_task(aio::to_thread(until_stopped));
+    while (!began) co_await aio::sleep_for(0s);
+    waiting.cancel();
+    auto const outcome = co_await aio::as_result(waiting);
+    CHECK(outcome.cancelled());
+    CHECK(ended);
+
+    began = ended = false;
+    std::atomic<bool> go = false;
+    auto const until_told = [&] {
+      began = true;
+      while (!go) std::this_thread::yield();
+      ended = true;
+    };
+    auto const leaving = aio::create_task(aio::to_thread(aio::abandon_on_cancel, until_told));
+    while (!began) co_await aio::sleep_for(0s);
+    leaving.cancel();
+    auto const left = co_await aio::as_result(leaving);
+    CHECK(left.cancelled());
+    CHECK_FALSE(ended);
+    go = true;
+    while (!ended) co_await aio::sleep_for(0s);
+  });
+}
+
+TEST_CASE("D3: an operation that has completed gives its result to a task that is cancelled; a future does not") {
+  aio::run(aio::run_options().signals(aio::on_signal::leave), []() -> aio::task<> {
+    asio::io_context& context = aio::get_running_loop().context();
+    asio::readable_pipe out(context);
+    asio::writable_pipe in(context);
+    asio::connect_pipe(out, in);
+    trace log;
+    auto const read = [&]() -> aio::task<> {
+      char letter = 0;
+      co_await asio::async_read(out, asio::buffer(&letter, 1), aio::use_awaitable);
+      log(std::string("read ") + letter);
+      co_await aio::sleep_for(1h);
+    };
+    auto const reader = aio::create_task(read);
+    co_await aio::sleep_for(0s);
+    // The read completes, and the task is cancelled before it runs.
+    asio::post(context, [&] {
+      in.write_some(asio::buffer("x", 1));
+      asio::post(context, [&] { reader.cancel(); });
+    });
+    auto const outcome = co_await aio::as_result(reader);
+    CHECK(outcome.cancelled());
+    CHECK((log.text() == "read x" || log.text().empty()));  // whether the data was there in time
+    if (log.text().empty()) {
+      char letter = 0;
+      co_await asio::async_read(out, asio::buffer(&letter, 1), aio::use_awaitable);
+      CHECK(letter == 'x');  // not lost either
+    }
+
+    aio::future<int> const number;
+    auto const waiter = aio::create_task([&]() -> aio::task<int> { co_return co_await number; });
+    co_await aio::sleep_for(0s);
+    number.set_result(7);
+    waiter.cancel();
+    auto const dropped = co_await aio::as_result(waiter);
+    CHECK(dropped.cancelled());
+    CHECK(number.result() == 7);
+  });
+}
+
+TEST_CASE("D4: a task that nobody refers to runs to its end") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    (void)aio::create_task(tell_end(log, "dropped"));
+    co_await aio::sleep_for(2s);
+    CHECK(log.text() == "dropped ran to its end");
+  });
+}
+
+TEST_CASE("D5: equal deadlines come in the order of their making") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::event_loop& loop = aio::get_running_loop();
+    aio::time_point const same = loop.time() + 1s;
+    for (int i = 0; i < 8; ++i) loop.call_at(same, [&log, i] { log(std::to_string(i)); });
+    co_await aio::sleep_for(2s);
+    CHECK(log.text() == "0 | 1 | 2 | 3 | 4 | 5 | 6 | 7");
+  });
+}
+
+TEST_CASE("D6: Ctrl-C cancels main, and then the process ends by it; or run throws; or it is left alone") {
+  auto* const of_catch = std::signal(SIGINT, SIG_DFL);
+  trace log;
+  auto const interrupted = [&]() -> aio::task<> {
+    std::raise(SIGINT);
+    co_await tell_end(log, "main");
+  };
+  pid_t const child = fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    aio::run(interrupted);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGINT);
+
+  CHECK_THROWS_AS(aio::run(aio::run_options().signals(aio::on_signal::raise), interrupted),
+                  aio::interrupted);
+  CHECK(log.text() == "main cancelled");
+
+  static volatile std::sig_atomic_t caught = 0;
+  std::signal(SIGINT, [](int number) { caught = number; });
+  log.clear();
+  aio::run(aio::run_options().signals(aio::on_signal::leave), interrupted);
+  std::signal(SIGINT, of_catch);
+  CHECK(caught == SIGINT);
+  CHECK(log.text() == "main ran to its end");
+}
+
+TEST_CASE("D7: whatever is thrown is an error of its task, unless it is a cancelled_error") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const throws = []() -> aio::task<> {
+      throw 42;
+      co_return;
+    };
+    auto const body = [&](aio::task_group& group) -> aio::task<> {
+      group.create_task(throws);
+      co_return;
+    };
+    auto const outcome = co_await aio::as_result(aio::with_task_group(body));
+    int found = 0;
+    try {
+      outcome.rethrow();
+    } catch (aio::exception_group const& group) {
+      try {
+        std::rethrow_exception(group.exceptions().at(0));
+      } catch (int number) {
+        found = number;
+      }
+    }
+    CHECK(found == 42);
+  });
+}
+
+TEST_CASE("D8: tasks that are made while run shuts down are cancelled and awaited, too") {
+  trace log;
+  std::optional<aio::task_handle<>> made;
+  auto const leaves_another = [&]() -> aio::task<> {
+    co_await aio::as_result(aio::sleep_for(1h));
+    made = aio::create_task(tell_end(log, "the other"));
+    co_await aio::sleep_for(0s);  // it begins
+    log("first round");
+  };
+  aio::testing::run([&]() -> aio::task<> {
+    (void)aio::create_task(leaves_another);
+    co_await aio::sleep_for(0s);
+  });
+  REQUIRE(made);
+  CHECK(made->cancelled());
+  CHECK(log.text() == "first round | the other cancelled");
+}
