@@ -41,7 +41,8 @@ class [[nodiscard]] shielded
 ///
 /// Resumes: two iterations after the last step of a task that is shielded (SH-3); at once, if it
 /// is done.
-/// An error of `inner` after the shield was cancelled goes to the exception handler (SH-6).
+/// An error of `inner` after its shield was cancelled goes to the exception handler, once for all
+/// its shields (SH-6).
 /// asyncio: shield, SH-1 to SH-8.
 template <class T>
 auto shield(task_handle<T> const& inner) {
@@ -123,6 +124,11 @@ class shield_cell final : public future_core {
   static void outer_done(ready_node* at) noexcept {
     shield_cell& self = static_cast<node*>(at)->whole;
     if (!self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
+      // Of all shields that were cancelled one reports, the last.
+      if (ready_node* const other = self.inner_->callbacks().remove_if(
+              [](ready_node& waiting) { return waiting.run == &report_error; })) {
+        static_cast<node*>(other)->whole.release();
+      }
       // The use of on_inner_ goes over to the same node, which now only reports.
       self.on_inner_.run = &report_error;
       self.inner_->add_callback(self.on_inner_);
