@@ -307,7 +307,7 @@ TEST_CASE("wait_for: when the waiting task is cancelled, the task it waits for i
   });
 }
 
-TEST_CASE("wait_for: a cancellation in the iteration in which the task ends is not lost, and the task keeps its result") {
+TEST_CASE("wait_for: a cancellation in the iteration in which the task ends is not lost, nor is the task's result") {
   aio::testing::run([]() -> aio::task<> {
     for (bool const waits_first : {false, true}) {
       trace log;
