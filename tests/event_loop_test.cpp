@@ -2,6 +2,7 @@
 #include "aio/event_loop.hpp"
 
 #include <cstdio>
+#include <limits>
 #include <unistd.h>
 
 #include "aio/as_result.hpp"
@@ -204,6 +205,19 @@ TEST_CASE("call_later: timers fire by deadline, and equal ones in the order of c
     co_await aio::sleep_for(10s);
   });
   CHECK(log.text() == "0.5 | 1.5 | 2a | 2b | 2c | 2d | 2e | 2f | 2g | 2h | 3");
+}
+
+TEST_CASE("call_later: of two negative delays the longer one comes first, and both before none") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    auto& loop = aio::get_running_loop();
+    loop.call_later(0s, [&] { log("zero"); });
+    loop.call_later(-1s, [&] { log("-1"); });
+    loop.call_later(-std::numeric_limits<double>::infinity() * 1s, [&] { log("-infinity"); });
+    loop.call_later(-2s, [&] { log("-2"); });
+    co_await aio::sleep_for(1s);
+    CHECK(log.text() == "-infinity | -2 | -1 | zero");
+  });
 }
 
 TEST_CASE("call_at: a deadline in the past is due in the next iteration, behind what is ready") {

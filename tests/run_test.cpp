@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -242,6 +243,22 @@ TEST_CASE("runner: closed, it refuses to run, and closing again does nothing") {
   task.close();
 }
 
+TEST_CASE("runner: close() closes its loop, which it then does not give any more") {
+  aio::runner runner;
+  auto yields = []() -> aio::task<std::string> {
+    co_await aio::sleep_for(0s);
+    co_return "done";
+  };
+  CHECK(runner.run(yields) == "done");
+  aio::event_loop const& loop = runner.get_loop();
+  CHECK_FALSE(loop.is_closed());
+  runner.close();
+  CHECK(loop.is_closed());
+  CHECK_THROWS_WITH(runner.get_loop(), "the runner is closed");
+  runner.close();
+  CHECK(loop.is_closed());
+}
+
 TEST_CASE("runner: refuses to run inside itself") {
   aio::runner runner;
   auto main = [&]() -> aio::task<> {
@@ -446,8 +463,93 @@ TEST_CASE("run: a main that somebody else cancels, too, makes run throw cancelle
     });
     return 0;
   });
-  // The signal had not arrived at the loop, or had: main ended by both or by the signal alone.
-  CHECK((end.output == "threw cancelled_error" || end.how() == by_sigint));
+  CHECK(end.output == "threw cancelled_error");
+  CHECK(end.how() == "exit 99");
+}
+
+TEST_CASE("run: a main that ended by a cancellation before it heard of a signal makes run throw cancelled_error") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      auto const main = aio::current_task();
+      auto cancels = [&]() -> aio::task<> {
+        co_await aio::sleep_for(0s);
+        main.cancel();
+        ::kill(::getpid(), SIGINT);
+      };
+      (void)aio::create_task(cancels);
+      co_await aio::sleep_for(1h);
+    });
+    return 0;
+  });
+  CHECK(end.output == "threw cancelled_error");
+  CHECK(end.how() == "exit 99");
+}
+
+TEST_CASE("run: a signal in the last step of main is not lost") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<std::string> {
+      ::kill(::getpid(), SIGTERM);
+      std::cout << "last step";
+      co_return "result";
+    });
+    return 0;
+  });
+  CHECK(end.output == "last step");
+  CHECK(end.how() == by_sigterm);
+  auto const raising = in_process([] {
+    aio::run(aio::run_options().signals(aio::on_signal::raise), []() -> aio::task<> {
+      ::kill(::getpid(), SIGTERM);
+      co_return;
+    });
+    return 0;
+  });
+  CHECK(raising.output == "threw interrupted by signal " + std::to_string(SIGTERM));
+}
+
+TEST_CASE("run: a signal ends a main that is never idle") {
+  auto const end = in_process([] {
+    aio::run([]() -> aio::task<> {
+      aio::get_running_loop().call_later(1ms, [] { ::kill(::getpid(), SIGINT); });
+      for (bool on = true; on;) on = !(co_await aio::as_result(aio::sleep_for(0s))).cancelled();
+      std::cout << "cancelled";
+      throw aio::cancelled_error();
+    });
+    return 0;
+  });
+  CHECK(end.output == "cancelled");
+  CHECK(end.how() == by_sigint);
+}
+
+TEST_CASE("run: a signal cancels the future that main waits for") {
+  auto const end = in_process([] {
+    aio::runner runner(aio::run_options().signals(aio::on_signal::raise));
+    auto const future = runner.get_loop().create_future();
+    runner.get_loop().call_later(1ms, [] { ::kill(::getpid(), SIGINT); });
+    try {
+      runner.run([&]() -> aio::task<> { co_await future; });
+    } catch (aio::interrupted const&) {
+      std::cout << "interrupted, ";
+    }
+    std::cout << (future.cancelled() ? "cancelled" : "not cancelled");
+    return 0;
+  });
+  CHECK(end.output == "interrupted, cancelled");
+}
+
+TEST_CASE("run: where signals cannot be listened to, main runs all the same") {
+  auto const end = in_process([] {
+    aio::runner runner;
+    runner.run([]() -> aio::task<> { co_await aio::sleep_for(1ms); });
+    rlimit const no_more_files{0, 0};
+    ::setrlimit(RLIMIT_NOFILE, &no_more_files);
+    return runner.run([]() -> aio::task<int> {
+      say(has_default(SIGINT) ? "not listening" : "listening");
+      co_await aio::sleep_for(1ms);
+      co_return 7;
+    });
+  });
+  CHECK(end.output == "not listening");
+  CHECK(end.how() == "exit 7");
 }
 
 TEST_CASE("run: signals have their default effect again afterwards") {
@@ -563,8 +665,8 @@ TEST_CASE("runner: each run listens to signals anew") {
 TEST_CASE("run: a signal ends a main that waits for a thread when the thread is done") {
   auto const end = in_process([] {
     aio::run([]() -> aio::task<> {
-      (void)aio::create_task(interrupt_soon(SIGINT));
       co_await aio::to_thread([](std::stop_token stop) {
+        ::kill(::getpid(), SIGINT);  // from here: before a thread began it, it would be withdrawn
         while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
         std::printf("stopped");
       });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "aio/task_group.hpp"
 
+#include <algorithm>
+
 #include "aio/event_loop.hpp"
 #include "aio/sleep.hpp"
 #include "aio/testing/virtual_clock.hpp"
@@ -93,6 +95,93 @@ TEST_CASE("task_group: create_task gives a handle, which may be awaited in the b
     };
     int const sum = co_await aio::with_task_group(body);
     CHECK(sum == 3);
+  });
+}
+
+TEST_CASE("task_group: the body may add children at any time, and read their results after the block") {
+  aio::testing::run([]() -> aio::task<> {
+    auto number = [](int n, std::chrono::seconds after) -> aio::task<int> {
+      co_await aio::sleep_for(after);
+      co_return n;
+    };
+    aio::task_handle<int> early, late;
+    auto body = [&](aio::task_group& group) -> aio::task<> {
+      early = group.create_task(number(42, 1s));
+      co_await aio::sleep_for(2s);
+      CHECK(early.done());
+      late = group.create_task(number(11, 2s));
+    };
+    co_await aio::with_task_group(body);
+    CHECK(early.result() == 42);
+    CHECK(late.result() == 11);
+  });
+}
+
+TEST_CASE("task_group: the body may cancel a child, and go on with others") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::task_handle<> cancelled, other;
+    auto body = [&](aio::task_group& group) -> aio::task<> {
+      cancelled = group.create_task(work(log, "first", 100s));
+      co_await aio::sleep_for(1s);
+      cancelled.cancel();
+      other = group.create_task(work(log, "second"));
+    };
+    co_await aio::with_task_group(body);
+    CHECK(cancelled.cancelled());
+    CHECK(other.done());
+    CHECK_FALSE(other.cancelled());
+    CHECK(log.text() == "first cancelled | second");
+  });
+}
+
+TEST_CASE("task_group: keeps no child that is done") {
+  aio::testing::run([]() -> aio::task<> {
+    auto body = [](aio::task_group& group) -> aio::task<> {
+      auto job = []() -> aio::task<counted> {
+        co_await aio::sleep_for(2500ms);
+        co_return counted(1);
+      };
+      int most = 0;
+      for (int i = 0; i < 10; ++i) {
+        co_await aio::sleep_for(1s);
+        group.create_task(job);
+        most = std::max(most, counted::living());
+      }
+      CHECK(most == 0);  // no result outlived its task
+      CHECK(aio::all_tasks().size() == 1 + 3);
+      co_await aio::sleep_for(4s);
+      CHECK(aio::all_tasks().size() == 1);
+    };
+    co_await aio::with_task_group(body);
+    CHECK(counted::living() == 0);
+  });
+}
+
+TEST_CASE("task_group: children that multiply without end are stopped by one that fails") {
+  aio::testing::run([]() -> aio::task<> {
+    int heads = 0;
+    auto body = [&](aio::task_group& group) -> aio::task<> {
+      struct hydra {
+        static aio::task<> grow(aio::task_group& in, int& count) {
+          ++count;
+          co_await aio::sleep_for(10ms);
+          in.create_task(grow(in, count));
+          in.create_task(grow(in, count));
+        }
+      };
+      auto hercules = [&]() -> aio::task<> {
+        while (heads < 10) co_await aio::sleep_for(15ms);
+        throw std::runtime_error("enough");
+      };
+      group.create_task(hydra::grow(group, heads));
+      group.create_task(hercules).set_name("hercules");
+      co_return;
+    };
+    auto const outcome = co_await aio::as_result(aio::with_task_group(body));
+    CHECK(said(outcome) == one_error + "hercules: std::runtime_error: enough");
+    CHECK(heads >= 10);
+    CHECK(aio::all_tasks().size() == 1);
   });
 }
 
@@ -371,6 +460,22 @@ TEST_CASE("task_group: refuses children before, after and while it shuts down, a
     CHECK(said(again) == "aio::usage_error: the task_group has been entered already");
     CHECK(counted::living() == 0);
     CHECK(heard.text() == "");  // what was refused is not reported as never awaited
+  });
+}
+
+TEST_CASE("task_group: cannot be entered again while it is active, and goes on") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::task_group group;
+    auto body = [&](aio::task_group&) -> aio::task<> {
+      group.create_task(work(log, "child"));
+      auto inner = [](aio::task_group&) -> aio::task<> { co_return; };
+      auto const again = co_await aio::as_result(aio::with_task_group(group, inner));
+      log(said(again));
+      group.create_task(work(log, "another"));
+    };
+    co_await aio::with_task_group(group, body);
+    CHECK(log.text() == "aio::usage_error: the task_group has been entered already | child | another");
   });
 }
 

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "aio/timeout.hpp"
 
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <optional>
+
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
-#include "aio/future.hpp"
-#include "aio/semaphore.hpp"
+#include "aio/run.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
@@ -316,124 +320,244 @@ TEST_CASE("with_timeout: needs a running loop where the time counts from now") {
   CHECK_THROWS_AS(aio::wait_for(aio::sleep_for(1s), 1s), aio::usage_error);
 }
 
-TEST_CASE("wait_for: gives the result of what it awaits when that is in time") {
-  aio::testing::run([]() -> aio::task<> {
-    int const of_task = co_await aio::wait_for(number(1, 1s), 2s);
-    auto handle = aio::create_task(number(2, 1s));
-    int const& shared = co_await aio::wait_for(handle, 2s);
-    CHECK(&shared == &handle.result());
-    int const of_handle = shared;  // the task may go with its last handle
-    int const taken = co_await aio::wait_for(std::move(handle), 2s);
-    aio::future<int> future;
-    future.set_result(3);
-    int const& of_future = co_await aio::wait_for(future, 2s);
-    CHECK(of_task + of_handle + taken + of_future == 1 + 2 + 2 + 3);
-    co_await aio::wait_for(aio::sleep_for(1s), 2s);
-    aio::semaphore one;
-    auto const permit = co_await aio::wait_for(one.acquire(), 2s);
-    CHECK(one.locked());
-    auto move = []() -> aio::task<move_only> { co_return move_only(1); };
-    move_only const moved = co_await aio::wait_for(move(), 2s);
-    CHECK(moved.value() == 1);
-  });
-  CHECK(counted::living() == 0);
-}
+// ---- what the deadline is, and whether it passed
 
-TEST_CASE("wait_for: cancels what it awaits when the time is over, and waits for its end") {
+TEST_CASE("timeout: knows its deadline, and whether that passed, before, inside and after the block") {
   aio::testing::run([]() -> aio::task<> {
     auto const begin = now();
-    auto handle = aio::create_task([]() -> aio::task<> {
-      auto const slept = co_await aio::as_result(wait_long());
-      co_await aio::sleep_for(1s);
-      slept.rethrow();
-    });
-    auto const outcome = co_await aio::as_result(aio::wait_for(handle, 2s));
+    aio::timeout passed(begin + 1s);
+    CHECK(passed.when() == begin + 1s);
+    auto const outcome = co_await aio::as_result(aio::with_timeout(passed, wait_long));
     CHECK(said(outcome) == timed_out);
-    CHECK(handle.cancelled());
-    CHECK(now() == begin + 3s);
-    aio::semaphore none{0};
-    auto const acquired = co_await aio::as_result(aio::wait_for(none.acquire(), 1s));
-    CHECK(said(acquired) == timed_out);
-    none.release();
-    CHECK(none.value() == 1);  // it left the line
-    aio::future<int> const future;
-    auto const of_future = co_await aio::as_result(aio::wait_for(future, 1s));
-    CHECK(said(of_future) == timed_out);
-    CHECK(future.cancelled());
-  });
-}
+    CHECK(passed.expired());
+    CHECK(passed.when() == begin + 1s);
 
-TEST_CASE("wait_for: an error passes") {
-  aio::testing::run([]() -> aio::task<> {
-    auto fails = []() -> aio::task<> {
+    aio::timeout in_time(now() + 10s);
+    co_await aio::with_timeout(in_time, five_seconds);
+    CHECK_FALSE(in_time.expired());
+    CHECK(in_time.when() > now());
+
+    auto without = [](aio::timeout& limit) -> aio::task<> {
       co_await aio::sleep_for(1s);
-      throw std::runtime_error("broken");
+      CHECK_FALSE(limit.expired());
+      CHECK_FALSE(limit.when().has_value());
     };
-    auto const outcome = co_await aio::as_result(aio::wait_for(fails(), 2s));
-    CHECK(said(outcome) == "std::runtime_error: broken");
+    co_await aio::with_timeout(std::nullopt, without);
+    co_await aio::with_timeout_at(std::nullopt, without);
   });
 }
 
-TEST_CASE("wait_for: with no time it gives what is done already") {
+TEST_CASE("with_timeout: with no time left it ends the first wait, a yield, too, and has expired at once") {
   aio::testing::run([]() -> aio::task<> {
-    auto handle = aio::create_task(number(1));
-    co_await handle;
-    for (auto const length : {0s, -1s}) {
-      int const& got = co_await aio::wait_for(handle, length);
-      CHECK(got == 1);
+    for (auto const length : {0s, -11s}) {
+      for (auto const wait : {0s, 10s}) {
+        auto const begin = now();
+        std::optional<aio::time_point> when;
+        bool expired = false;
+        auto body = [&](aio::timeout& limit) -> aio::task<> {
+          when = limit.when();
+          auto const slept = co_await aio::as_result(aio::sleep_for(wait));
+          expired = limit.expired();
+          slept.rethrow();
+        };
+        auto const outcome = co_await aio::as_result(aio::with_timeout(length, body));
+        CHECK(said(outcome) == timed_out);
+        CHECK(when == begin + length);
+        CHECK(expired);
+        CHECK(now() == begin);
+      }
     }
-    aio::future<int> future;
-    future.set_result(2);
-    int const taken = co_await aio::wait_for(std::move(future), 0s);
-    CHECK(taken == 2);
   });
 }
 
-TEST_CASE("wait_for: with no time it cancels what is not done; a task does not begin") {
+TEST_CASE("with_timeout: an error before the deadline passes, and the block has not expired") {
   aio::testing::run([]() -> aio::task<> {
-    bool ran = false;
-    auto body = [&](counted) -> aio::task<> {
-      ran = true;
+    aio::timeout limit(now() + 10s);
+    auto fails = [](aio::timeout&) -> aio::task<> {
+      throw std::runtime_error("early");
       co_return;
     };
-    auto const of_task = co_await aio::as_result(aio::wait_for(body(counted(1)), 0s));
-    CHECK(said(of_task) == timed_out);
-    CHECK_FALSE(ran);
-    CHECK(counted::living() == 0);
-    auto handle = aio::create_task(wait_long());
-    auto const of_handle = co_await aio::as_result(aio::wait_for(handle, 0s));
-    CHECK(said(of_handle) == timed_out);
-    CHECK(handle.cancelled());
-    aio::future<int> const future;
-    auto const of_future = co_await aio::as_result(aio::wait_for(future, -1s));
-    CHECK(said(of_future) == timed_out);
-    CHECK(future.cancelled());
+    auto const outcome = co_await aio::as_result(aio::with_timeout(limit, fails));
+    CHECK(said(outcome) == "std::runtime_error: early");
+    CHECK_FALSE(limit.expired());
   });
 }
 
-TEST_CASE("wait_for: with no time, a task that refuses to be cancelled is waited for, and its value given") {
+TEST_CASE("with_timeout: an error that is thrown while the cancellation is handled can carry that") {
   aio::testing::run([]() -> aio::task<> {
-    auto handle = aio::create_task([]() -> aio::task<int> {
-      (void)co_await aio::as_result(wait_long());
-      co_await aio::sleep_for(1s);
-      co_return 3;
+    auto body = []() -> aio::task<> {
+      try {
+        co_await wait_long();
+      } catch (...) {
+        std::throw_with_nested(std::runtime_error("clean-up"));
+      }
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, body));
+    bool carries_cancellation = false;
+    try {
+      outcome.rethrow();
+    } catch (std::runtime_error const& error) {
+      try {
+        std::rethrow_if_nested(error);
+      } catch (aio::cancelled_error const&) {
+        carries_cancellation = true;
+      }
+    }
+    CHECK(carries_cancellation);
+  });
+}
+
+// ---- beside other cancellations
+
+TEST_CASE("with_timeout: a body that cancels its own task before the deadline is cancelled, not timed out") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::timeout limit(now() + 10s);
+    auto body = [](aio::timeout&) -> aio::task<> {
+      aio::current_task().cancel();
+      co_await aio::sleep_for(10s);
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(limit, body));
+    CHECK(outcome.cancelled());
+    CHECK_FALSE(limit.expired());
+    aio::current_task().uncancel();
+  });
+}
+
+TEST_CASE("with_timeout: times out in a task that swallowed a cancellation before") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::current_task().cancel();
+    (void)co_await aio::as_result(aio::sleep_for(1s));
+    CHECK(aio::current_task().cancelling() == 1);
+    for (auto const length : {0s, 1s}) {
+      auto const outcome = co_await aio::as_result(aio::with_timeout(length, wait_long));
+      CHECK(said(outcome) == timed_out);
+      CHECK(aio::current_task().cancelling() == 1);
+    }
+  });
+}
+
+TEST_CASE("with_timeout: a new cancellation passes it in a task that swallowed one before") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::current_task().cancel();
+    (void)co_await aio::as_result(aio::sleep_for(1s));
+    auto body = []() -> aio::task<> {
+      aio::current_task().cancel("second");
+      co_await aio::sleep_for(2s);
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, body));
+    CHECK(said(outcome) == "aio::cancelled_error: second");
+    CHECK(aio::current_task().cancelling() == 2);
+  });
+}
+
+TEST_CASE("with_timeout: works in the clean-up of a block whose time is over") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto body = [&]() -> aio::task<> {
+      auto const slept = co_await aio::as_result(wait_long());
+      auto const clean_up = co_await aio::as_result(aio::with_timeout(1s, wait_long));
+      log("clean-up " + said(clean_up));
+      slept.rethrow();
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(1s, body));
+    log("block " + said(outcome));
+    CHECK(log.text() == "clean-up " + timed_out + " | block " + timed_out);
+    CHECK(now().time_since_epoch() == 2s);
+    CHECK(aio::current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE("with_timeout: a task that handled its timeout is not cancelled") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const task = aio::create_task([]() -> aio::task<> {
+      auto const outcome = co_await aio::as_result(aio::with_timeout(1s, wait_long));
+      CHECK(said(outcome) == timed_out);
     });
-    co_await aio::sleep_for(1s);
-    int const& got = co_await aio::wait_for(handle, 0s);
-    CHECK(got == 3);
+    co_await task;
+    CHECK(task.done());
+    CHECK_FALSE(task.cancelled());
+    CHECK(task.cancelling() == 0);
   });
 }
 
-TEST_CASE("wait_for: a cancellation from outside reaches what is awaited") {
+TEST_CASE("timeout: can be moved by another task, and does not expire when its block is cancelled") {
   aio::testing::run([]() -> aio::task<> {
-    auto inner = aio::create_task(wait_long());
-    auto outer = aio::create_task([](aio::task_handle<> h) -> aio::task<> {
-      co_await aio::wait_for(h, 100s);
-    }, inner);
+    auto const begin = now();
+    aio::timeout limit(begin + 10s);
+    auto const task = aio::create_task(aio::with_timeout(limit, wait_long));
     co_await aio::sleep_for(1s);
-    outer.cancel("stop");
-    auto const outcome = co_await aio::as_result(outer);
-    CHECK(said(outcome) == "aio::cancelled_error: stop");
-    CHECK(inner.cancelled());
+    limit.reschedule(begin + 30s);
+    CHECK(limit.when() == begin + 30s);
+    co_await aio::sleep_for(19s);
+    CHECK_FALSE(task.done());
+    limit.reschedule(std::nullopt);
+    CHECK_FALSE(limit.when().has_value());
+    co_await aio::sleep_for(100s);
+    task.cancel();
+    auto const outcome = co_await aio::as_result(task);
+    CHECK(outcome.cancelled());
+    CHECK_FALSE(limit.expired());
   });
+}
+
+// ---- a loop that was busy when the time was over
+
+namespace {
+
+/// A loop whose time also passes when it is told to, as when something computes for long.
+class slow_loop final : public aio::event_loop {
+ public:
+  slow_loop() { waits_for_wake_ups_ = false; }
+  ~slow_loop() override { close(); }
+
+  [[nodiscard]] aio::time_point now() const noexcept override { return now_; }
+  void compute(aio::time_point::duration length) { now_ += length; }
+
+ private:
+  void wait() override {
+    if (idle() && !timers_.empty()) now_ = std::max(now_, timers_.next());
+  }
+  aio::time_point now_{};
+};
+
+/// Two blocks, the inner of which computes for 5 s and then waits; and then the outer one waits.
+std::string nested_while_busy(std::chrono::seconds outer_limit, std::chrono::seconds inner_limit) {
+  auto made = std::make_unique<slow_loop>();
+  auto& loop = *made;
+  aio::runner runner(aio::run_options().signals(aio::on_signal::leave), std::move(made));
+  trace log;
+  runner.run([&]() -> aio::task<> {
+    aio::timeout outer(now() + outer_limit);
+    aio::timeout inner(now() + inner_limit);
+    auto inside = [&](aio::timeout&) -> aio::task<> {
+      loop.compute(5s);
+      co_await wait_long();
+    };
+    auto outside = [&](aio::timeout&) -> aio::task<> {
+      auto const outcome = co_await aio::as_result(aio::with_timeout(inner, inside));
+      log("inner " + said(outcome));
+      if (outcome.cancelled()) outcome.rethrow();
+      co_await wait_long();
+    };
+    auto const outcome = co_await aio::as_result(aio::with_timeout(outer, outside));
+    log("outer " + said(outcome));
+    for (auto const* limit : {&outer, &inner}) log(limit->expired() ? "expired" : "not expired");
+    CHECK(aio::current_task().cancelling() == 0);
+  });
+  return log.text();
+}
+
+}  // namespace
+
+TEST_CASE("with_timeout: a loop that was busy beyond an outer deadline ends both blocks by that") {
+  CHECK(nested_while_busy(1s, 10s) ==
+        "inner aio::cancelled_error | outer " + timed_out + " | expired | not expired");
+}
+
+TEST_CASE("with_timeout: a loop that was busy beyond both deadlines ends both blocks, and the outer one throws") {
+  CHECK(nested_while_busy(4s, 1s) == "inner aio::cancelled_error | outer " + timed_out + " | expired | expired");
+}
+
+TEST_CASE("with_timeout: a loop that was busy beyond an inner deadline goes on to the outer one") {
+  CHECK(nested_while_busy(10s, 1s) == "inner " + timed_out + " | outer " + timed_out + " | expired | expired");
 }

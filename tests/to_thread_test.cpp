@@ -85,6 +85,15 @@ TEST_CASE("to_thread: gives what the function returns") {
   });
 }
 
+TEST_CASE("to_thread: calls the function once, with the arguments it was given") {
+  aio::run([]() -> aio::task<> {
+    aio_test::trace log;  // only that thread writes, and only while the loop waits for it
+    auto record = [&](std::string_view text, bool flag) { log(std::string(text) + (flag ? " true" : " false")); };
+    co_await aio::to_thread(record, "test", true);
+    CHECK(log.text() == "test true");
+  });
+}
+
 TEST_CASE("to_thread: takes functions, members and objects that can only be moved") {
   struct account {
     int balance = 5;

@@ -78,6 +78,18 @@ TEST_CASE("testing::run: time stands still while anything is ready") {
   });
 }
 
+TEST_CASE("testing::run: a deadline in the past does not turn the time back") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    co_await aio::sleep_for(10s);
+    aio::future<aio::time_point> const called;
+    loop.call_at(loop.time() - 5s, [&] { called.set_result(loop.time()); });
+    aio::time_point const when = co_await called;
+    CHECK(when.time_since_epoch() == 10s);
+    CHECK(loop.time().time_since_epoch() == 10s);
+  });
+}
+
 TEST_CASE("testing::run: leaves what was left behind cancelled, as run does") {
   aio_test::trace log;
   aio::testing::run([&]() -> aio::task<> {

@@ -114,10 +114,17 @@ class runner {
   /// Idempotent.
   void close() { loop_->close(); }
 
-  [[nodiscard]] event_loop& get_loop() noexcept { return *loop_; }
+  /// The loop, which lives as long as the runner. Throws: usage_error after close().
+  [[nodiscard]] event_loop& get_loop() {
+    require_open();
+    return *loop_;
+  }
 
  private:
   void check() const;
+  void require_open() const {
+    if (loop_->is_closed()) throw usage_error("the runner is closed");
+  }
   [[noreturn]] void end_by_signal(int signal_number);
 
   run_options options_;
@@ -160,25 +167,38 @@ inline void runner::check() const {
     throw usage_error("run() was called while a loop runs on this thread: inside a coroutine "
                       "write co_await f() or create_task(f())");
   }
-  if (loop_->is_closed()) throw usage_error("the runner is closed");
+  require_open();
 }
 
 template <class T>
 T runner::run(task<T>&& main, std::source_location created) {
   check();
-  task_handle<T> const handle = loop_->create_task(task_options().context(context_), std::move(main), created);
+  task_handle<T> const handle =
+      loop_->create_task(task_options().context(context_), std::move(main), created);
   int caught = 0;
   {
+    bool told = false;  // the signal has cancelled main
     std::unique_ptr<detail::interrupts> listening;
     if (options_.signals_ != on_signal::leave) {
-      listening = std::make_unique<detail::interrupts>(*loop_, [handle] { handle.cancel(); });
+      listening = std::make_unique<detail::interrupts>(
+          *loop_, [handle, &told] { told = handle.cancel(); });
     }
+    auto const signal = [&] { return listening ? listening->caught() : 0; };
     try {
-      return loop_->run_until_complete(task_handle<T>(handle));
+      // A signal that came too late to cancel main, in its last step, is not lost (SIG-1).
+      if constexpr (std::is_void_v<T>) {
+        loop_->run_until_complete(task_handle<T>(handle));
+        if (signal() == 0 || told) return;
+      } else {
+        T result = loop_->run_until_complete(task_handle<T>(handle));
+        if (signal() == 0 || told) return static_cast<T&&>(result);
+      }
+      caught = signal();
     } catch (cancelled_error const&) {
-      caught = listening ? listening->caught() : 0;
-      // Somebody else cancelled main, too, or main threw it by itself: no signal to answer for.
-      if (caught == 0 || !handle.cancelled() || handle.uncancel() > 0) throw;
+      caught = signal();
+      if (caught == 0 || !handle.cancelled()) throw;
+      // Somebody else cancelled main, too: that is the answer (SIG-3).
+      if ((told ? handle.uncancel() : handle.cancelling()) > 0) throw;
     }
   }
   end_by_signal(caught);

@@ -26,6 +26,7 @@ namespace detail {
 class sleep_awaiter;
 
 /// A duration of any unit on the loop's clock, rounded up; too long ones become "for ever".
+/// Negative ones stay so: a deadline in the past is earlier than one of now.
 template <class Rep, class Period>
 time_point::duration to_clock(std::chrono::duration<Rep, Period> length);
 
@@ -64,7 +65,7 @@ time_point::duration to_clock(std::chrono::duration<Rep, Period> length) {
   using wide = std::chrono::duration<long double, clock_duration::period>;
   wide const exact = std::chrono::duration_cast<wide>(length);
   if (exact >= wide(clock_duration::max())) return clock_duration::max();
-  if (exact <= wide(clock_duration::zero())) return clock_duration::zero();
+  if (exact <= -wide(clock_duration::max())) return -clock_duration::max();
   return std::chrono::ceil<clock_duration>(length);
 }
 

@@ -117,7 +117,8 @@ template <class Body>
 /// limit. Gives what it gives.
 ///
 /// A task runs inside the calling task (WF-1). With a length of zero or less only a handle or
-/// future that is done already gives its result (WF-3); a task does not begin.
+/// future that is done already gives its result (WF-3); a task or operation does not begin, and
+/// gets nothing even where it would not have to wait.
 /// Suspends: only while the awaited does; always, for a length of zero or less and something
 /// that is not done.
 /// Throws: timeout_error after what was awaited has ended; else what it throws.
@@ -321,6 +322,10 @@ task<T> wait_for_nothing_with_task(task<T> body) {
   co_return co_await wait_for_nothing<T>(create_task(std::move(body)));
 }
 
+/// What stands for a future though it is none: gather(), which may be of handles that are done.
+template <class A>
+concept stands_for_future = requires(A awaited) { std::move(awaited).as_future(); };
+
 template <class A>
 auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time) {
   using given = std::remove_cvref_t<A>;
@@ -341,7 +346,11 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
       return timeout_access::run_task<value>(await_as_task<value, A>(std::forward<A>(awaited)),
                                              deadline);
     } else {
-      return timeout_access::run_task<T>(await_as_task<T, A>(std::forward<A>(awaited)), deadline);
+      auto body = await_as_task<T, A>(std::forward<A>(awaited));
+      if constexpr (!stands_for_future<given>) {
+        if (no_time) return wait_for_nothing_with_task<T>(std::move(body));
+      }
+      return timeout_access::run_task<T>(std::move(body), deadline);
     }
   }
 }

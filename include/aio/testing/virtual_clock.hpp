@@ -72,6 +72,7 @@ inline void virtual_loop::wait() {
   if (poll_io() > 0 || !idle()) return;
   bool const outstanding = !context().stopped();
   bool const deadline = !timers_.empty() && timers_.next() != time_point::max();
+  if (deadline && timers_.next() <= now_) return;  // in the past: time does not go back
   if (outstanding) {
     auto const before = std::chrono::steady_clock::now();
     if (deadline) {
