@@ -25,9 +25,8 @@
 #include <vector>
 
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/detail/wait_line.hpp"
-#include "aio/error.hpp"
 #include "aio/event.hpp"
 
 namespace aio {
@@ -150,20 +149,14 @@ class queue_base {
     if (unfinished_ == 0) all_finished_.set();
   }
 
-  void require_loop(scheduler& loop) {
-    if (!loop_) loop_ = &loop;
-    if (loop_ != &loop) {
-      throw usage_error("this queue belongs to another event loop: tasks of one loop only can "
-                        "wait for it");
-    }
-  }
+  void require_loop(scheduler const& loop) { home_.require(loop, "queue"); }
 
   line getters_;
   line putters_;
   bool shut_down_ = false;
-  scheduler* loop_ = nullptr;  // of the first task that waited
 
  private:
+  home_loop home_;
   std::size_t maxsize_;
   std::size_t unfinished_ = 0;
   event all_finished_;

@@ -20,7 +20,6 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/error.hpp"
 
 namespace aio {
 
@@ -47,7 +46,7 @@ class semaphore {
   /// Suspends: only when locked().
   /// Resumes: in the iteration after the release that handed it the permit.
   /// Cancelled: leaves the line; a permit it was handed goes to the next in line.
-  /// Throws: usage_error if tasks of another loop wait for it.
+  /// Throws: usage_error if it would wait and tasks of another loop have waited for it.
   [[nodiscard("co_await it: nothing is acquired before")]] acquire_awaiter acquire() noexcept;
 
   /// Takes a permit if that needs no wait. Pair it with release().
@@ -79,7 +78,7 @@ class semaphore {
   detail::intrusive_list<acquire_awaiter, line_tag> line_;
   // Invariant: nobody before it waits for a permit.
   acquire_awaiter* first_waiting_ = nullptr;
-  detail::scheduler* loop_ = nullptr;  // of the first task that waited
+  detail::home_loop home_;
 };
 
 /// A semaphore that refuses to get more permits than it began with.
@@ -141,11 +140,7 @@ class semaphore::acquire_awaiter : public detail::leaf_waiter,
   bool await_ready() const noexcept { return owner_->try_acquire(); }
   void await_suspend(std::coroutine_handle<>) {
     semaphore& owner = *owner_;
-    if (!owner.loop_) owner.loop_ = &loop();
-    if (owner.loop_ != &loop()) {
-      throw usage_error("this semaphore belongs to another event loop: tasks of one loop only "
-                        "can wait for it");
-    }
+    owner.home_.require(loop(), "semaphore");
     owner.line_.push_back(*this);
     ++owner.in_line_;
     if (!owner.first_waiting_) owner.first_waiting_ = this;
