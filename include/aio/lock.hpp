@@ -78,7 +78,8 @@ class [[nodiscard("the lock is released at once unless you keep the guard: "
   ~guard() { release(); }
 
   /// Releases the lock before the end of the scope; once.
-  void release() noexcept {
+  /// Throws: as lock::release(). The destructor lets that end the program.
+  void release() {
     if (held_) std::exchange(held_, nullptr)->release();
   }
   /// Keeps the lock beyond this object: somebody else calls lock::release().

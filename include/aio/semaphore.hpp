@@ -14,6 +14,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -54,16 +55,15 @@ class semaphore {
 
   /// Adds a permit, and hands it to the task that has waited longest if there is one. Permits
   /// do this by themselves.
-  void release() { add_permit(); }
+  /// Throws: std::logic_error if it is a bounded_semaphore that has all its permits; nothing
+  /// changes then.
+  void release();
 
   /// Whether acquire() would wait: no permit is free, or somebody is in line.
   [[nodiscard]] bool locked() const noexcept { return free_ == 0 || in_line_ > 0; }
 
   /// Permits that are neither taken nor promised.
   [[nodiscard]] std::size_t value() const noexcept { return free_; }
-
- protected:
-  void add_permit() noexcept;
 
  private:
   friend class bounded_semaphore;
@@ -72,6 +72,7 @@ class semaphore {
   void leave(acquire_awaiter& waiter) noexcept;
 
   std::size_t free_;
+  std::size_t bound_ = std::numeric_limits<std::size_t>::max();  // of free_
   std::size_t in_line_ = 0;  // waiters in line_ that were not cancelled
   // Everybody in acquire(), in order of arrival; those that were handed a permit or cancelled
   // leave when they run (M-10).
@@ -85,16 +86,7 @@ class semaphore {
 /// asyncio: BoundedSemaphore, SE-7.
 class bounded_semaphore : public semaphore {
  public:
-  explicit bounded_semaphore(std::ptrdiff_t permits = 1) : semaphore(permits), bound_(free_) {}
-
-  /// Throws: std::logic_error if every permit is there already; nothing changes then.
-  void release() {
-    if (free_ >= bound_) throw std::logic_error("bounded_semaphore released too many times");
-    add_permit();
-  }
-
- private:
-  std::size_t bound_;
+  explicit bounded_semaphore(std::ptrdiff_t permits = 1) : semaphore(permits) { bound_ = free_; }
 };
 
 /// One permit of a semaphore, given back when this object is destroyed. Movable; must not
@@ -114,8 +106,9 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
   ~permit() { release(); }
 
   /// Gives it back before the end of its scope; once.
-  void release() noexcept {
-    if (owner_) std::exchange(owner_, nullptr)->add_permit();
+  /// Throws: as semaphore::release(). The destructor lets that end the program.
+  void release() {
+    if (owner_) std::exchange(owner_, nullptr)->release();
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -189,7 +182,8 @@ inline bool semaphore::try_acquire() noexcept {
   return true;
 }
 
-inline void semaphore::add_permit() noexcept {
+inline void semaphore::release() {
+  if (free_ >= bound_) throw std::logic_error("bounded_semaphore released too many times");
   ++free_;
   if (first_waiting_) wake_next();
 }
