@@ -167,6 +167,17 @@ TEST_CASE("lock: releasing one that nobody holds is an error and says so") {
   CHECK_FALSE(mutex.locked());
 }
 
+TEST_CASE("lock: a guard whose lock was released by somebody else says so") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::lock mutex;
+    auto guard = co_await mutex.acquire();
+    mutex.release();  // the mistake
+    CHECK(thrown_by([&] { guard.release(); }) ==
+          "aio::usage_error: the lock is not acquired: release it once per acquire()");
+    CHECK_FALSE(static_cast<bool>(guard));
+  });
+}
+
 TEST_CASE("lock: try_acquire takes it only if nobody has it") {
   aio::lock mutex;  // needs no loop
   CHECK(mutex.try_acquire());
