@@ -322,7 +322,9 @@ TEST_CASE("lock: when the first in line is cancelled and the lock released, the 
           mutex.release();
           co_await hops(4);
           log(words(a.cancelled(), b.done(), c.done(), mutex.locked()));
-        }) == "1:a CE() | 2:b got | 4:True True False True");
+          mutex.release();
+          co_await c;
+        }) == "1:a CE() | 2:b got | 4:True True False True | 5:c got");
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           aio::lock mutex;
           (co_await mutex.acquire()).detach();
@@ -335,7 +337,9 @@ TEST_CASE("lock: when the first in line is cancelled and the lock released, the 
           a.cancel();
           co_await hops(4);
           log(words(a.cancelled(), b.done(), c.done(), mutex.locked()));
-        }) == "1:a CE() | 2:b got | 4:True True False True");
+          mutex.release();
+          co_await c;
+        }) == "1:a CE() | 2:b got | 4:True True False True | 5:c got");
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           aio::lock mutex;
           auto const holder = aio::create_task(visit(log, mutex, "holder"));
