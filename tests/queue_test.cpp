@@ -154,8 +154,7 @@ TEST_CASE("priority_queue: takes another comparison, which may have state") {
   for (std::string const word : {"ccc", "a", "bb"}) words.put_nowait(word);
   CHECK(drained(words) == "a | bb | ccc");
 
-  int const centre = 10;
-  auto const nearer = [&centre](int a, int b) {
+  auto const nearer = [centre = 10](int a, int b) {
     return std::abs(a - centre) < std::abs(b - centre);
   };
   aio::priority_queue<int, decltype(nearer)> around(0, nearer);
