@@ -187,6 +187,119 @@ TEST_CASE("semaphore: who gives back and wants again queues behind those who wai
         }) == "1:a 0 | 3:b 0 | 5:a 1 | 7:b 1");
 }
 
+TEST_CASE("semaphore: one release after two cancellations serves the third in line, and the fourth "
+          "waits",
+          "[SE-5]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::semaphore sem(0);
+          std::vector<aio::semaphore::permit> kept;
+          auto const a = aio::create_task(take(log, sem, "a", kept));
+          auto const b = aio::create_task(take(log, sem, "b", kept));
+          auto const c = aio::create_task(take(log, sem, "c", kept));
+          auto const d = aio::create_task(take(log, sem, "d", kept));
+          co_await hops(1);
+          log.mark();
+          a.cancel();
+          b.cancel();
+          sem.release();
+          co_await hops(2);
+          log(words(c.done(), d.done(), sem.value(), sem.locked()));
+          sem.release();
+          co_await d;
+        }) == "1:a CE | 1:b CE | 1:c got | 2:True False 0 True | 3:d got");
+}
+
+TEST_CASE("semaphore: a waiter cancelled in an earlier iteration leaves the order of the others",
+          "[SE-5]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::semaphore sem(0);
+          std::vector<aio::semaphore::permit> kept;
+          auto const a = aio::create_task(take(log, sem, "a", kept));
+          auto const b = aio::create_task(take(log, sem, "b", kept));
+          auto const c = aio::create_task(take(log, sem, "c", kept));
+          co_await hops(1);
+          log.mark();
+          a.cancel();
+          co_await hops(1);
+          sem.release();
+          sem.release();
+          co_await hops(1);
+          log(words(a.cancelled(), b.done(), c.done(), sem.value()));
+        }) == "1:a CE | 2:b got | 2:c got | 2:True True True 0");
+}
+
+TEST_CASE("semaphore: three workers that come back take turns", "[SE-6]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::semaphore sem(1);
+          auto const worker = [&](int i) -> aio::task<> {
+            for (int round = 1; round < 3; ++round) {
+              auto const permit = co_await sem.acquire();
+              log(words(i, round));
+              co_await aio::sleep_for(10ms);
+            }
+          };
+          co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+            for (int i = 1; i < 4; ++i) group.create_task(worker(i));
+            co_return;
+          });
+        }) == "2:1 1 | 5:2 1 | 8:3 1 | 11:1 2 | 14:2 2 | 17:3 2");
+}
+
+TEST_CASE("semaphore: who gives back a permit and wants it again is behind one who was handed a "
+          "permit but has not run",
+          "[SE-2][SE-6]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::semaphore sem(1);
+          std::vector<aio::semaphore::permit> kept;
+          auto const again = [&]() -> aio::task<> {
+            {
+              auto const permit = co_await sem.acquire();
+              log("b got");
+            }
+            co_await take(log, sem, "b again", kept);
+          };
+          log.mark();
+          auto const a = aio::create_task(take(log, sem, "a", kept));
+          auto const b = aio::create_task(again);
+          auto const c = aio::create_task(take(log, sem, "c", kept));
+          co_await hops(1);
+          sem.release();
+          sem.release();
+          co_await b;
+          log(words(a.done(), c.done(), sem.value()));
+        }) == "1:a got | 2:b got | 2:c got | 3:b again got | 4:True True 0");
+}
+
+TEST_CASE("semaphore: who gets a permit wakes all behind it for whom there is one", "[SE-3]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::semaphore sem(0);
+          std::vector<aio::semaphore::permit> kept;
+          aio::task_handle<> d;
+          auto const first = [&]() -> aio::task<> {
+            kept.push_back(co_await sem.acquire());
+            log(words("a got", sem.value()));
+            d = aio::create_task([&]() -> aio::task<> {
+              log("d");
+              co_return;
+            });
+          };
+          auto const releasing = [&]() -> aio::task<> {
+            for (int i = 0; i < 3; ++i) sem.release();
+            log(words("b", sem.value(), sem.locked()));
+            co_await take(log, sem, "b", kept);
+          };
+          log.mark();
+          auto const a = aio::create_task(first);
+          auto const b = aio::create_task(releasing);
+          auto const c = aio::create_task(take(log, sem, "c", kept));
+          co_await hops(1);
+          log(words(sem.value(), sem.locked()));
+          co_await hops(3);
+          log(words(a.done(), b.done(), c.done(), sem.value(), sem.locked()));
+        }) ==
+        "1:b 2 True | 1:2 True | 2:a got 0 | 3:b got | 3:c got | 3:d | 4:True True True 0 True");
+}
+
 TEST_CASE("bounded_semaphore: releasing above the beginning is an error and changes nothing",
           "[SE-1][SE-7][K08]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {

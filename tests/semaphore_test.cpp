@@ -2,11 +2,16 @@
 #include "aio/semaphore.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "aio/as_result.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
+#include "aio/timeout.hpp"
 #include "support/catch.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
@@ -314,6 +319,123 @@ TEST_CASE("bounded_semaphore: refuses more permits than it began with") {
     slots.release();
     CHECK(slots.value() == 1);
   });
+}
+
+TEST_CASE("bounded_semaphore: refuses also who knows it as a semaphore only, and a permit") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::bounded_semaphore bounded{2};
+    aio::semaphore& slots = bounded;
+    CHECK_THROWS_WITH(slots.release(), "bounded_semaphore released too many times");
+    auto permit = co_await slots.acquire();
+    slots.release();  // the mistake
+    CHECK_THROWS_WITH(permit.release(), "bounded_semaphore released too many times");
+    CHECK_FALSE(static_cast<bool>(permit));
+    CHECK(bounded.value() == 2);
+  });
+}
+
+TEST_CASE("bounded_semaphore: serves those who wait like any other") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::bounded_semaphore slots{1};
+    trace log;
+    auto a = aio::create_task(hold(slots, log, "a"));
+    auto b = aio::create_task(hold(slots, log, "b"));
+    co_await a, co_await b;
+    CHECK(log.text() == "a in | a out | b in | b out");
+    CHECK_THROWS_AS(slots.release(), std::logic_error);
+  });
+  CHECK(aio::bounded_semaphore().value() == 1);
+  CHECK(aio::bounded_semaphore(0).locked());
+  CHECK_THROWS_AS(aio::bounded_semaphore(0).release(), std::logic_error);
+}
+
+TEST_CASE("semaphore: a detached permit is given back by somebody else") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{2};
+    {
+      auto permit = co_await slots.acquire();
+      permit.detach();
+      CHECK_FALSE(static_cast<bool>(permit));
+      permit.release();
+    }
+    CHECK(slots.value() == 1);
+    slots.release();
+    CHECK(slots.value() == 2);
+  });
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<aio::semaphore::permit>);
+  STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<aio::semaphore::permit>);
+  STATIC_REQUIRE_FALSE(std::is_move_constructible_v<aio::semaphore>);
+}
+
+TEST_CASE("semaphore: a permit can be handed from task to task") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{1};
+    auto const taker = [&]() -> aio::task<aio::semaphore::permit> {
+      co_return co_await slots.acquire();
+    };
+    auto permit = co_await aio::create_task(taker);
+    CHECK(slots.locked());
+    auto const user = [&](aio::semaphore::permit given) -> aio::task<> {
+      CHECK(static_cast<bool>(given));
+      co_await aio::sleep_for(1s);
+    };
+    co_await aio::create_task(user(std::move(permit)));
+    CHECK(slots.value() == 1);
+  });
+}
+
+TEST_CASE("semaphore: release() may add more permits than it began with") {
+  aio::semaphore slots{0};
+  for (int i = 0; i < 3; ++i) slots.release();
+  CHECK(slots.value() == 3);
+  CHECK_FALSE(slots.locked());
+}
+
+TEST_CASE("semaphore: an acquire that takes too long takes nothing") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{0};
+    auto const acquire = [&]() -> aio::task<> { (co_await slots.acquire()).detach(); };
+    auto const outcome = co_await aio::as_result(aio::wait_for(acquire(), 1s));
+    CHECK(said(outcome) == "aio::timeout_error: the operation timed out");
+    slots.release();
+    CHECK(slots.value() == 1);
+    co_await aio::wait_for(acquire(), 1s);
+    CHECK(slots.locked());
+  });
+}
+
+TEST_CASE("semaphore: a task with a cancellation under way takes a free permit all the same") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{1};
+    trace log;
+    auto const self_cancelled = [&]() -> aio::task<> {
+      aio::current_task().cancel();
+      co_await hold(slots, log, "a");
+    };
+    auto const a = aio::create_task(self_cancelled);
+    (void)co_await aio::as_result(a);
+    CHECK(log.text() == "a in | a cancelled");
+    CHECK(slots.value() == 1);
+  });
+}
+
+TEST_CASE("semaphore: belongs to the loop on which a task first waited for it, also when that is "
+          "gone") {
+  aio::semaphore slots{1};
+  std::optional<aio::testing::virtual_loop> loop;
+  auto const contend = [&]() -> aio::task<> {
+    trace log;
+    auto a = aio::create_task(hold(slots, log, "a"));
+    auto b = aio::create_task(hold(slots, log, "b"));
+    co_await a, co_await b;
+  };
+  loop.emplace().run_until_complete(contend());
+  loop->run_until_complete(contend());
+  loop.emplace();  // at the same address
+  CHECK_THROWS_WITH(loop->run_until_complete(contend()),
+                    "this semaphore belongs to another event loop: tasks of one loop only can wait "
+                    "for it");
+  CHECK(slots.value() == 1);
 }
 
 TEST_CASE("semaphore: thousands in line get their turn in order") {

@@ -31,13 +31,14 @@ class barrier {
   /// Throws: std::invalid_argument if `parties` is less than 1.
   explicit barrier(std::ptrdiff_t parties);
 
-  /// Waits for the others. Gives the order of arrival, from 0.
+  /// Waits for the others. Gives how many had arrived before: each number from 0 once, unless one
+  /// of them was cancelled.
   ///
   /// Suspends: unless it is the last to arrive. While those of the round before leave, waits for
   /// that first.
   /// Resumes: in the iteration after the last arrival, in order of arrival.
   /// Cancelled: is not counted any more.
-  /// Throws: broken_barrier_error.
+  /// Throws: broken_barrier_error; usage_error if tasks of another loop have waited.
   [[nodiscard("co_await it: nothing is waited for before")]] task<std::size_t> wait();
 
   /// Makes waiting tasks throw broken_barrier_error, and the barrier empty and usable.

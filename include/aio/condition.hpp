@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "aio/as_result.hpp"
+#include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
 #include "aio/error.hpp"
@@ -54,7 +55,8 @@ class condition {
   /// Suspends: always.
   /// Cancelled: the lock is taken again before the cancellation is thrown, however long that
   /// takes; a notification that came meanwhile goes to another task (CO-4, CO-5).
-  /// Throws: usage_error if nobody holds the lock.
+  /// Throws: usage_error, with the lock as it was, if nobody holds the lock or tasks of another
+  /// loop have waited.
   [[nodiscard("co_await it: nothing is waited for before")]] task<> wait();
 
   /// wait() until `predicate()` is true, and gives what it returned.
@@ -97,6 +99,7 @@ class condition::notified : public detail::line_waiter {
 
 inline task<> condition::wait() {
   if (!locked()) throw usage_error("cannot wait for a condition whose lock is not acquired");
+  line_.require_loop(detail::scheduler::require_running("condition::wait()"), "condition");
   lock_.release();
   auto outcome = co_await as_result(notified(*this));
   for (;;) {

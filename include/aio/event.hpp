@@ -38,6 +38,7 @@ class event {
   /// Resumes: in the iteration after set(), in the order of the waits, even if it was cleared
   /// meanwhile.
   /// Cancelled: stops waiting.
+  /// Throws: usage_error if it would wait and tasks of another loop have waited for it.
   [[nodiscard("co_await it: nothing is waited for before")]] wait_awaiter wait() noexcept;
 
   void set() noexcept {

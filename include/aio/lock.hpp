@@ -42,7 +42,7 @@ class lock {
   /// Suspends: only if it is taken or somebody waits.
   /// Resumes: in the iteration after the release; it is taken at that moment.
   /// Cancelled: leaves the line; if it was its turn, the next in line is woken.
-  /// Throws: usage_error if tasks of another loop wait for it.
+  /// Throws: usage_error if it would wait and tasks of another loop have waited for it.
   [[nodiscard("co_await it: nothing is acquired before")]] acquire_awaiter acquire() noexcept;
 
   /// Takes it if that needs no wait. Pair it with release().
@@ -78,7 +78,8 @@ class [[nodiscard("the lock is released at once unless you keep the guard: "
   ~guard() { release(); }
 
   /// Releases the lock before the end of the scope; once.
-  void release() noexcept {
+  /// Throws: as lock::release(). The destructor lets that end the program.
+  void release() {
     if (held_) std::exchange(held_, nullptr)->release();
   }
   /// Keeps the lock beyond this object: somebody else calls lock::release().

@@ -21,13 +21,13 @@
 #include <functional>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/detail/wait_line.hpp"
-#include "aio/error.hpp"
 #include "aio/event.hpp"
 
 namespace aio {
@@ -87,7 +87,8 @@ class lifo_items {
 template <class T, class Less>
 class smallest_first_items {
  public:
-  explicit smallest_first_items(Less less = Less()) : greater_{std::move(less)} {}
+  // Not explicit: priority_queue<T, Less>(maxsize, less)
+  smallest_first_items(Less less = Less()) : greater_{std::move(less)} {}
   void push(T&& item) {
     items_.push_back(std::move(item));
     std::push_heap(items_.begin(), items_.end(), greater_);
@@ -150,20 +151,14 @@ class queue_base {
     if (unfinished_ == 0) all_finished_.set();
   }
 
-  void require_loop(scheduler& loop) {
-    if (!loop_) loop_ = &loop;
-    if (loop_ != &loop) {
-      throw usage_error("this queue belongs to another event loop: tasks of one loop only can "
-                        "wait for it");
-    }
-  }
+  void require_loop(scheduler const& loop) { home_.require(loop, "queue"); }
 
   line getters_;
   line putters_;
   bool shut_down_ = false;
-  scheduler* loop_ = nullptr;  // of the first task that waited
 
  private:
+  home_loop home_;
   std::size_t maxsize_;
   std::size_t unfinished_ = 0;
   event all_finished_;
@@ -230,14 +225,22 @@ inline void queue_base::wake_all(line& waiters) noexcept {
 }
 
 /// Everything but the order in which items come out, which is Items'.
+///
+/// Threads: belongs to the loop on which a task first waits for it; from another thread call
+/// `loop.call_soon_threadsafe([&] { q.put_nowait(item); })`.
+/// Lifetime: must outlive every task that waits.
 template <class T, class Items>
 class basic_queue : public queue_base {
+  static_assert(std::is_same_v<T, std::remove_cvref_t<T>> && !std::is_void_v<T>,
+                "a queue owns its items: for those of somebody else write "
+                "queue<T*> or queue<std::reference_wrapper<T>>");
+
  public:
   using value_type = T;
   class put_awaiter;
   class get_awaiter;
 
-  /// `maxsize` 0: any number of items.
+  /// `maxsize` 0: any number of items. A priority_queue takes its comparison after that.
   explicit basic_queue(std::size_t maxsize = 0, Items items = Items())
       : queue_base(maxsize), items_(std::move(items)) {}
 
@@ -247,7 +250,8 @@ class basic_queue : public queue_base {
   /// puts starves everybody (F12).
   /// Resumes: in the iteration after a get() made room.
   /// Cancelled: puts nothing.
-  /// Throws: queue_shut_down, also while it waits.
+  /// Throws: queue_shut_down, also while it waits; usage_error if it would wait and tasks of
+  /// another loop have waited.
   [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T item) {
     return put_awaiter(*this, std::move(item));
   }
@@ -258,7 +262,7 @@ class basic_queue : public queue_base {
   /// Resumes: in the iteration after a put(), if no other task was quicker; else it waits on, at
   /// the end of the line.
   /// Cancelled: takes nothing; nothing is lost.
-  /// Throws: queue_shut_down when it is shut down and empty.
+  /// Throws: queue_shut_down when it is shut down and empty; usage_error as put().
   [[nodiscard("co_await it: nothing is taken out before")]] get_awaiter get() noexcept {
     return get_awaiter(*this);
   }
@@ -290,7 +294,8 @@ using queue = detail::basic_queue<T, detail::fifo_items<T>>;
 template <class T>
 using lifo_queue = detail::basic_queue<T, detail::lifo_items<T>>;
 
-/// The smallest first; equal ones in no particular order. asyncio: PriorityQueue.
+/// The smallest first; equal ones in no particular order. `Less` must not throw. asyncio:
+/// PriorityQueue.
 template <class T, class Less = std::less<T>>
 using priority_queue = detail::basic_queue<T, detail::smallest_first_items<T, Less>>;
 

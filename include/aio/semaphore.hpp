@@ -14,13 +14,13 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/error.hpp"
 
 namespace aio {
 
@@ -47,7 +47,7 @@ class semaphore {
   /// Suspends: only when locked().
   /// Resumes: in the iteration after the release that handed it the permit.
   /// Cancelled: leaves the line; a permit it was handed goes to the next in line.
-  /// Throws: usage_error if tasks of another loop wait for it.
+  /// Throws: usage_error if it would wait and tasks of another loop have waited for it.
   [[nodiscard("co_await it: nothing is acquired before")]] acquire_awaiter acquire() noexcept;
 
   /// Takes a permit if that needs no wait. Pair it with release().
@@ -55,16 +55,15 @@ class semaphore {
 
   /// Adds a permit, and hands it to the task that has waited longest if there is one. Permits
   /// do this by themselves.
-  void release() { add_permit(); }
+  /// Throws: std::logic_error if it is a bounded_semaphore that has all its permits; nothing
+  /// changes then.
+  void release();
 
   /// Whether acquire() would wait: no permit is free, or somebody is in line.
   [[nodiscard]] bool locked() const noexcept { return free_ == 0 || in_line_ > 0; }
 
   /// Permits that are neither taken nor promised.
   [[nodiscard]] std::size_t value() const noexcept { return free_; }
-
- protected:
-  void add_permit() noexcept;
 
  private:
   friend class bounded_semaphore;
@@ -73,29 +72,21 @@ class semaphore {
   void leave(acquire_awaiter& waiter) noexcept;
 
   std::size_t free_;
+  std::size_t bound_ = std::numeric_limits<std::size_t>::max();  // of free_
   std::size_t in_line_ = 0;  // waiters in line_ that were not cancelled
   // Everybody in acquire(), in order of arrival; those that were handed a permit or cancelled
   // leave when they run (M-10).
   detail::intrusive_list<acquire_awaiter, line_tag> line_;
   // Invariant: nobody before it waits for a permit.
   acquire_awaiter* first_waiting_ = nullptr;
-  detail::scheduler* loop_ = nullptr;  // of the first task that waited
+  detail::home_loop home_;
 };
 
 /// A semaphore that refuses to get more permits than it began with.
 /// asyncio: BoundedSemaphore, SE-7.
 class bounded_semaphore : public semaphore {
  public:
-  explicit bounded_semaphore(std::ptrdiff_t permits = 1) : semaphore(permits), bound_(free_) {}
-
-  /// Throws: std::logic_error if every permit is there already; nothing changes then.
-  void release() {
-    if (free_ >= bound_) throw std::logic_error("bounded_semaphore released too many times");
-    add_permit();
-  }
-
- private:
-  std::size_t bound_;
+  explicit bounded_semaphore(std::ptrdiff_t permits = 1) : semaphore(permits) { bound_ = free_; }
 };
 
 /// One permit of a semaphore, given back when this object is destroyed. Movable; must not
@@ -115,8 +106,9 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
   ~permit() { release(); }
 
   /// Gives it back before the end of its scope; once.
-  void release() noexcept {
-    if (owner_) std::exchange(owner_, nullptr)->add_permit();
+  /// Throws: as semaphore::release(). The destructor lets that end the program.
+  void release() {
+    if (owner_) std::exchange(owner_, nullptr)->release();
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -141,11 +133,7 @@ class semaphore::acquire_awaiter : public detail::leaf_waiter,
   bool await_ready() const noexcept { return owner_->try_acquire(); }
   void await_suspend(std::coroutine_handle<>) {
     semaphore& owner = *owner_;
-    if (!owner.loop_) owner.loop_ = &loop();
-    if (owner.loop_ != &loop()) {
-      throw usage_error("this semaphore belongs to another event loop: tasks of one loop only "
-                        "can wait for it");
-    }
+    owner.home_.require(loop(), "semaphore");
     owner.line_.push_back(*this);
     ++owner.in_line_;
     if (!owner.first_waiting_) owner.first_waiting_ = this;
@@ -194,7 +182,8 @@ inline bool semaphore::try_acquire() noexcept {
   return true;
 }
 
-inline void semaphore::add_permit() noexcept {
+inline void semaphore::release() {
+  if (free_ >= bound_) throw std::logic_error("bounded_semaphore released too many times");
   ++free_;
   if (first_waiting_) wake_next();
 }

@@ -48,6 +48,7 @@ class scheduler {
   scheduler() noexcept {
     std::lock_guard const lock(living_mutex_);
     next_living_ = std::exchange(living_, this);
+    serial_ = ++newest_serial_;
   }
   scheduler(scheduler const&) = delete;
   scheduler& operator=(scheduler const&) = delete;
@@ -68,6 +69,9 @@ class scheduler {
                       " needs a running event loop: call it from a coroutine or callback that "
                       "aio::run() runs");
   }
+
+  /// Different for every scheduler of the process, from 1.
+  [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
 
   // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
   void push(ready_node& node) noexcept {
@@ -262,8 +266,10 @@ class scheduler {
 
   inline static thread_local constinit scheduler* running_ = nullptr;
   inline static constinit std::mutex living_mutex_;
-  inline static constinit scheduler* living_ = nullptr;  // guarded by living_mutex_
+  inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex_
+  inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex_
   scheduler* next_living_ = nullptr;
+  std::uint64_t serial_ = 0;
 
   ready_queue ready_;  // runs in the next iteration
   ready_queue batch_;  // the rest of the present one
@@ -274,6 +280,23 @@ class scheduler {
   std::mutex inbox_mutex_;
   ready_queue inbox_;  // guarded by inbox_mutex_
   std::atomic<bool> inbox_filled_{false};
+};
+
+/// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).
+class home_loop {
+ public:
+  /// Throws: usage_error if `loop` is another one.
+  void require(scheduler const& loop, char const* what) {
+    if (serial_ == 0) serial_ = loop.serial();
+    if (serial_ != loop.serial()) {
+      throw usage_error(std::string("this ") + what +
+                        " belongs to another event loop: tasks of one loop only can wait for it");
+    }
+  }
+
+ private:
+  // Not its address, where another loop may be when it is gone.
+  std::uint64_t serial_ = 0;
 };
 
 /// A timer that lives in an awaiter or a scope, which takes it down before it goes.

@@ -6,7 +6,6 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/error.hpp"
 
 namespace aio::detail {
 
@@ -26,13 +25,12 @@ class wait_line {
  public:
   [[nodiscard]] bool empty() const noexcept { return waiters_.empty(); }
 
-  /// Joins the line. Throws: usage_error if tasks of another loop stand in it.
-  void join(line_waiter& waiter, scheduler& loop, char const* what) {
-    if (!loop_) loop_ = &loop;
-    if (loop_ != &loop) {
-      throw usage_error(std::string("this ") + what +
-                        " belongs to another event loop: tasks of one loop only can wait for it");
-    }
+  /// Throws: usage_error if tasks of another loop have stood in this line.
+  void require_loop(scheduler const& loop, char const* what) { home_.require(loop, what); }
+
+  /// Joins the line. Throws: as require_loop().
+  void join(line_waiter& waiter, scheduler const& loop, char const* what) {
+    require_loop(loop, what);
     waiters_.push_back(waiter);
   }
   void leave(line_waiter& waiter) noexcept { waiters_.remove(waiter); }
@@ -50,7 +48,7 @@ class wait_line {
 
  private:
   intrusive_list<line_waiter, wait_line_tag> waiters_;
-  scheduler* loop_ = nullptr;  // of the first task that waited
+  home_loop home_;
 };
 
 }  // namespace aio::detail
