@@ -302,7 +302,8 @@ task<T> wait_for_nothing(Handle awaited) {
   if (!state.done()) {
     state.cancel(nullptr);
     co_await done_awaiter(state);
-    if (state.cancelled()) {
+    // A gathering ends with the cancellation as its error.
+    if (state.ended_cancelled()) {
       try {
         std::rethrow_exception(state.read_error());
       } catch (...) {

@@ -705,9 +705,11 @@ std::string interpreter::apply(json const& st, prepared& with) {
       }
       return "[" + text + "]";
     };
+    // Shared: gatherings of gatherings would double with each copy.
+    auto const of = std::make_shared<std::vector<awaited> const>(std::move(children));
     auto const store = [&](auto const& handle) {
       keep(awaited{any_future(handle),
-                   [handle, children, list] { return list(handle.result(), children); },
+                   [handle, of, list] { return list(handle.result(), *of); },
                    st.at("into").get<std::string>()});
     };
     if (st.value("return_exceptions", false)) {

@@ -62,10 +62,15 @@ class outcome_awaiter {
       throw usage_error("this future or task belongs to another event loop; use "
                         "run_coroutine_threadsafe to cross threads");
     }
+    if (awaited_->awaited_itself() && !awaited_->done()) [[unlikely]] {
+      throw usage_error("this task awaited itself: it is not awaited by others either, who would "
+                        "share its mistake");
+    }
   }
   bool await_ready() const noexcept { return awaited_->done(); }
   void await_suspend(std::coroutine_handle<>) {
     if (awaits_itself()) [[unlikely]] {
+      awaited_->mark_awaited_itself();
       frame_->task->suspend_ready(*frame_);  // the error comes in the next step, as in asyncio
       return;
     }

@@ -71,6 +71,10 @@ class future_core : public waitable {
   [[nodiscard]] future_state state() const noexcept { return state_; }
   [[nodiscard]] bool done() const noexcept { return state_ != future_state::pending; }
   [[nodiscard]] bool cancelled() const noexcept { return state_ == future_state::cancelled; }
+  /// The same, or with the cancellation of another as its error.
+  [[nodiscard]] bool ended_cancelled() const noexcept {
+    return cancelled() || is_cancellation(error_);
+  }
 
   void retain() noexcept { count(1); }
   void release() noexcept {
@@ -88,7 +92,7 @@ class future_core : public waitable {
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   bool let_go(task_core& task) noexcept override;
   late cancelled_after_wake(task_core&) noexcept override {
-    return cancelled() || is_cancellation(error_) ? late::carried : late::deliver;
+    return ended_cancelled() ? late::carried : late::deliver;
   }
 
   /// Queues `node` when this is done, or now if it is (FUT-4, FUT-5).
@@ -125,6 +129,11 @@ class future_core : public waitable {
   void mark_value_taken() noexcept { value_taken_ = true; }
 
   void mark_error_read() noexcept { error_was_read_ = true; }
+
+  /// Once a task awaited itself, nobody else can await it while it runs: so it is with CPython's
+  /// accelerated tasks.
+  void mark_awaited_itself() noexcept { awaited_itself_ = true; }
+  [[nodiscard]] bool awaited_itself() const noexcept { return awaited_itself_; }
 
   /// A cancellation with what cancel() was given, if it was not forwarded; does not count as read.
   [[nodiscard]] virtual std::exception_ptr fresh_cancellation() {
@@ -178,6 +187,7 @@ class future_core : public waitable {
   future_state state_ = future_state::pending;
   bool error_was_read_ = false;
   bool value_taken_ = false;
+  bool awaited_itself_ = false;
 };
 
 /// Whoever wants to hear first that a task is done: a group, a gather.
