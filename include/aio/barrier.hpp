@@ -25,7 +25,7 @@ class broken_barrier_error : public usage_error {
 
 /// Holds tasks back until a number of them wait; then starts anew.
 ///
-/// Threads, lifetime: as lock. asyncio: Barrier, BA-1 to BA-7.
+/// Threads, lifetime: as condition. asyncio: Barrier, BA-1 to BA-7.
 class barrier {
  public:
   /// Throws: std::invalid_argument if `parties` is less than 1.

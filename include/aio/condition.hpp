@@ -32,7 +32,8 @@ namespace aio {
 
 /// A condition variable with a lock, of its own or shared.
 ///
-/// Threads, lifetime: as lock. asyncio: Condition, CO-1 to CO-6.
+/// Lifetime: must outlive its guards and every task that waits. Threads: as lock.
+/// asyncio: Condition, CO-1 to CO-6.
 class condition {
  public:
   condition() : own_(std::make_unique<lock>()), lock_(*own_) {}

@@ -22,7 +22,7 @@ namespace aio {
 ///
 /// Threads: belongs to the loop on which a task first waits for it; from another thread call
 /// `loop.call_soon_threadsafe([&] { e.set(); })`.
-/// Lifetime: must outlive every task that waits.
+/// Lifetime: tasks that still wait when it goes wait until they are cancelled.
 /// asyncio: Event, EV-1 to EV-3.
 class event {
  public:
@@ -66,8 +66,7 @@ class event::wait_awaiter : public detail::line_waiter {
     suspend();
   }
   void await_resume() {
-    if (!linked()) return;
-    owner_->line_.leave(*this);
+    if (linked()) owner_->line_.leave(*this);
     check_cancelled();
   }
 

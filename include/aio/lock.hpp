@@ -26,7 +26,7 @@ namespace aio {
 ///
 /// Fair: the task that has waited longest is next, and nobody overtakes it (LK-2, LK-3).
 /// Threads: belongs to the loop on which a task first waits for it.
-/// Lifetime: must outlive its guards and every task that waits.
+/// Lifetime: must outlive its guards. Tasks that still wait when it goes wait until they are cancelled.
 /// asyncio: Lock, LK-1 to LK-5.
 class lock {
  public:
@@ -114,13 +114,16 @@ class lock::acquire_awaiter : public detail::line_waiter {
         task().throw_cancelled();
       }
       owner_->locked_ = true;
+    } else {
+      check_cancelled();
+      if (woken()) return guard();  // the lock is gone
     }
     return guard(*owner_);
   }
 
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     if (!leaf_waiter::cancel_wait(task, message)) return false;
-    --owner_->in_line_;
+    if (linked()) --owner_->in_line_;
     return true;
   }
 

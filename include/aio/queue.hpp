@@ -139,8 +139,8 @@ class queue_base {
   friend class queue_waiter;
   using line = intrusive_list<queue_waiter, queue_line_tag>;
 
-  static void wake_next(line& waiters) noexcept;
-  static void wake_all(line& waiters) noexcept;
+  void wake_next(line& waiters) noexcept;
+  void wake_all(line& waiters) noexcept;
 
   void started() noexcept {
     ++unfinished_;
@@ -155,6 +155,7 @@ class queue_base {
 
   line getters_;
   line putters_;
+  line woken_;  // those that will have a second look
   bool shut_down_ = false;
 
  private:
@@ -175,8 +176,9 @@ class queue_waiter : public leaf_waiter, public list_link<queue_line_tag>, priva
   }
 
   /// Queues a second look, in the place of the task itself.
-  void look_again() noexcept {
+  void look_again(intrusive_list<queue_waiter, queue_line_tag>& woken) noexcept {
     woken_ = true;
+    woken.push_back(*this);
     loop().push(*this);
   }
 
@@ -203,6 +205,12 @@ class queue_waiter : public leaf_waiter, public list_link<queue_line_tag>, priva
 
   static void on_second_look(ready_node* node) noexcept {
     auto& self = *static_cast<queue_waiter*>(node);
+    if (!self.linked()) {  // the queue is gone: nothing but a cancellation ends the wait
+      self.woken_ = false;
+      if (self.task().cancel_pending()) self.task().run_now();
+      return;
+    }
+    queue_base::line::remove(self);
     if (self.can_go_on() || self.task().cancel_pending()) {
       self.task().run_now();
     } else {
@@ -216,7 +224,7 @@ class queue_waiter : public leaf_waiter, public list_link<queue_line_tag>, priva
 inline void queue_base::wake_next(line& waiters) noexcept {
   while (queue_waiter* const first = waiters.front()) {
     line::remove(*first);
-    if (first->waiting()) return first->look_again();
+    if (first->waiting()) return first->look_again(woken_);
   }
 }
 
@@ -228,7 +236,7 @@ inline void queue_base::wake_all(line& waiters) noexcept {
 ///
 /// Threads: belongs to the loop on which a task first waits for it; from another thread call
 /// `loop.call_soon_threadsafe([&] { q.put_nowait(item); })`.
-/// Lifetime: must outlive every task that waits.
+/// Lifetime: tasks that still wait when it goes wait until they are cancelled.
 template <class T, class Items>
 class basic_queue : public queue_base {
   static_assert(std::is_same_v<T, std::remove_cvref_t<T>> && !std::is_void_v<T>,
@@ -317,7 +325,7 @@ class basic_queue<T, Items>::put_awaiter final : public queue_waiter {
   }
   void await_resume() {
     if (suspended_ && task().cancel_delivered()) [[unlikely]] {
-      if (leave_cancelled() && !owner().full()) queue_base::wake_next(owner().putters_);
+      if (leave_cancelled() && !owner().full()) owner().wake_next(owner().putters_);
       task().throw_cancelled();
     }
     owner().put_nowait(std::move(item_));
@@ -346,7 +354,7 @@ class basic_queue<T, Items>::get_awaiter final : public queue_waiter {
   }
   T await_resume() {
     if (suspended_ && task().cancel_delivered()) [[unlikely]] {
-      if (leave_cancelled() && !owner().empty()) queue_base::wake_next(owner().getters_);
+      if (leave_cancelled() && !owner().empty()) owner().wake_next(owner().getters_);
       task().throw_cancelled();
     }
     return owner().get_nowait();

@@ -28,7 +28,8 @@ namespace aio {
 ///
 /// Fair: a permit goes to the task that has waited longest, and nobody overtakes it (SE-2).
 /// Threads: belongs to the loop on which a task first waits for it.
-/// Lifetime: must outlive its permits and every task that waits.
+/// Lifetime: must outlive its permits. Tasks that still wait when it goes wait until they are
+/// cancelled.
 /// asyncio: Semaphore, SE-1 to SE-8.
 class semaphore {
   struct line_tag {};
@@ -147,12 +148,16 @@ class semaphore::acquire_awaiter : public detail::leaf_waiter,
       }
       while (owner_->free_ > 0 && owner_->first_waiting_) owner_->wake_next();
       check_cancelled();
+    } else {
+      check_cancelled();
+      if (woken()) return permit();  // the semaphore is gone
     }
     return permit(*owner_);
   }
 
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     if (!leaf_waiter::cancel_wait(task, message)) return false;
+    if (!linked()) return true;
     --owner_->in_line_;
     if (owner_->first_waiting_ == this) owner_->first_waiting_ = next_waiting();
     return true;

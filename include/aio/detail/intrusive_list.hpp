@@ -21,6 +21,14 @@ template <class T, class Tag>
 class intrusive_list {
  public:
   intrusive_list() noexcept { end_.previous = end_.next = &end_; }
+  /// Leaves its elements linked to nothing: an awaiter finds that what it waited for is gone.
+  ~intrusive_list() {
+    for (list_link<Tag>* link = end_.next; link != &end_;) {
+      list_link<Tag>* const next = link->next;
+      link->previous = link->next = nullptr;
+      link = next;
+    }
+  }
   intrusive_list(intrusive_list const&) = delete;
   intrusive_list& operator=(intrusive_list const&) = delete;
 

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+
+// Primitives that go while tasks wait for them: workers that are left behind when main returns.
+// Nothing may touch what is gone; run with the address sanitizer this says so.
+
+#include <aio/aio.hpp>
+#include <aio/testing/virtual_clock.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using aio_test::trace;
+
+namespace {
+
+/// Traces how the wait that `begin()` gives ends.
+template <class Begin>
+aio::task<> traced_wait(trace& log, Begin begin) {
+  try {
+    (void)co_await begin();
+    log("got it");
+  } catch (aio::cancelled_error const&) {
+    log("cancelled");
+    throw;
+  }
+}
+
+/// Two tasks wait for a Primitive that goes when main returns; run then cancels them.
+template <class Primitive, class Begin>
+std::string left_behind(Begin begin, Primitive* = nullptr) {
+  trace log;
+  auto const main = [&]() -> aio::task<> {
+    auto made = std::make_unique<Primitive>();
+    for (int i = 0; i < 2; ++i) {
+      (void)aio::create_task([&log, &begin, one = made.get()]() -> aio::task<> {
+        co_await traced_wait(log, [&] { return begin(*one); });
+      });
+    }
+    co_await aio::sleep_for(1s);
+    log("main ends");
+  };
+  aio::testing::run(main);
+  return log.text();
+}
+
+struct empty_semaphore : aio::semaphore {
+  empty_semaphore() : aio::semaphore(0) {}
+};
+struct taken_lock : aio::lock {
+  taken_lock() { (void)try_acquire(); }
+};
+struct full_queue : aio::queue<int> {
+  full_queue() : aio::queue<int>(1) { put_nowait(0); }
+};
+
+}  // namespace
+
+TEST_CASE("gone: tasks that wait for a primitive that goes are cancelled by run as any others") {
+  std::string const expected = "main ends | cancelled | cancelled";
+  CHECK(left_behind<aio::queue<int>>([](auto& queue) { return queue.get(); }) == expected);
+  CHECK(left_behind<full_queue>([](auto& queue) { return queue.put(1); }) == expected);
+  CHECK(left_behind<full_queue>([](auto& queue) { return queue.join(); }) == expected);
+  CHECK(left_behind<empty_semaphore>([](auto& slots) { return slots.acquire(); }) == expected);
+  CHECK(left_behind<taken_lock>([](auto& mutex) { return mutex.acquire(); }) == expected);
+  CHECK(left_behind<aio::event>([](auto& event) { return event.wait(); }) == expected);
+}
+
+TEST_CASE("gone: a task that was woken just before waits on for a queue, and has what else it was given") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto numbers = std::make_unique<aio::queue<int>>();
+    auto slots = std::make_unique<empty_semaphore>();
+    auto mutex = std::make_unique<taken_lock>();
+    auto const getter =
+        aio::create_task(traced_wait(log, [&numbers = *numbers] { return numbers.get(); }));
+    auto const taker = aio::create_task([&slots = *slots]() -> aio::task<bool> {
+      auto const permit = co_await slots.acquire();
+      co_return static_cast<bool>(permit);
+    });
+    auto const locker = aio::create_task([&mutex = *mutex]() -> aio::task<bool> {
+      auto const guard = co_await mutex.acquire();
+      co_return static_cast<bool>(guard);
+    });
+    co_await aio::sleep_for(1s);
+    numbers->put_nowait(7);
+    slots->release();
+    mutex->release();
+    numbers.reset();
+    slots.reset();
+    mutex.reset();
+    co_await aio::sleep_for(1s);
+    CHECK_FALSE(getter.done());
+    CHECK_FALSE(taker.result());  // there is nothing to give back to
+    CHECK_FALSE(locker.result());
+    getter.cancel();
+    auto const ended = co_await aio::as_result(getter);
+    CHECK(ended.cancelled());
+    CHECK(log.text() == "cancelled");
+  });
+}
+
+TEST_CASE("gone: a task that is cancelled between the wake-up and its turn finds nothing to pass on") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto numbers = std::make_unique<aio::queue<int>>();
+    std::vector<aio::task_handle<>> getters;
+    for (int i = 0; i < 2; ++i) {
+      getters.push_back(
+          aio::create_task(traced_wait(log, [&numbers = *numbers] { return numbers.get(); })));
+    }
+    co_await aio::sleep_for(1s);
+    numbers->put_nowait(7);
+    getters[0].cancel();
+    numbers.reset();
+    co_await aio::sleep_for(1s);
+    CHECK(getters[0].cancelled());
+    CHECK_FALSE(getters[1].done());
+    getters[1].cancel();
+    auto const ended = co_await aio::as_result(getters[1]);
+    CHECK(log.text() == "cancelled | cancelled");
+  });
+}
