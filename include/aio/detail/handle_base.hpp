@@ -138,11 +138,12 @@ class handle_base {
   }
 
   /// Requests a cancellation, with a message for the cancelled_error; false if it is done
-  /// already. A future is cancelled at once; a task where it waits, and it may refuse.
+  /// already, and then its error counts as read (FUT-10). A future is cancelled at once; a task
+  /// where it waits, and it may refuse.
   /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
-  bool cancel() const { return state().cancel(nullptr); }
+  bool cancel() const { return state().give_up(nullptr); }
   bool cancel(std::string message) const {
-    return state().cancel(make_cancel_message(std::move(message)));
+    return state().give_up(make_cancel_message(std::move(message)));
   }
 
   /// Calls `fn`, with this handle if it takes one, in the iteration after the one in which this

@@ -78,6 +78,12 @@ class future_core : public waitable {
 
   virtual bool cancel(cancel_message const& message) = 0;
 
+  /// cancel() by somebody with a handle, who no longer asks how it ended if it has.
+  bool give_up(cancel_message const& message) {
+    if (done()) mark_error_read();
+    return cancel(message);
+  }
+
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   bool let_go(task_core& task) noexcept override;
   late cancelled_after_wake(task_core&) noexcept override {
