@@ -95,6 +95,11 @@ class outcome_awaiter {
   frame_base* frame_ = nullptr;
 };
 
+/// A handle in a callback of what it refers to. Counts only when that is done: a future that
+/// nobody can set any more goes, and its callbacks with it.
+template <class Handle>
+class self_handle;
+
 /// Names one callback of a future or task, to take it back.
 class done_callback {
  public:
@@ -155,8 +160,9 @@ class handle_base {
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
       made = &make_callback(state().loop(), "add_done_callback",
-                            [fn = std::forward<Fn>(fn), self = static_cast<Handle const&>(*this)]() mutable {
-                              std::move(fn)(std::move(self));
+                            [fn = std::forward<Fn>(fn),
+                             self = self_handle(static_cast<Handle const&>(*this))]() mutable {
+                              std::move(fn)(self.take());
                             });
     } else {
       made = &make_callback(state().loop(), "add_done_callback", std::forward<Fn>(fn));
@@ -218,6 +224,23 @@ struct handle_access {
   static State& state(handle_base<Handle, State, T> const& of) {
     return of.state();
   }
+};
+
+template <class Handle>
+class self_handle {
+ public:
+  explicit self_handle(Handle const& of) : handle_(of) { handle_access::state(handle_).lend(); }
+  self_handle(self_handle&&) noexcept = default;
+  self_handle(self_handle const&) = delete;
+  ~self_handle() {
+    if (handle_.valid()) handle_access::state(handle_).take_back();
+  }
+
+  /// Requires: it is done.
+  Handle take() noexcept { return std::move(handle_); }
+
+ private:
+  Handle handle_;
 };
 
 }  // namespace aio::detail
