@@ -226,6 +226,14 @@ struct handle_access {
   }
 };
 
+/// A handle to something with a result: a task_handle, a future, and what stands for several.
+template <class A>
+concept shared_handle = requires(A const& of) { handle_access::state(of); };
+
+template <shared_handle Handle>
+using handle_state =
+    std::remove_reference_t<decltype(handle_access::state(std::declval<Handle const&>()))>;
+
 template <class Handle>
 class self_handle {
  public:
