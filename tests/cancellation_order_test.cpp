@@ -381,62 +381,6 @@ TEST_CASE("cancel: a task that is done refuses, and counts nothing", "[CAN-1][S5
         }) == "3:False 0 False 1");
 }
 
-TEST_CASE("uncancel: at zero it withdraws a cancellation that was not thrown yet",
-          "[CAN-14][S59]") {
-  CHECK(traced([](iteration_trace& log) -> aio::task<> {
-          auto const work = [&]() -> aio::task<> {
-            log("ran");
-            co_return;
-          };
-          auto const t = aio::create_task(work());
-          t.cancel();
-          t.uncancel();
-          co_await hops(2);
-          log(words(t.done(), t.cancelled(), t.cancelling()));
-        }) == "2:ran | 3:True False 0");
-}
-
-TEST_CASE("uncancel: it cannot withdraw a cancellation that reached what the task waits for",
-          "[CAN-14][S59b]") {
-  CHECK(traced([](iteration_trace& log) -> aio::task<> {
-          aio::future<> const f;
-          auto const work = [&]() -> aio::task<> {
-            try {
-              co_await f;
-            } catch (aio::cancelled_error const&) {
-              log("CE");
-            }
-          };
-          auto const t = aio::create_task(work());
-          co_await hops(2);
-          log.mark();
-          t.cancel();
-          t.uncancel();
-          co_await hops(3);
-          log(words(t.done(), t.cancelled(), t.cancelling()));
-        }) == "1:CE | 3:True False 0");
-}
-
-TEST_CASE("uncancel: a count above zero keeps the cancellation", "[CAN-14]") {
-  CHECK(traced([](iteration_trace& log) -> aio::task<> {
-          auto const never = []() -> aio::task<> { co_return; };
-          auto const t = aio::create_task(never());
-          t.cancel("1");
-          t.cancel("2");
-          log(words(t.uncancel()));
-          co_await hops(2);
-          log(words(t.cancelled(), t.cancelling()));
-        }) == "1:1 | 3:True 1");
-}
-
-TEST_CASE("uncancel: with nothing to take back it stays at zero", "[CAN-14][X05]") {
-  CHECK(traced([](iteration_trace& log) -> aio::task<> {
-          unsigned const left = aio::current_task().uncancel();
-          log(words(left, aio::current_task().cancelling()));
-          co_return;
-        }) == "1:0 0");
-}
-
 TEST_CASE("cancel: awaiting a task that is cancelled throws, and cancels nobody else",
           "[CAN-4][CAN-15][C10]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
@@ -549,4 +493,119 @@ TEST_CASE("cancel: a task in the middle of several awaited coroutines unwinds in
           co_await hops(1);
           log(words(t.cancelled()));
         }) == "1:inner CE | 1:middle CancelledError('m') | 1:outer CancelledError('m') | 1:True");
+}
+
+TEST_CASE("cancel: a task whose awaited future is cancelled ends cancelled, asked by nobody") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::future<> const f;
+          auto const t = aio::create_task(traced_wait(log, "t", f));
+          co_await hops(2);
+          log.mark();
+          f.cancel("m");
+          co_await hops(1);
+          log(words(t.cancelled(), t.cancelling()));
+          auto const outcome = co_await aio::as_result(t);
+          log(repr(outcome));
+        }) == "1:t CE | 1:True 0 | 1:CancelledError('m')");
+}
+
+TEST_CASE("cancel: a task that a self-cancelled task awaits is cancelled, too", "[CAN-8]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const inner = aio::create_task(sleeper(log, "inner"));
+          auto const work = [&]() -> aio::task<> {
+            aio::current_task().cancel("m");
+            co_await traced_wait(log, "outer", inner);
+          };
+          co_await hops(2);
+          log.mark();
+          auto const outer = aio::create_task(work());
+          auto const outcome = co_await aio::as_result(outer);
+          log(words(repr(outcome), inner.cancelled(), outer.cancelled()));
+        }) == "2:inner CE | 3:outer CE | 4:CancelledError('m') True True");
+}
+
+TEST_CASE("cancel: a task that ignores it and waits for something else lives on") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::future<> const first;
+          aio::future<> const second;
+          aio::future<int> const third;
+          auto const work = [&]() -> aio::task<int> {
+            co_await first;
+            auto const ignored = co_await aio::as_result(second);
+            log(repr(ignored));
+            co_return co_await third;
+          };
+          auto const t = aio::create_task(work());
+          co_await hops(1);
+          first.set_result();
+          co_await hops(2);
+          log.mark();
+          t.cancel();
+          co_await hops(2);
+          log(words(t.done(), second.cancelled(), third.done()));
+          third.set_result(42);
+          int const got = co_await t;
+          log(words(got, third.cancelled(), t.cancelled()));
+        }) == "1:CancelledError() | 2:False True False | 4:42 False False");
+}
+
+TEST_CASE("cancel: its message comes out of whatever asks the task first", "[CAN-16][FUT-11]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const cancelled = [&](auto... message) {
+            auto const t = aio::create_task(traced_wait(log, "t", aio::sleep_for(10s)));
+            t.cancel(message...);
+            return t;
+          };
+          auto const asked = cancelled("by result");
+          auto const looked_at = cancelled("by exception");
+          auto const awaited = cancelled("by await");
+          auto const wordless = cancelled();
+          co_await hops(1);
+          auto const thrown = [](auto fn) {
+            try {
+              (void)fn();
+            } catch (aio::cancelled_error const& e) {
+              return args(e);
+            }
+            return std::string("nothing");
+          };
+          log.mark();
+          log(thrown([&] { return (asked.result(), 0); }));
+          log(thrown([&] { return looked_at.exception(); }));
+          log(thrown([&] { return (wordless.result(), 0); }));
+          auto const outcome = co_await aio::as_result(awaited);
+          log(repr(outcome));
+        }) == "0:('by result',) | 0:('by exception',) | 0:() | 0:CancelledError('by await')");
+}
+
+TEST_CASE("cancel: an exception of any type that answers it is what the task ended with", "[D7]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const work = [&]() -> aio::task<> {
+            auto const outcome = co_await aio::as_result(aio::sleep_for(10s));
+            log(repr(outcome));
+            throw 5;
+          };
+          auto const t = aio::create_task(work());
+          co_await hops(1);
+          log.mark();
+          t.cancel();
+          log(words(t.done()));
+          co_await hops(1);
+          log(words(t.done(), t.cancelled()));
+          try {
+            t.result();
+          } catch (int number) {
+            log(words(number));
+          }
+        }) == "0:False | 1:CancelledError() | 1:True False | 1:5");
+}
+
+TEST_CASE("cancel: by a timer, it ends a sleep early") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const t = aio::create_task(sleeper(log, "t"));
+          aio::get_running_loop().call_later(1s, [t] { t.cancel(); });
+          auto const outcome = co_await aio::as_result(t);
+          log.mark();
+          log(words(repr(outcome), aio_test::now()));
+        }) == "4:t CE | 0:CancelledError() 1");
 }

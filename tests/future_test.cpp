@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "aio/future.hpp"
 
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
 #include "aio/as_result.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task_handle.hpp"
@@ -385,4 +395,242 @@ TEST_CASE("future: a value whose constructor throws leaves it pending") {
     answer.set_result(false);
     co_await answer;
   });
+}
+
+TEST_CASE("future: is pending at first; cancelled it is done, and refuses everything") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const answer;
+    CHECK_FALSE(answer.done());
+    CHECK_FALSE(answer.cancelled());
+    CHECK(answer.cancel());
+    CHECK(answer.done());
+    CHECK(answer.cancelled());
+    CHECK_FALSE(answer.cancel("again"));
+    CHECK(thrown_by([&] { return answer.result(); }) == "aio::cancelled_error");
+    CHECK(thrown_by([&] { return answer.exception(); }) == "aio::cancelled_error");
+    std::string const refused =
+        "aio::invalid_state_error: the future is done already: a result is set once";
+    CHECK(thrown_by([&] { return (answer.set_result(1), 0); }) == refused);
+    CHECK(thrown_by([&] { return (answer.set_exception(std::runtime_error("x")), 0); }) == refused);
+    CHECK(answer.cancelled());
+    co_return;
+  });
+}
+
+TEST_CASE("future: can be awaited again, and gives the same value or error") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<std::string> const value;
+    aio::future<int> const error;
+    value.set_result("text");
+    error.set_exception(std::runtime_error("broken"));
+    std::string const& first = co_await value;
+    std::string const& second = co_await value;
+    CHECK(&first == &second);
+    CHECK(&first == &value.result());
+    auto const once = co_await aio::as_result(error);
+    auto const twice = co_await aio::as_result(error);
+    CHECK(said(once) == "std::runtime_error: broken");
+    CHECK(once.error() == twice.error());
+  });
+}
+
+TEST_CASE("future: that the loop makes belongs to it") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const answer = aio::get_running_loop().create_future<int>();
+    aio::get_running_loop().call_soon([answer] { answer.set_result(1); });
+    int const got = co_await answer;
+    CHECK(got == 1);
+  });
+}
+
+TEST_CASE("future: dropped unset, or with a value that nobody read, it is not reported") {
+  aio::testing::run([]() -> aio::task<> {
+    reports const heard;
+    {
+      aio::future<int> const never_set;
+      aio::future<int> const unread;
+      unread.set_result(1);
+      aio::future<int> const read;
+      read.set_result(2);
+      CHECK(read.result() == 2);
+    }
+    CHECK(heard.text() == "");
+    co_return;
+  });
+}
+
+TEST_CASE("future: who cancels one that has failed has heard of its error", "[FUT-10]") {
+  aio::testing::run([]() -> aio::task<> {
+    reports const heard;
+    {
+      aio::future<int> const failed;
+      failed.set_exception(std::runtime_error("broken"));
+      CHECK_FALSE(failed.cancel());
+      CHECK_FALSE(failed.cancelled());
+    }
+    CHECK(heard.text() == "");
+    co_return;
+  });
+}
+
+// ---------------------------------------------------------------- done callbacks
+
+TEST_CASE("future: callbacks that are taken back do not run, wherever they stand") {
+  // Which of three callbacks are taken back, and what runs then.
+  auto const left_of = [](std::string const& taken) {
+    trace log;
+    aio::testing::run([&]() -> aio::task<> {
+      aio::future<int> const answer;
+      std::map<char, aio::detail::done_callback> added;
+      for (char const name : {'1', '2', '3'}) {
+        added[name] = answer.add_done_callback([&log, name] { log(std::string(1, name)); });
+      }
+      for (char const name : taken) {
+        CHECK(answer.remove_done_callback(added[name]));
+        CHECK_FALSE(answer.remove_done_callback(added[name]));
+      }
+      answer.set_result(1);
+      co_await aio::sleep_for(0s);
+      CHECK(answer.result() == 1);
+    });
+    return log.text();
+  };
+  CHECK(left_of("") == "1 | 2 | 3");
+  CHECK(left_of("1") == "2 | 3");
+  CHECK(left_of("2") == "1 | 3");
+  CHECK(left_of("3") == "1 | 2");
+  CHECK(left_of("12") == "3");
+  CHECK(left_of("21") == "3");
+  CHECK(left_of("32") == "1");
+  CHECK(left_of("123") == "");
+}
+
+TEST_CASE("future: callbacks run once and with the future, after an error and a cancellation, too") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<int> const failed;
+    aio::future<int> const cancelled;
+    failed.add_done_callback([&](aio::future<int> const& done) {
+      log(said(done.exception()) + (done == failed ? "" : " of another"));
+    });
+    failed.add_done_callback([&] { log("second"); });
+    cancelled.add_done_callback([&](aio::future<int> done) {
+      log(done.cancelled() ? "cancelled" : "not cancelled");
+    });
+    failed.set_exception(std::runtime_error("broken"));
+    cancelled.cancel();
+    CHECK(log.text() == "");
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "std::runtime_error: broken | second | cancelled");
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "std::runtime_error: broken | second | cancelled");
+  });
+}
+
+TEST_CASE("future: one function that was added several times is taken back each by itself") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<int> const answer;
+    aio::future<int> const other;
+    auto const callback = [&] { log("called"); };
+    auto const first = answer.add_done_callback(callback);
+    answer.add_done_callback(callback);
+    auto const third = answer.add_done_callback(callback);
+    auto const of_other = other.add_done_callback(callback);
+    CHECK_FALSE(answer.remove_done_callback(of_other));
+    CHECK_FALSE(answer.remove_done_callback(aio::detail::done_callback()));
+    CHECK(answer.remove_done_callback(first));
+    CHECK(answer.remove_done_callback(third));
+    answer.set_result(1);
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "called");
+  });
+}
+
+TEST_CASE("future: a callback may add others and take others back while they run") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<int> const answer;
+    aio::detail::done_callback second;
+    answer.add_done_callback([&] {
+      log("first");
+      if (answer.remove_done_callback(second)) log("took it back");
+      answer.add_done_callback([&] { log("added"); });
+    });
+    second = answer.add_done_callback([&] { log("second"); });
+    answer.add_done_callback([&] { log("third"); });
+    answer.set_result(1);
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "first | second | third");  // they were under way
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "first | second | third | added");
+  });
+}
+
+namespace {
+// Does something when it is destroyed for good, and nothing when it is called.
+class last_words {
+ public:
+  explicit last_words(std::function<void()> say) : say_(std::make_shared<at_end>(std::move(say))) {}
+  void operator()() const {}
+
+ private:
+  struct at_end {
+    explicit at_end(std::function<void()> what) : say(std::move(what)) {}
+    at_end(at_end const&) = delete;
+    ~at_end() { say(); }
+    std::function<void()> say;
+  };
+  std::shared_ptr<at_end> say_;
+};
+}  // namespace
+
+TEST_CASE("future: a callback that is destroyed may take others back and add more") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<int> const answer;
+    std::vector<aio::detail::done_callback> added;
+    for (int i = 0; i < 64; ++i) {
+      added.push_back(answer.add_done_callback([&log, i] { log(std::to_string(i)); }));
+    }
+    auto const evil = answer.add_done_callback(last_words([&] {
+      for (int i = 0; i < 63; ++i) {
+        CHECK(answer.remove_done_callback(added[static_cast<std::size_t>(i)]));
+      }
+      answer.add_done_callback([&] { log("added"); });
+    }));
+    answer.add_done_callback([&] { log("last"); });
+    CHECK(answer.remove_done_callback(evil));
+    answer.set_result(1);
+    co_await aio::sleep_for(0s);
+    CHECK(log.text() == "63 | last | added");
+  });
+}
+
+TEST_CASE("future: callbacks that take the future do not keep one alive that is never set") {
+  {
+    aio::testing::run([]() -> aio::task<> {
+      counted const kept(1);
+      {
+        aio::future<int> const never;
+        never.add_done_callback([kept](aio::future<int> const&) {});
+        auto const taken = never.add_done_callback([kept](aio::future<int> const&) {});
+        CHECK(never.remove_done_callback(taken));
+        CHECK(counted::living() == 2);
+      }
+      CHECK(counted::living() == 1);
+      std::optional<aio::future<int>> set;
+      set.emplace();
+      bool called = false;
+      set->add_done_callback([&called, kept](aio::future<int> const& done) {
+        called = done.result() == 5;
+      });
+      set->set_result(5);
+      set.reset();  // the callback has the last handle now
+      co_await aio::sleep_for(0s);
+      CHECK(called);
+      CHECK(counted::living() == 1);
+    });
+  }
+  CHECK(counted::living() == 0);
 }

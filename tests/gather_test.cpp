@@ -2,8 +2,12 @@
 #include "aio/gather.hpp"
 
 #include <ranges>
+#include <string>
+#include <tuple>
+#include <vector>
 
 #include "aio/as_result.hpp"
+#include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
@@ -16,6 +20,7 @@ using aio_test::counted;
 using aio_test::move_only;
 using aio_test::reports;
 using aio_test::said;
+using aio_test::thrown_by;
 using aio_test::trace;
 
 namespace {
@@ -415,4 +420,195 @@ TEST_CASE("gather: the children's tasks are in all_tasks while they run") {
     CHECK(seen == 3);
     CHECK(aio::all_tasks().size() == 1);
   });
+}
+
+// ---------------------------------------------------------------- as_future()
+
+TEST_CASE("gather: as_future() listens from then on, and can be asked, shared and awaited") {
+  aio::testing::run([]() -> aio::task<> {
+    std::vector<aio::future<int>> const given(2);
+    auto const all = aio::gather(given).as_future();
+    auto const copy = all;
+    CHECK(all == copy);
+    CHECK(all.valid());
+    CHECK_FALSE(all.done());
+    CHECK(thrown_by([&] { return all.result().size(); }) ==
+          "aio::invalid_state_error: the result is not there yet: co_await it first");
+    trace log;
+    all.add_done_callback([&](auto const& done) { log(std::to_string(done.result().size())); });
+    auto const taken = all.add_done_callback([&] { log("taken back"); });
+    CHECK(all.remove_done_callback(taken));
+    given[1].set_result(2);
+    given[0].set_result(1);
+    auto const wait = [&]() -> aio::task<std::size_t> {
+      std::vector<int> const& got = co_await all;
+      co_return got.size();
+    };
+    auto const [a, b] = co_await aio::gather(wait(), wait());
+    CHECK(a + b == 4);
+    CHECK(all.result() == std::vector{1, 2});
+    CHECK(all.exception() == nullptr);
+    CHECK_FALSE(all.cancelled());
+    CHECK_FALSE(all.cancel());
+    CHECK(log.text() == "2");
+    std::vector<int> const moved = co_await aio::gather(given).as_future();
+    CHECK(moved == std::vector{1, 2});
+  });
+}
+
+TEST_CASE("gather: as_future() of what is done is done, and of nothing, too") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const value;
+    value.set_result(1);
+    aio::future<int> const error;
+    error.set_exception(std::runtime_error("broken"));
+    CHECK(aio::gather(value, value).as_future().result() == std::tuple(1, 1));
+    CHECK(said(aio::gather(value, error).as_future().exception()) == "std::runtime_error: broken");
+    CHECK(aio::gather(std::vector<aio::future<int>>()).as_future().result().empty());
+    co_return;
+  });
+}
+
+TEST_CASE("gather: the first error completes as_future(), and what its siblings do then is ignored") {
+  aio::testing::run([]() -> aio::task<> {
+    reports const heard;
+    {
+      std::vector<aio::future<int>> const given(5);
+      auto const all = aio::gather(given).as_future();
+      int called = 0;
+      all.add_done_callback([&] { ++called; });
+      given[0].set_result(1);
+      given[1].set_exception(std::runtime_error("first"));
+      co_await aio::sleep_for(1s);
+      CHECK(all.done());
+      CHECK(said(all.exception()) == "std::runtime_error: first");
+      for (std::size_t i : {2U, 3U, 4U}) CHECK_FALSE(given[i].done());
+      given[2].set_result(3);
+      given[3].cancel();
+      given[4].set_exception(std::logic_error("second"));
+      co_await aio::sleep_for(1s);
+      CHECK(said(all.exception()) == "std::runtime_error: first");
+      CHECK(called == 1);
+    }
+    CHECK(heard.text() == "");
+  });
+}
+
+TEST_CASE("gather: a cancelled child completes as_future() with a cancellation, but not as cancelled") {
+  aio::testing::run([]() -> aio::task<> {
+    std::vector<aio::future<int>> const given(3);
+    auto const all = aio::gather(given).as_future();
+    given[0].set_result(1);
+    given[1].cancel("child");
+    co_await aio::sleep_for(1s);
+    CHECK(all.done());
+    CHECK_FALSE(all.cancelled());
+    CHECK(said(all.exception()) == "aio::cancelled_error: child");
+    given[2].set_result(3);  // and nobody listens
+    co_await aio::sleep_for(1s);
+  });
+}
+
+TEST_CASE("gather: as_future() with return_exceptions waits for all, in whatever order they end") {
+  aio::testing::run([]() -> aio::task<> {
+    reports const heard;
+    {
+      std::vector<aio::future<int>> const given(6);
+      auto const all = aio::gather(aio::return_exceptions, given).as_future();
+      given[1].set_exception(std::runtime_error("b"));
+      given[2].cancel("c");
+      given[0].set_result(1);
+      co_await aio::sleep_for(1s);
+      CHECK_FALSE(all.done());
+      given[5].set_exception(std::logic_error("f"));
+      given[4].cancel();
+      given[3].set_result(4);
+      auto const& got = co_await all;
+      trace log;
+      for (auto const& each : got) {
+        log(each.has_value() ? std::to_string(each.value()) : said(each));
+      }
+      CHECK(log.text() ==
+            "1 | std::runtime_error: b | aio::cancelled_error: c | 4 | aio::cancelled_error | "
+            "std::logic_error: f");
+    }
+    CHECK(heard.text() == "");
+  });
+}
+
+TEST_CASE("gather: cancelling as_future() cancels every child, and is refused when they are done") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<> const go;
+    int proof = 0;
+    auto const inner = [&]() -> aio::task<> {
+      co_await go;
+      ++proof;
+    };
+    auto const first = aio::create_task(inner());
+    auto const second = aio::create_task(inner());
+    auto const all = aio::gather(first, second).as_future();
+    co_await aio::sleep_for(1s);
+    CHECK(all.cancel("stop"));
+    CHECK_FALSE(all.done());  // the children decide
+    auto const outcome = co_await aio::as_result(all);
+    CHECK(said(outcome) == "aio::cancelled_error: stop");
+    CHECK(first.cancelled());
+    CHECK(second.cancelled());
+    CHECK(go.cancelled());
+    CHECK_FALSE(all.cancel());
+    CHECK(proof == 0);
+  });
+}
+
+TEST_CASE("gather: as_future() refuses a cancellation when its children are done and it is not") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const child = aio::create_task(number(42));
+    auto const all = aio::gather(child).as_future();
+    std::string before;
+    child.add_done_callback([&] {  // after that of the gathering
+      before += all.done() ? "done" : "not done";
+    });
+    co_await aio::sleep_for(0s);
+    CHECK(child.done());
+    CHECK_FALSE(all.done());
+    CHECK_FALSE(all.cancel("too late"));
+    auto const [got] = co_await all;
+    CHECK(got == 42);
+    CHECK(before == "done");
+  });
+}
+
+TEST_CASE("gather: takes what shield() gave, and gatherings") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const future;
+    auto const handle = aio::create_task(number(1, 1s));
+    auto const shielded = aio::shield(handle);
+    auto const inner = aio::gather(shielded, future).as_future();
+    future.set_result(2);
+    auto const [both, again] = co_await aio::gather(inner, aio::shield(handle));
+    CHECK(both == std::tuple(1, 2));
+    CHECK(again == 1);
+    std::vector const shields{shielded, shielded};
+    auto const of_range = co_await aio::gather(aio::return_exceptions, shields);
+    CHECK(of_range[1].value() == 1);
+  });
+}
+
+TEST_CASE("gather: gatherings that go on all the time lose no cancellation, nor its message") {
+  // The cancellation comes so many iterations after one of them ended.
+  for (int late = 0; late < 8; ++late) {
+    aio::testing::run([&]() -> aio::task<> {
+      auto const pause = []() -> aio::task<> { co_await aio::sleep_for(50ms); };
+      auto const work = [&]() -> aio::task<> {
+        for (int i = 0; i < 20; ++i) (void)co_await aio::gather(aio::return_exceptions, pause());
+      };
+      auto const working = aio::create_task(work());
+      co_await aio::sleep_for(200ms);
+      for (int i = 0; i < late; ++i) co_await aio::sleep_for(0s);
+      CHECK(working.cancel("my message"));
+      auto const outcome = co_await aio::as_result(working);
+      CHECK(said(outcome) == "aio::cancelled_error: my message");
+      CHECK(now().time_since_epoch() < 300ms);
+    });
+  }
 }

@@ -182,3 +182,19 @@ TEST_CASE("sleep: can be kept and awaited later; the time counts from the await"
     CHECK(now() == begin + 7s);
   });
 }
+
+TEST_CASE("sleep: a cancelled one leaves no timer") {
+  aio::testing::virtual_loop loop;
+  auto const main = []() -> aio::task<> {
+    trace log;
+    auto const a = aio::create_task(sleep_and_tell(100s, log, "a"));
+    co_await aio::sleep_for(1s);
+    a.cancel();
+    (void)co_await aio::as_result(a);
+  };
+  loop.run_until_complete(main());
+  // A loop that had the timer would go to it before it finds that nothing can happen any more.
+  auto const for_ever = []() -> aio::task<> { co_await aio::sleep_until(aio::time_point::max()); };
+  CHECK_THROWS_AS(loop.run_until_complete(for_ever()), aio::testing::deadlock_error);
+  CHECK(loop.elapsed() == 1s);
+}

@@ -589,3 +589,71 @@ TEST_CASE("any_task_handle: an empty one says that it is empty") {
   CHECK(thrown_by([&] { return empty.name(); }) == text);
   CHECK(thrown_by([&] { return empty.cancel(); }) == text);
 }
+
+TEST_CASE("current_task: is right in tasks that take turns") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const work = [&](std::string name) -> aio::task<> {
+      auto const self = aio::current_task();
+      log(name + (self.name() == name ? " itself" : " another"));
+      co_await aio::sleep_for(0s);
+      log(name + (aio::current_task() == self ? " still" : " another"));
+      co_await aio::sleep_for(1s);
+      log(name + (aio::current_task() == self ? " still" : " another"));
+    };
+    auto const a = aio::create_task(work("a")).set_name("a");
+    auto const b = aio::create_task(work("b")).set_name("b");
+    co_await a;
+    co_await b;
+    CHECK(log.text() == "a itself | b itself | a still | b still | a still | b still");
+  });
+}
+
+namespace {
+template <class Handle>
+concept can_be_set = requires(Handle handle) { handle.set_result(1); } ||
+                     requires(Handle handle) { handle.set_exception(std::exception_ptr()); };
+
+/// Something of the program's own that can be awaited.
+struct awaitable {
+  aio::future<int> answer;
+  auto operator co_await() const { return answer.operator co_await(); }
+};
+}  // namespace
+
+TEST_CASE("task_handle: only the coroutine gives a task its result") {
+  STATIC_REQUIRE_FALSE(can_be_set<aio::task_handle<int>>);
+  STATIC_REQUIRE_FALSE(can_be_set<aio::any_task_handle>);
+  STATIC_REQUIRE(can_be_set<aio::future<int>>);
+}
+
+TEST_CASE("create_task: makes a task of whatever a coroutine can await") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const answer;
+    awaitable const waits{answer};
+    auto const run = [](auto awaited) -> aio::task<int> { co_return co_await awaited; };
+    auto const of_awaitable = aio::create_task(run(waits));
+    auto const of_future = aio::create_task(run(answer));
+    auto const of_handle = aio::create_task(run(of_future));
+    answer.set_result(7);
+    co_await of_handle;
+    CHECK(of_awaitable.result() == 7);
+    CHECK(of_future.result() == 7);
+    CHECK(of_handle.result() == 7);
+  });
+}
+
+TEST_CASE("task_handle: who cancels one that has failed has heard of its error", "[FUT-10]") {
+  aio::testing::run([]() -> aio::task<> {
+    reports const heard;
+    {
+      auto const handle = aio::create_task(fail("broken"));
+      auto const of_any = aio::create_task(fail("broken, too"));
+      co_await aio::sleep_for(1s);
+      CHECK_FALSE(handle.cancel());
+      CHECK_FALSE(aio::any_task_handle(of_any).cancel("late"));
+      CHECK_FALSE(handle.cancelled());
+    }
+    CHECK(heard.text() == "");
+  });
+}

@@ -477,3 +477,24 @@ TEST_CASE("is_task: knows tasks of every kind and nothing else") {
   STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<aio::task<>>);
   STATIC_REQUIRE(std::is_nothrow_move_constructible_v<aio::task<int>>);
 }
+
+TEST_CASE("task: results of tasks that await tasks come up through every level") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const inner_after = [](std::chrono::seconds pause) -> aio::task<int> {
+      co_await aio::sleep_for(pause);
+      co_return 3;
+    };
+    auto const middle = [&]() -> aio::task<int> {
+      int const first = co_await inner_after(1s);
+      int const second = co_await inner_after(2s);
+      co_return first + second;
+    };
+    auto const outer = [&]() -> aio::task<int> {
+      int const got = co_await middle();
+      co_return got + 100;
+    };
+    int const sum = co_await outer();
+    CHECK(sum == 106);
+    CHECK(aio::get_running_loop().time().time_since_epoch() == 3s);
+  });
+}

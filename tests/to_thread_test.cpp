@@ -3,6 +3,8 @@
 
 #include <asio/strand.hpp>
 #include <asio/system_executor.hpp>
+#include <asio/thread_pool.hpp>
+#include <future>
 
 #include "aio/as_result.hpp"
 #include "aio/gather.hpp"
@@ -530,6 +532,39 @@ TEST_CASE("run_coroutine_threadsafe: its future can cancel the task") {
   done.wait();
   CHECK_FALSE(done.cancel());
   CHECK(done.get() == 2);
+}
+
+TEST_CASE("run_coroutine_threadsafe: a wait that times out leaves the task running, to be cancelled or not") {
+  background other;
+  std::promise<void> ended;
+  auto main = [&]() -> aio::task<> {
+    auto const slept = co_await aio::as_result(aio::sleep_for(1h));
+    ended.set_value();
+    slept.rethrow();
+  };
+  auto future = aio::run_coroutine_threadsafe(main(), other.loop);
+  CHECK(future.wait_for(2ms) == std::future_status::timeout);
+  CHECK(ended.get_future().wait_for(0s) == std::future_status::timeout);
+  CHECK(future.cancel());
+  CHECK_THROWS_AS(std::rethrow_exception(error_of(future, other.loop)), aio::cancelled_error);
+  auto const count = []() -> aio::task<std::size_t> { co_return aio::all_tasks().size(); };
+  CHECK(aio::run_coroutine_threadsafe(count(), other.loop).get() == 1);  // itself
+}
+
+TEST_CASE("run_coroutine_threadsafe: a task that somebody on the loop cancels makes it throw that") {
+  background other;
+  auto const main = []() -> aio::task<int> {
+    auto const self = aio::current_task();
+    aio::get_running_loop().call_soon([self] { self.cancel("on the loop"); });
+    co_await aio::sleep_for(1h);
+    co_return 0;
+  };
+  auto future = aio::run_coroutine_threadsafe(main(), other.loop);
+  try {
+    std::rethrow_exception(error_of(future, other.loop));
+  } catch (aio::cancelled_error const& error) {
+    CHECK(error.message() == "on the loop");
+  }
 }
 
 TEST_CASE("run_coroutine_threadsafe: from one loop's thread pool to another loop works") {

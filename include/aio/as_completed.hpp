@@ -62,18 +62,31 @@ class completions {
     using value_type = next;
     using difference_type = std::ptrdiff_t;
 
-    next operator*() const { return next(shared_); }
+    /// Gives one out, also when the loop ends here.
+    next operator*() const {
+      give_out();
+      return next(shared_);
+    }
     iterator& operator++() noexcept {
-      --shared_->left;
+      give_out();
+      given_out_ = false;
       return *this;
     }
     void operator++(int) noexcept { ++*this; }
-    bool operator==(std::default_sentinel_t) const noexcept { return shared_->left == 0; }
+    bool operator==(std::default_sentinel_t) const noexcept {
+      return shared_->left == 0 && !given_out_;
+    }
 
    private:
     friend completions;
     explicit iterator(std::shared_ptr<shared> all) noexcept : shared_(std::move(all)) {}
+    void give_out() const noexcept {
+      if (!given_out_) --shared_->left;
+      given_out_ = true;
+    }
+
     std::shared_ptr<shared> shared_;
+    mutable bool given_out_ = false;  // the one that this stands at
   };
 
   completions(std::vector<Handle> const& handles, std::optional<time_point::duration> limit)
@@ -97,7 +110,8 @@ class completions {
 /// Gives the handles' results in order of completion.
 ///
 /// `limit` covers the whole: when it has passed, what is left throws timeout_error; the tasks run
-/// on. Throws: usage_error where no loop runs.
+/// on. Throws: usage_error where no loop runs, or if a handle is empty or belongs to another loop;
+/// std::invalid_argument if the limit is not a number.
 template <std::ranges::input_range Range>
 [[nodiscard]] auto as_completed(Range&& handles,
                                 std::optional<std::chrono::duration<double>> limit = std::nullopt)
@@ -116,22 +130,27 @@ struct completions<Handle>::shared {
       keep->completed(self);
     }
     std::shared_ptr<shared> whole;
-    Handle handle;
+    Handle const* handle = nullptr;
     bool listed = false;
   };
 
-  void begin(std::shared_ptr<shared> const& self, std::vector<Handle> handles,
+  void begin(std::shared_ptr<shared> const& self, std::vector<Handle> given,
              std::optional<time_point::duration> limit) {
     detail::scheduler& on = detail::scheduler::require_running("as_completed");
+    for (Handle const& each : given) {
+      if (&detail::handle_access::state(each).loop() != &on) {
+        throw usage_error("as_completed: a future or task belongs to another event loop");
+      }
+    }
+    handles = std::move(given);
     left = todo = handles.size();
     nodes = std::make_unique<node[]>(todo);
     for (std::size_t i = 0; i < todo; ++i) {
       nodes[i].whole = self;
-      nodes[i].handle = std::move(handles[i]);
+      nodes[i].handle = &handles[i];
       nodes[i].listed = true;
-      detail::handle_access::state(nodes[i].handle).add_callback(nodes[i]);
+      detail::handle_access::state(handles[i]).add_callback(nodes[i]);
     }
-    count = todo;
     if (todo > 0 && limit) {
       timer = &detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
       timer->retain();
@@ -149,15 +168,15 @@ struct completions<Handle>::shared {
     which.listed = false;
     if (todo == 0) return;  // timed out first
     --todo;
-    done.put_nowait(which.handle);
+    done.put_nowait(*which.handle);
     if (todo == 0) stop_timer();
   }
 
   void timed_out() noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
+    for (std::size_t i = 0; i < handles.size(); ++i) {
       if (!nodes[i].listed) continue;
       done.put_nowait(std::nullopt);
-      if (detail::handle_access::state(nodes[i].handle).remove_callback(nodes[i])) {
+      if (detail::handle_access::state(handles[i]).remove_callback(nodes[i])) {
         nodes[i].listed = false;
         nodes[i].whole = nullptr;
       }
@@ -167,8 +186,8 @@ struct completions<Handle>::shared {
   }
 
   queue<std::optional<Handle>> done;
+  std::vector<Handle> handles;
   std::unique_ptr<node[]> nodes;
-  std::size_t count = 0;
   std::size_t todo = 0;  // not done, and not timed out
   std::size_t left = 0;  // not given out by an iterator
   detail::callback* timer = nullptr;

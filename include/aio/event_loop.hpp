@@ -641,8 +641,10 @@ inline void event_loop::close() {
   threads_.reset();
   closed_ = true;
   if (self_) *self_ = nullptr;
-  discard_callbacks();
-  run_ready();  // what is left are functions that came back from threads
+  do {
+    discard_callbacks();
+    run_ready();  // what is left are functions that came back from threads, and shields
+  } while (has_ready());
   guard_.reset();
   alarm_.reset();
   if (own_) detail::frame_pool::trim();

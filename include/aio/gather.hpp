@@ -51,23 +51,17 @@ struct child_traits<task<T>> {
   using state = task_state<T>;
   static constexpr bool own = true;
 };
-template <class T>
-struct child_traits<task_handle<T>> {
-  using value_type = T;
-  using state = task_state<T>;
-  static constexpr bool own = false;
-};
-template <class T>
-struct child_traits<future<T>> {
-  using value_type = T;
-  using state = future_cell<T>;
+template <shared_handle Handle>
+struct child_traits<Handle> {
+  using value_type = typename Handle::value_type;
+  using state = handle_state<Handle>;
   static constexpr bool own = false;
 };
 
 }  // namespace detail
 
-/// What gather() takes: a task, which it starts, as it does with any other awaitable; or a handle or
-/// future, which somebody else owns.
+/// What gather() takes: a task, which it starts, as it does with any other awaitable; or a handle, a
+/// future, what shield() or another gathering gave, which somebody else owns.
 template <class A>
 concept gatherable =
     requires { typename detail::child_traits<std::remove_cvref_t<A>>::value_type; } ||

@@ -8,6 +8,10 @@
 //
 // Whoever shields a task keeps its handle, and awaits it at some time.
 
+#include <exception>
+#include <memory>
+#include <new>
+#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -21,52 +25,47 @@
 namespace aio {
 
 namespace detail {
-template <class State>
+template <class T, class State>
 class shield_cell;
 }  // namespace detail
 
 /// What shield() returns: as a future of the same result, and can be kept, shared, cancelled.
 template <class T, class State>
 class [[nodiscard]] shielded
-    : public detail::handle_base<shielded<T, State>, detail::shield_cell<State>, T> {
-  using base = detail::handle_base<shielded<T, State>, detail::shield_cell<State>, T>;
+    : public detail::handle_base<shielded<T, State>, detail::shield_cell<T, State>, T> {
+  using base = detail::handle_base<shielded<T, State>, detail::shield_cell<T, State>, T>;
 
  public:
   explicit shielded(State& inner)
-      : base(detail::state_ptr<detail::shield_cell<State>>(detail::shield_cell<State>::make(inner))) {}
+      : base(detail::state_ptr<detail::shield_cell<T, State>>(detail::shield_cell<T, State>::make(inner))) {}
 };
 
 /// A future that is done when `inner` is, with its result, and whose cancellation does not touch
-/// `inner`.
+/// `inner`: a task_handle, a future, a gathering, or shielded itself.
 ///
+/// Lifetime: the value stays where it is, and is copied out; one that can only be moved is taken
+/// away from `inner` by awaiting an rvalue, as in `co_await shield(handle)`.
 /// Resumes: two iterations after the last step of a task that is shielded (SH-3); at once, if it
 /// is done.
 /// An error of `inner` after its shield was cancelled goes to the exception handler, once for all
 /// its shields (SH-6).
 /// asyncio: shield, SH-1 to SH-8.
-template <class T>
-auto shield(task_handle<T> const& inner) {
-  return shielded<T, detail::task_state<T>>(detail::handle_access::state(inner));
-}
-template <class T>
-auto shield(future<T> const& inner) {
-  return shielded<T, detail::future_cell<T>>(detail::handle_access::state(inner));
-}
-template <class T, class State>
-auto shield(shielded<T, State> const& inner) {
-  return shielded<T, detail::shield_cell<State>>(detail::handle_access::state(inner));
+template <detail::shared_handle Handle>
+auto shield(Handle const& inner) {
+  return shielded<typename Handle::value_type, detail::handle_state<Handle>>(
+      detail::handle_access::state(inner));
 }
 /// Of a coroutine: runs it as a task, which nobody else can reach.
 template <class T>
-auto shield(task<T>&& inner) {
-  return shield(create_task(std::move(inner)));
+auto shield(task<T>&& inner, std::source_location created = std::source_location::current()) {
+  return shield(create_task(std::move(inner), created));
 }
 
 // ---------------------------------------------------------------- implementation
 
 namespace detail {
 
-template <class State>
+template <class T, class State>
 class shield_cell final : public future_core {
  public:
   static shield_cell* make(State& inner) {
@@ -80,12 +79,29 @@ class shield_cell final : public future_core {
     return true;
   }
 
+  void require_value() {
+    future_core::require_value();
+    inner_->require_value();
+  }
   /// Requires: state() == future_state::value.
-  decltype(auto) value() { return inner_->value(); }
+  decltype(auto) value() {
+    if constexpr (copied) {
+      return std::as_const(inner_->value());
+    } else {
+      return inner_->value();
+    }
+  }
+  void mark_value_taken() noexcept {
+    future_core::mark_value_taken();
+    if constexpr (!copied) inner_->mark_value_taken();
+  }
 
   ~shield_cell() = default;
 
  private:
+  // The value belongs to whoever else has the inner one.
+  static constexpr bool copied = std::is_object_v<T> && std::is_copy_constructible_v<T>;
+
   // asyncio's two callbacks: the inner one copies the outcome; the one of the shield itself, run
   // after it is done, stops that and listens for an error instead.
   struct node : ready_node {

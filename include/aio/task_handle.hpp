@@ -122,9 +122,9 @@ class [[nodiscard]] any_task_handle {
 
   [[nodiscard]] bool done() const { return core().done(); }
   [[nodiscard]] bool cancelled() const { return core().cancelled(); }
-  bool cancel() const { return core().cancel(nullptr); }
+  bool cancel() const { return core().give_up(nullptr); }
   bool cancel(std::string message) const {
-    return core().cancel(detail::make_cancel_message(std::move(message)));
+    return core().give_up(detail::make_cancel_message(std::move(message)));
   }
   unsigned uncancel() const { return core().uncancel(); }
   [[nodiscard]] unsigned cancelling() const { return core().cancelling(); }

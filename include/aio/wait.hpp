@@ -22,6 +22,7 @@
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 
@@ -48,7 +49,8 @@ struct wait_result {
 /// Resumes: two iterations after the last step of the task that decided it; what is done by then
 /// is in `done` (WT-4).
 /// Cancelled: stops waiting; the tasks run on.
-/// Throws: std::invalid_argument for an empty range.
+/// Throws: std::invalid_argument for an empty range, or if the limit is not a number; usage_error
+/// if a handle is empty or belongs to another loop.
 /// asyncio: wait, WT-1 to WT-7.
 template <std::ranges::input_range Range>
 [[nodiscard("co_await it: nothing is waited for before")]] auto wait(
@@ -148,6 +150,11 @@ task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until
   std::vector<Handle> const handles = distinct(given);
   std::vector<future_core*> cores;
   for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
+  for (future_core* const each : cores) {
+    if (&each->loop() != &scheduler::require_running("wait")) {
+      throw usage_error("wait: a future or task belongs to another event loop");
+    }
+  }
   std::optional<time_point::duration> length;
   if (limit) length = to_clock(*limit);
   co_await wait_awaiter(cores, mode, length);

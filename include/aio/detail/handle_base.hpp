@@ -100,6 +100,11 @@ class outcome_awaiter {
   frame_base* frame_ = nullptr;
 };
 
+/// A handle in a callback of what it refers to. Counts only when that is done: a future that
+/// nobody can set any more goes, and its callbacks with it.
+template <class Handle>
+class self_handle;
+
 /// Names one callback of a future or task, to take it back.
 class done_callback {
  public:
@@ -143,15 +148,16 @@ class handle_base {
   }
 
   /// Requests a cancellation, with a message for the cancelled_error; false if it is done
-  /// already. A future is cancelled at once; a task where it waits, and it may refuse.
+  /// already, and then its error counts as read (FUT-10). A future is cancelled at once; a task
+  /// where it waits, and it may refuse.
   /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
   bool cancel() const {
     state().check_thread("cancel");
-    return state().cancel(nullptr);
+    return state().give_up(nullptr);
   }
   bool cancel(std::string message) const {
     state().check_thread("cancel");
-    return state().cancel(make_cancel_message(std::move(message)));
+    return state().give_up(make_cancel_message(std::move(message)));
   }
 
   /// Calls `fn`, with this handle if it takes one, in the iteration after the one in which this
@@ -163,8 +169,9 @@ class handle_base {
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
       made = &make_callback(state().loop(), "add_done_callback", read_context(),
-                            [fn = std::forward<Fn>(fn), self = static_cast<Handle const&>(*this)]() mutable {
-                              std::move(fn)(std::move(self));
+                            [fn = std::forward<Fn>(fn),
+                             self = self_handle(static_cast<Handle const&>(*this))]() mutable {
+                              std::move(fn)(self.take());
                             });
     } else {
       made = &make_callback(state().loop(), "add_done_callback", read_context(),
@@ -227,6 +234,31 @@ struct handle_access {
   static State& state(handle_base<Handle, State, T> const& of) {
     return of.state();
   }
+};
+
+/// A handle to something with a result: a task_handle, a future, and what stands for several.
+template <class A>
+concept shared_handle = requires(A const& of) { handle_access::state(of); };
+
+template <shared_handle Handle>
+using handle_state =
+    std::remove_reference_t<decltype(handle_access::state(std::declval<Handle const&>()))>;
+
+template <class Handle>
+class self_handle {
+ public:
+  explicit self_handle(Handle const& of) : handle_(of) { handle_access::state(handle_).lend(); }
+  self_handle(self_handle&&) noexcept = default;
+  self_handle(self_handle const&) = delete;
+  ~self_handle() {
+    if (handle_.valid()) handle_access::state(handle_).take_back();
+  }
+
+  /// Requires: it is done.
+  Handle take() noexcept { return std::move(handle_); }
+
+ private:
+  Handle handle_;
 };
 
 }  // namespace aio::detail

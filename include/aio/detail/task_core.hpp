@@ -89,10 +89,29 @@ class future_core : public waitable {
     if (!done() && (!shared_by_threads_ || !callbacks_.empty())) loop_->check_thread(caller);
   }
 
+  /// cancel() by somebody with a handle, who no longer asks how it ended if it has.
+  bool give_up(cancel_message const& message) {
+    if (done()) mark_error_read();
+    return cancel(message);
+  }
+
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   bool let_go(task_core& task) noexcept override;
   late cancelled_after_wake(task_core&) noexcept override {
     return ended_cancelled() ? late::carried : late::deliver;
+  }
+
+  /// Does not count one of the handles until this is done; another one is there.
+  void lend() noexcept {
+    if (done()) return;
+    count(-1);
+    ++lent_;
+  }
+  /// Takes back lend() before that handle goes.
+  void take_back() noexcept {
+    if (done()) return;
+    count(1);
+    --lent_;
   }
 
   /// Queues `node` when this is done, or now if it is (FUT-4, FUT-5).
@@ -146,6 +165,7 @@ class future_core : public waitable {
   void complete(future_state outcome) noexcept {
     AIO_ASSERT(!done() && outcome != future_state::pending);
     state_ = outcome;
+    if (lent_ > 0) [[unlikely]] count(lent_);
     if (!callbacks_.empty()) loop_->splice(callbacks_);
   }
 
@@ -177,12 +197,14 @@ class future_core : public waitable {
       describe_unread(context);
       scheduler::report_to(loop_, context);
     }
+    count(1);  // its callbacks may hold handles, see lend()
     dispose();
   }
 
   scheduler* loop_;
   ready_queue callbacks_;
   std::atomic<std::int32_t> handles_{1};
+  std::int32_t lent_ = 0;  // handles that do not count before this is done
   bool const shared_by_threads_;
   future_state state_ = future_state::pending;
   bool error_was_read_ = false;
