@@ -8,6 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <asio/signal_set.hpp>
+
 #include "aio/as_result.hpp"
 #include "aio/sleep.hpp"
 #include "aio/to_thread.hpp"

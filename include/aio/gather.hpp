@@ -278,6 +278,18 @@ class gather_base {
   future_core* failed_ = nullptr;  // the task of gather's own whose error that is
 };
 
+/// A child as it is, or the task of an awaitable.
+template <class A>
+decltype(auto) as_child(A&& child) {
+  if constexpr (awaitable_once<A>) {
+    return await_as_task<task_result<A>, A>(std::move(child));
+  } else {
+    return std::forward<A>(child);
+  }
+}
+template <class A>
+using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
+
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
 template <class Child>
 typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
@@ -531,18 +543,6 @@ constexpr bool refuse_shared_task() {
                 "a task is given away: write gather(std::move(t)) or gather(f(x))");
   return true;
 }
-
-/// A child as it is, or the task of an awaitable.
-template <class A>
-decltype(auto) as_child(A&& child) {
-  if constexpr (awaitable_once<A>) {
-    return await_as_task<task_result<A>, A>(std::move(child));
-  } else {
-    return std::forward<A>(child);
-  }
-}
-template <class A>
-using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
 
 template <bool Collect, class... Children>
 auto gather_children(Children&&... children) {
