@@ -219,7 +219,7 @@ TEST_CASE("D8: tasks that are made while run shuts down are cancelled and awaite
   trace log;
   std::optional<aio::task_handle<>> made;
   auto const leaves_another = [&]() -> aio::task<> {
-    co_await aio::as_result(aio::sleep_for(1h));
+    (void)co_await aio::as_result(aio::sleep_for(1h));
     made = aio::create_task(tell_end(log, "the other"));
     co_await aio::sleep_for(0s);  // it begins
     log("first round");

@@ -93,7 +93,7 @@ TEST_CASE("race: errors that come too late are reported, values are dropped") {
   aio::testing::run([]() -> aio::task<> {
     reports const heard;
     auto const fails_when_cancelled = []() -> aio::task<> {
-      co_await aio::as_result(aio::sleep_for(1h));
+      (void)co_await aio::as_result(aio::sleep_for(1h));
       throw std::runtime_error("late");
     };
     auto const won = co_await aio::race(after(1ms, 1), fails_when_cancelled(), after(1ms, 2));
@@ -220,7 +220,7 @@ TEST_CASE("race: a task that is cancelled before it races starts nothing that go
 TEST_CASE("race: children that swallow its cancellation do not hide it") {
   aio::testing::run([]() -> aio::task<> {
     auto const swallows = []() -> aio::task<int> {
-      co_await aio::as_result(aio::sleep_for(1h));
+      (void)co_await aio::as_result(aio::sleep_for(1h));
       co_return 1;
     };
     auto const racer =

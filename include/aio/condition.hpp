@@ -80,7 +80,7 @@ class condition {
 
 // ---------------------------------------------------------------- implementation
 
-class condition::notified : public detail::line_waiter {
+class condition::notified final : public detail::line_waiter {
  public:
   explicit notified(condition& owner) noexcept : owner_(&owner) {}
 

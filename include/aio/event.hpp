@@ -56,7 +56,7 @@ class event {
 
 // ---------------------------------------------------------------- implementation
 
-class event::wait_awaiter : public detail::line_waiter {
+class event::wait_awaiter final : public detail::line_waiter {
  public:
   explicit wait_awaiter(event& owner) noexcept : owner_(&owner) {}
 

@@ -95,7 +95,7 @@ class [[nodiscard("the lock is released at once unless you keep the guard: "
 
 // ---------------------------------------------------------------- implementation
 
-class lock::acquire_awaiter : public detail::line_waiter {
+class lock::acquire_awaiter final : public detail::line_waiter {
  public:
   explicit acquire_awaiter(lock& owner) noexcept : owner_(&owner) {}
 

@@ -126,8 +126,8 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
 // ---------------------------------------------------------------- implementation
 
-class semaphore::acquire_awaiter : public detail::leaf_waiter,
-                                                 public detail::list_link<line_tag> {
+class semaphore::acquire_awaiter final : public detail::leaf_waiter,
+                                         public detail::list_link<line_tag> {
  public:
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}
 

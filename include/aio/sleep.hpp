@@ -74,7 +74,7 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
   return length > time_point::max() - now ? time_point::max() : now + length;
 }
 
-class sleep_awaiter : public leaf_waiter {
+class sleep_awaiter final : public leaf_waiter {
  public:
   explicit sleep_awaiter(time_point::duration length) noexcept : length_(length) {}
   explicit sleep_awaiter(time_point deadline) noexcept : deadline_(deadline), absolute_(true) {}

@@ -127,7 +127,7 @@ template <class Body>
 // ---------------------------------------------------------------- implementation
 
 /// Waits in the exit until the last child told the group that it is done.
-class task_group::exit_awaiter : public detail::leaf_waiter {
+class task_group::exit_awaiter final : public detail::leaf_waiter {
  public:
   explicit exit_awaiter(task_group& owner) noexcept : owner_(owner) {}
 

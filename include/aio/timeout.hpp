@@ -270,7 +270,7 @@ auto run_with_timeout(Body&& body, std::optional<time_point> deadline, timeout* 
 
 /// Waits until a future or task is done, without cancelling it when this wait is cancelled.
 template <class State>
-class done_awaiter : public leaf_waiter, private ready_node {
+class done_awaiter final : public leaf_waiter, private ready_node {
  public:
   explicit done_awaiter(State& awaited) noexcept : ready_node(&on_done), awaited_(awaited) {}
 

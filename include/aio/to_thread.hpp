@@ -248,7 +248,7 @@ class thread_call final : public thread_job {
 
 /// Submits a job with `Submit` when it is awaited, and waits for it.
 template <class Submit, class Fn, class... Args>
-class thread_awaiter : public leaf_waiter {
+class thread_awaiter final : public leaf_waiter {
   using job = thread_call<Fn, Args...>;
 
  public:

@@ -62,7 +62,7 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-class wait_awaiter : public leaf_waiter {
+class wait_awaiter final : public leaf_waiter {
  public:
   wait_awaiter(std::vector<future_core*> const& awaited, wait_until mode,
                std::optional<time_point::duration> limit)
