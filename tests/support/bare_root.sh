@@ -14,7 +14,9 @@ project=$(cd "$(dirname "$0")/../.." && pwd)
 root=$(mktemp -d)
 chmod 755 "$root"  # apt downloads as a user of its own
 clean_up() {
-  if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
+  for place in dev/pts proc; do
+    if mountpoint -q "$root/$place"; then umount "$root/$place"; fi
+  done
   rm -rf --one-file-system "$root"
 }
 trap clean_up EXIT
@@ -31,6 +33,9 @@ step "a bare $suite"
 debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" || { cat "$root.log"; exit 1; }
 rm -f "$root.log"
 mount -t proc proc "$root/proc"
+mkdir -p "$root/dev/pts"  # terminals, as every system that runs has them
+mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
+ln -sf pts/ptmx "$root/dev/ptmx"
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 mkdir "$root/aio"
 tar -C "$project" --exclude=./build --exclude=./.git --exclude=./.cache -cf - . | tar -C "$root/aio" -xf -

@@ -77,7 +77,11 @@ assert (status, errors) == (0, "") and output.startswith("usage: fetch"), (statu
 
 # A terminal gets a progress line. Ctrl-C then ends client and server, wipes the line and leaves no table.
 for number in signal.SIGINT, signal.SIGTERM:
-    ours, terminal = pty.openpty()
+    try:
+        ours, terminal = pty.openpty()
+    except OSError as error:
+        print(f"the progress line is not looked at: {error}")
+        sys.exit(77)
     process = subprocess.Popen([sys.argv[1]], stdout=subprocess.PIPE, stderr=terminal, text=True)
     os.close(terminal)
     shown = b""
