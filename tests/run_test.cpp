@@ -539,7 +539,7 @@ TEST_CASE("run: a signal cancels the future that main waits for") {
 }
 
 #if !AIO_ADDRESS_SANITIZER  // whose companion for undefined behaviour needs files of its own to look at memory
-TEST_CASE("run: where signals cannot be listened to, main runs all the same") {
+TEST_CASE("run: where signals cannot be listened to, main runs all the same", "[rlimit]") {
   auto const end = in_process([] {
     aio::runner runner;
     runner.run([]() -> aio::task<> { co_await aio::sleep_for(1ms); });
