@@ -375,6 +375,10 @@ class generator_promise final : public generator_promise_base {
 
   async_generator<T> get_return_object() noexcept {
     frame_->owned = true;
+#if defined(__clang__)
+    // As in task's promise: the frame must not be put into the caller's.
+    asm volatile("" : "+r"(frame_));
+#endif
     return async_generator<T>(*frame_);
   }
 
