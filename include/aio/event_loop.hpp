@@ -309,7 +309,8 @@ template <class Fn, class... Args>
 callback_handle event_loop::call_soon(Fn&& fn, Args&&... args) {
   check_call("call_soon");
   detail::callback& made = detail::make_callback(
-      *this, "call_soon", detail::read_context(), detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+      *this, "call_soon", detail::read_context(),
+      detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made);
   push(made);
   return handle;
@@ -326,7 +327,8 @@ template <class Fn, class... Args>
 callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args) {
   check_call("call_at");
   detail::callback& made = detail::make_callback(
-      *this, "call_later", detail::read_context(), detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+      *this, "call_later", detail::read_context(),
+      detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made, deadline);
   try {
     add_timer(made, deadline);

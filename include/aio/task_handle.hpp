@@ -156,9 +156,6 @@ using task_result =
     std::conditional_t<std::is_rvalue_reference_v<awaited_type<A>>,
                        std::remove_cvref_t<awaited_type<A>>, awaited_type<A>>;
 
-template <class T>
-inline constexpr bool is_handle = requires(T const& t) { handle_access::state(t); };
-
 }  // namespace detail
 
 /// What can be awaited and is neither a task nor a handle nor a future: a sleep, a lock, an
@@ -166,7 +163,7 @@ inline constexpr bool is_handle = requires(T const& t) { handle_access::state(t)
 template <class A>
 concept awaitable_once =
     !std::is_lvalue_reference_v<A> && !is_task<std::remove_cvref_t<A>> &&
-    !detail::is_handle<std::remove_cvref_t<A>> && detail::standard_awaitable<A&&>;
+    !detail::shared_handle<std::remove_cvref_t<A>> && detail::standard_awaitable<A&&>;
 
 /// A function that returns a task when called with copies of `Args`.
 template <class Fn, class... Args>

@@ -341,7 +341,7 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
                   "wait_for takes a task or something else that can be awaited: call the "
                   "function, wait_for(f(x), d)");
     using T = decltype(awaiter_of(std::declval<A>()).await_resume());
-    if constexpr (is_handle<given>) {
+    if constexpr (shared_handle<given>) {
       using value = std::conditional_t<std::is_lvalue_reference_v<A>, T, typename given::value_type>;
       if (no_time) return wait_for_nothing<value, given>(given(std::forward<A>(awaited)));
       return timeout_access::run_task<value>(await_as_task<value, A>(std::forward<A>(awaited)),

@@ -67,7 +67,7 @@ def self_test():
     assert known == {"lock: is fair", "lock: is quick"}, known
     good = '4 tests\n- `a`: "lock: is fair"\n- `b`: "lock: is quick", "lock: is fair"\n- `c`: no case in C++: no such thing\n## X\n- `a`: "lock: is fair"\n'
     assert mistakes_of(good, known) == [], mistakes_of(good, known)
-    for bad in ('1 tests\n- `a`: "lock: is slow"\n', "1 tests\n- `a`: TODO\n", "1 tests\n- `a`: no case in C++: \n",
+    for bad in ('1 tests\n- `a`: "lock: is slow"\n', "1 tests\n- `a`: to come\n", "1 tests\n- `a`: no case in C++: \n",
                 '2 tests\n- `a`: "lock: is fair"\n', '2 tests\n- `a`: "lock: is fair"\n- `a`: "lock: is fair"\n',
                 '1 tests\n- `a`: "lock: is fair"\n- b\n'):
         assert mistakes_of(bad, known), bad
