@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+
+// W12: hello with all of aio.
+
+#include <aio/aio.hpp>
+
+#include <chrono>
+#include <cstdio>
+
+aio::task<> hello() {
+  co_await aio::sleep_for(std::chrono::milliseconds(1));
+  std::puts("hello");
+}
+
+int main() { aio::run(hello()); }

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Runs aio_bench: once, or under callgrind."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEFAULT_PROGRAM = HERE.parent / "build" / "bench" / "bench" / "aio_bench"
+
+
+class Failed(Exception):
+    """A benchmark that did not run."""
+
+
+def checked(command, timeout=600):
+    try:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout)
+    except FileNotFoundError as e:
+        raise Failed(f"{command[0]} is not there ({e.strerror})") from e
+    except subprocess.TimeoutExpired as e:
+        raise Failed(f"{' '.join(map(str, command))}: not done after {timeout} s") from e
+    if done.returncode != 0:
+        raise Failed(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stderr.strip()}")
+    return done
+
+
+class Program:
+    def __init__(self, path=DEFAULT_PROGRAM):
+        self.path = pathlib.Path(path)
+        if not self.path.exists():
+            raise Failed(f"{self.path} is not there: cmake --preset bench && cmake --build build/bench --target aio_bench")
+
+    def about(self):
+        return json.loads(checked([self.path, "--about"]).stdout)
+
+    def cases(self):
+        """(workload, variant) -> (unit, default operations, batch), in the order of --list."""
+        found = {}
+        for line in checked([self.path, "--list"]).stdout.splitlines():
+            workload, variant, unit, operations, batch = line.split()
+            found[workload, variant] = (unit, int(operations), int(batch))
+        return found
+
+    def run(self, workload, variant, operations, *arguments):
+        return json.loads(checked([self.path, workload, variant, operations, *arguments]).stdout)
+
+    def instructions(self, workload, variant, counted, *arguments):
+        """User instructions per operation, libraries included, start-up and warm-up excluded."""
+        few, many = counted
+        counts = [self._callgrind(workload, variant, n, *arguments) for n in (few, many)]
+        return (counts[1] - counts[0]) / (many - few)
+
+    def _callgrind(self, *command):
+        done = checked(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", self.path, *command])
+        found = re.search(r"Collected *: *(\d+)", done.stderr)
+        if not found:
+            raise Failed(f"callgrind said nothing of instructions:\n{done.stderr}")
+        return int(found.group(1))
+
+
+def require_valgrind():
+    if not shutil.which("valgrind"):
+        raise Failed("valgrind is not there (Debian: apt-get install valgrind)")
+
+
+def progress(text):
+    """A line that replaces itself, for who watches a terminal."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
+        sys.stderr.flush()
+
+
+def table(rows, header, left=1):
+    """Rows of strings in columns; the first `left` to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    def line(row):
+        cells = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        return "  ".join(cells).rstrip()
+    return "\n".join([line(header), *map(line, rows)])

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""What each workload is, the operations that callgrind counts, and what the project wants of aio."""
+
+import dataclasses
+import typing
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    title: str
+    clock: str = "cpu_ns"  # or wall_ns, where threads wait for each other
+    # callgrind counts a run of each number of operations; the difference is free of start-up and warm-up.
+    counted: typing.Optional[typing.Tuple[int, int]] = None
+    arguments: typing.Tuple[str, ...] = ()  # of every run
+    counted_arguments: typing.Tuple[str, ...] = ()  # of those under callgrind, too
+    # The target: user instructions per operation with g++ 12 -O2, peak of memory per operation, and the most that aio may
+    # take of what another variant takes.
+    instructions: typing.Optional[int] = None
+    peak_bytes: typing.Optional[int] = None
+    ratio: typing.Optional[typing.Tuple[str, float]] = None
+
+
+WORKLOADS = {
+    "W1": Workload("await a child that returns at once", counted=(10_000, 60_000), instructions=130,
+                   ratio=("awaitable", 0.6)),
+    "W2": Workload("spawn 1,000 children and join them", counted=(5_000, 25_000), instructions=250,
+                   ratio=("awaitable", 0.1)),
+    "W3": Workload("yield, 100 tasks", counted=(10_000, 60_000), instructions=70, ratio=("awaitable", 0.08)),
+    "W4": Workload("1,000,000 tasks asleep at once", counted=(5_000, 20_000), counted_arguments=("--lead", "300000"),
+                   peak_bytes=300),
+    "W5": Workload("1,000 tasks, semaphore of 10", counted=(10_000, 50_000), instructions=160),
+    "W6": Workload("queue of 128", counted=(12_800, 64_000), instructions=90),
+    "W7": Workload("gather 10 children", counted=(500, 2_500), instructions=2_200),
+    "W8": Workload("cancel 1,000 sleeping children", counted=(2_000, 6_000), instructions=10_500),
+    "W9": Workload("echo over loopback TCP, 1 connection", counted=(1_000, 5_000), instructions=2_550),
+    "W10": Workload("to_thread, one at a time", clock="wall_ns"),
+    "W10b": Workload("to_thread, 1,000 at once", clock="wall_ns"),
+    "W11": Workload("1,000,000 awaits deep"),
+    "W11b": Workload("loop of awaits that are ready"),
+    "W12": Workload("compile hello"),
+}
+
+ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio
