@@ -25,7 +25,7 @@ struct parameters {
   std::size_t operations = 0;
   std::size_t connections = 1;              // W9
   std::size_t size = 1;                     // W9: bytes per message
-  std::size_t threads = 1;                  // threads
+  std::size_t threads = 1;                  // threads: how many
   std::chrono::nanoseconds lead{5'000};     // W4: time to start one sleeper before the first may wake
 };
 
@@ -40,6 +40,9 @@ class run {
   /// Begins the part that counts. Not inlined, so that the work between stays where it is.
   void start();
   void stop();
+
+  /// Between start() and stop(), when there is most of it: what is allocated, and since start().
+  void look_at_memory();
 
   /// How many operations the counted part did, if not operations().
   void did(std::size_t operations) noexcept { done_ = operations; }
@@ -61,6 +64,8 @@ class run {
 
   parameters given_;
   std::size_t done_ = 0;
+  std::size_t allocated_at_start_ = 0;
+  std::size_t allocated_ = 0;
   reading begin_;
   reading end_;
 };
@@ -71,7 +76,7 @@ struct description {
   std::string_view unit;      // what is counted: "yield"
   std::size_t operations;     // by default
   std::size_t batch = 1;      // operations come in multiples of it
-  bool memory = false;        // report the peak of memory per operation
+  bool memory = false;        // report the peak of memory, and what is left at the end
 };
 
 struct known_case {

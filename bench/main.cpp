@@ -21,6 +21,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <stdexcept>
 #include <string>
 
 // ---------------------------------------------------------------- allocations
@@ -121,6 +122,7 @@ run::reading run::read() noexcept {
 void run::start() {
   forget_peak();
   std::size_t const resident = memory_status("VmRSS:");
+  allocated_at_start_ = in_use();
   begin_ = read();
   begin_.resident = resident;
 }
@@ -130,6 +132,8 @@ void run::stop() {
   end_.resident = memory_status("VmHWM:");
 }
 
+void run::look_at_memory() { allocated_ = in_use() - allocated_at_start_; }
+
 void run::print(bool memory) const {
   std::size_t const operations = done_ ? done_ : given_.operations;
   auto const each = [&](auto end, auto begin) {
@@ -138,7 +142,12 @@ void run::print(bool memory) const {
   std::printf(R"("operations": %zu, "cpu_ns": %.3f, "wall_ns": %.3f, "allocations": %.4f, "bytes": %.2f)", operations,
               each(end_.cpu.count(), begin_.cpu.count()), each(end_.wall.count(), begin_.wall.count()),
               each(end_.allocations, begin_.allocations), each(end_.bytes, begin_.bytes));
-  if (memory) std::printf(R"(, "peak_bytes": %.1f)", each(std::max(end_.resident, begin_.resident), begin_.resident));
+  if (memory) {  // per operation that was asked for: of all rounds, one is there at a time
+    auto const asked = static_cast<double>(given_.operations);
+    std::size_t const peak = std::max(end_.resident, begin_.resident) - begin_.resident;
+    std::printf(R"(, "peak_bytes": %.1f)", static_cast<double>(peak) / asked);
+    if (allocated_) std::printf(R"(, "live_bytes": %.1f)", static_cast<double>(allocated_) / asked);
+  }
   if (given_.connections > 1) std::printf(R"(, "connections": %zu)", given_.connections);
 }
 
@@ -221,7 +230,9 @@ int command(std::vector<std::string> const& args) {
   parameters given;
   given.operations = chosen->what.operations;
   for (std::size_t i = 2; i < args.size(); ++i) {
-    auto const value = [&]() -> std::size_t { return ++i < args.size() ? std::stoull(args[i]) : throw std::invalid_argument(""); };
+    auto const value = [&]() -> std::size_t { 
+      return ++i < args.size() ? std::stoull(args[i]) : throw std::invalid_argument("");
+    };
     if (args[i] == "--connections") {
       given.connections = value();
     } else if (args[i] == "--size") {
