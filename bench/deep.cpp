@@ -21,7 +21,7 @@ constexpr std::size_t warm_up = 1'000;
 // ---- aio
 
 aio::task<std::uint64_t> aio_depth(std::size_t left) {
-  if (left == 0) co_return 0;
+  if (left == 0) co_return std::uint64_t{0};
   co_return 1 + co_await aio_depth(left - 1);
 }
 
@@ -38,7 +38,7 @@ aio::task<> aio_long(std::size_t count) {
 // ---- asio::awaitable
 
 asio::awaitable<std::uint64_t> asio_depth(std::size_t left) {
-  if (left == 0) co_return 0;
+  if (left == 0) co_return std::uint64_t{0};
   co_return 1 + co_await asio_depth(left - 1);
 }
 

@@ -23,6 +23,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 
 // ---------------------------------------------------------------- allocations
 
@@ -160,10 +161,11 @@ namespace {
 
 int list() {
   std::vector<known_case> sorted = cases();
-  std::stable_sort(sorted.begin(), sorted.end(), [](known_case const& a, known_case const& b) {
-    return a.what.workload.size() != b.what.workload.size() ? a.what.workload.size() < b.what.workload.size()
-                                                            : a.what.workload < b.what.workload;
-  });
+  auto const key = [](known_case const& one) {  // W2 before W10
+    return std::tuple(one.what.workload.find_first_of("0123456789"), one.what.workload.size(), one.what.workload,
+                      one.what.variant);
+  };
+  std::sort(sorted.begin(), sorted.end(), [&](known_case const& a, known_case const& b) { return key(a) < key(b); });
   for (known_case const& one : sorted) {
     std::printf("%-10s %-20s %-12s %10zu %6zu\n", std::string(one.what.workload).c_str(),
                 std::string(one.what.variant).c_str(), std::string(one.what.unit).c_str(), one.what.operations,

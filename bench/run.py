@@ -102,6 +102,10 @@ def summarize(results):
     by_case = {(record["workload"], record["variant"]): record["min_ns"] for record in records}
     for record in records:
         asio = {variant: by_case[record["workload"], variant] for variant in ASIO if (record["workload"], variant) in by_case}
+        if "instructions" in record:
+            record["instruction_ratios"] = {
+                other["variant"]: record["instructions"] / other["instructions"] for other in records
+                if other["workload"] == record["workload"] and other["variant"] in ASIO and "instructions" in other}
         record["ratios"] = {variant: record["min_ns"] / ns for variant, ns in asio.items()}
         if asio:
             record["ratio"] = record["min_ns"] / min(asio.values())
@@ -123,6 +127,9 @@ def target_of(record):
 
     if wanted.instructions:
         compare(f"instr {wanted.instructions}", record.get("instructions"), wanted.instructions)
+    if wanted.instruction_ratio:
+        variant, most = wanted.instruction_ratio
+        compare(f"instr {most} x {variant}", record.get("instruction_ratios", {}).get(variant), most)
     if wanted.peak_bytes:
         compare(f"peak {wanted.peak_bytes} B", record.get("peak_bytes"), wanted.peak_bytes)
     if wanted.ratio:

@@ -18,6 +18,7 @@ class Workload:
     instructions: typing.Optional[int] = None
     peak_bytes: typing.Optional[int] = None
     ratio: typing.Optional[typing.Tuple[str, float]] = None
+    instruction_ratio: typing.Optional[typing.Tuple[str, float]] = None  # the same of instructions
 
 
 WORKLOADS = {
@@ -32,7 +33,8 @@ WORKLOADS = {
     "W6": Workload("queue of 128", counted=(12_800, 64_000), instructions=90),
     "W7": Workload("gather 10 children", counted=(500, 2_500), instructions=2_200),
     "W8": Workload("cancel 1,000 sleeping children", counted=(2_000, 6_000), instructions=10_500),
-    "W9": Workload("echo over loopback TCP, 1 connection", counted=(1_000, 5_000), instructions=2_550),
+    "W9": Workload("echo over loopback TCP, 1 connection; instructions: 100", counted=(3_000, 9_000),
+                   counted_arguments=("--connections", "100"), instructions=2_550, instruction_ratio=("callbacks", 1.09)),
     "W10": Workload("to_thread, one at a time", clock="wall_ns"),
     "W10b": Workload("to_thread, 1,000 at once", clock="wall_ns"),
     "W11": Workload("1,000,000 awaits deep"),
