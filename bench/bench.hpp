@@ -40,6 +40,8 @@ class run {
   /// Begins the part that counts. Not inlined, so that the work between stays where it is.
   void start();
   void stop();
+  /// Sets the clock and the counts of allocations back; memory stays compared with what it was at start().
+  void restart();
 
   /// Between start() and stop(), when there is most of it: what is allocated, and since start().
   void look_at_memory();

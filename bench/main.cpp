@@ -128,6 +128,12 @@ void run::start() {
   begin_.resident = resident;
 }
 
+void run::restart() {
+  std::size_t const resident = begin_.resident;
+  begin_ = read();
+  begin_.resident = resident;
+}
+
 void run::stop() {
   end_ = read();
   end_.resident = memory_status("VmHWM:");

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The system calls of the echo (W9), per message there and back, by name: strace -f -c.
+
+    bench/syscalls.py                   1 and 100 connections
+    bench/syscalls.py --connections 10
+
+As callgrind's instructions, they are the difference of two runs, so that start-up and connecting do not count. "recv (failed)"
+are those that found nothing: Asio tries to read before it waits.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+import measure
+
+VARIANTS = ("aio", "callbacks", "awaitable", "epoll")
+
+
+def counted(program, variant, messages, connections):
+    """name -> calls, and "name (failed)" -> those with an error."""
+    handle, output = tempfile.mkstemp()
+    os.close(handle)
+    try:
+        measure.checked(["strace", "-f", "-c", "-o", output, program.path, "W9", variant, messages, "--connections", connections])
+        text = pathlib.Path(output).read_text()
+    finally:
+        os.unlink(output)
+    calls = collections.Counter()
+    for line in text.splitlines():
+        # % time, seconds, usecs/call, calls, errors or nothing, name
+        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:(\d+)\s+)?(\w+)$", line)
+        if found and found.group(3) != "total":
+            name = found.group(3)
+            failed = int(found.group(2) or 0)
+            calls[name] += int(found.group(1)) - failed
+            if failed:
+                calls[f"{name} (failed)"] += failed
+    return calls
+
+
+def per_message(program, variant, connections):
+    few, many = 10 * connections + 1000, 60 * connections + 5000
+    few, many = few // connections * connections, many // connections * connections
+    before, after = (counted(program, variant, count, connections) for count in (few, many))
+    return {name: (after[name] - before[name]) / (many - few) for name in after}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--connections", type=int, action="append", help="default: 1 and 100")
+    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
+    given = parser.parse_args()
+    if not shutil.which("strace"):
+        sys.exit("syscalls.py: strace is not there, so nothing was counted (Debian: apt-get install strace)")
+    try:
+        program = measure.Program(given.program)
+        for connections in given.connections or (1, 100):
+            found = {}
+            for variant in VARIANTS:
+                measure.progress(f"{connections} connections, {variant}")
+                found[variant] = per_message(program, variant, connections)
+            measure.progress("")
+            names = sorted({name for calls in found.values() for name, share in calls.items() if share >= 0.0005})
+            rows = [[name, *(f"{found[variant].get(name, 0):.3f}" for variant in VARIANTS)] for name in names]
+            rows.append(["all", *(f"{sum(found[variant].values()):.3f}" for variant in VARIANTS)])
+            print(measure.table(rows, [f"{connections} connection{'s' * (connections > 1)}", *VARIANTS]) + "\n")
+    except measure.Failed as e:
+        measure.progress("")
+        sys.exit(f"syscalls.py: {e}")
+
+
+if __name__ == "__main__":
+    main()
