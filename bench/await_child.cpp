@@ -21,7 +21,7 @@ aio::task<> aio_parent(std::size_t count) {
   bench::keep(sum);
 }
 
-bench::add const with_aio{{.workload = "W1", .variant = "aio", .unit = "await", .operations = 20'000'000},
+bench::add const with_aio{{.workload = "W1", .variant = "aio", .unit = "await", .operations = 10'000'000},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_parent); }};
 
 [[gnu::noinline]] asio::awaitable<std::uint64_t> asio_child(std::uint64_t value) { co_return value + 1; }
@@ -32,7 +32,7 @@ asio::awaitable<void> asio_parent(std::size_t count) {
   bench::keep(sum);
 }
 
-bench::add const with_awaitable{{.workload = "W1", .variant = "awaitable", .unit = "await", .operations = 20'000'000},
+bench::add const with_awaitable{{.workload = "W1", .variant = "awaitable", .unit = "await", .operations = 10'000'000},
                                 [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_parent); }};
 
 }  // namespace

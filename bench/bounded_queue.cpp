@@ -40,7 +40,7 @@ aio::task<> aio_both(std::size_t count) {
   });
 }
 
-bench::add const with_aio{{.workload = "W6", .variant = "aio", .unit = "item", .operations = 20'000'000},
+bench::add const with_aio{{.workload = "W6", .variant = "aio", .unit = "item", .operations = 10'000'000},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_both); }};
 
 // ---- asio::awaitable: a channel
@@ -68,7 +68,7 @@ asio::awaitable<void> asio_both(std::size_t count) {
   co_await children.wait();
 }
 
-bench::add const with_awaitable{{.workload = "W6", .variant = "awaitable", .unit = "item", .operations = 2'000'000},
+bench::add const with_awaitable{{.workload = "W6", .variant = "awaitable", .unit = "item", .operations = 500'000},
                                 [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_both); }};
 
 // ---- callbacks: the same channel
@@ -94,7 +94,7 @@ struct ends {
 };
 
 bench::add const with_callbacks{
-    {.workload = "W6", .variant = "callbacks", .unit = "item", .operations = 5'000'000}, [](bench::run& run) {
+    {.workload = "W6", .variant = "callbacks", .unit = "item", .operations = 1'000'000}, [](bench::run& run) {
       bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
         ends both{channel(context.get_executor(), room), count};
         both.put();

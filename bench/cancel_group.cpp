@@ -63,7 +63,7 @@ aio::task<> aio_groups(std::size_t count) {
 }
 
 bench::add const with_aio{
-    {.workload = "W8", .variant = "aio", .unit = "child", .operations = 500'000, .batch = children},
+    {.workload = "W8", .variant = "aio", .unit = "child", .operations = 100'000, .batch = children},
     [](bench::run& run) { bench::on_aio(run, warm_up, aio_groups); }};
 
 // ---- asio::awaitable
@@ -123,14 +123,14 @@ asio::awaitable<void> asio_groups(std::size_t count) {
 }
 
 bench::add const with_awaitable{
-    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 100'000, .batch = children},
+    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 30'000, .batch = children},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_groups); }};
 bench::add const with_signals{
-    {.workload = "W8", .variant = "awaitable+signals", .unit = "child", .operations = 100'000, .batch = children},
+    {.workload = "W8", .variant = "awaitable+signals", .unit = "child", .operations = 30'000, .batch = children},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_signals); }};
 #else
 bench::add const with_awaitable{
-    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 100'000, .batch = children},
+    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 30'000, .batch = children},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_signals); }};
 #endif
 

@@ -75,9 +75,9 @@ def bars(records, about):
             previous = record["workload"]
         begin, end = sorted((x(1), x(record["ratio"])))
         colour = COLOURS.get(record["variant"], "#8b949e")
-        rows.append(text(left - 8, y + 12, record["variant"], "end"))
+        rows.append(text(left - 8, y + 11, record["variant"], "end"))
         rows.append(f'<rect x="{begin:.1f}" y="{y}" width="{max(1.5, end - begin):.1f}" height="{bar - 3}" fill="{colour}"/>')
-        rows.append(text(max(end, x(1)) + 6, y + 11, f"{record['ratio']:.2f}   {record['min_ns']:,.0f} ns"))
+        rows.append(text(max(end, x(1)) + 6, y + 11, f"{record['ratio']:.2f} · {record['min_ns']:,.0f} ns"))
         y += bar
     for tick in ticks:
         parts.append(line(x(tick), top - 8, x(tick), y + 6, "one" if tick == 1 else "line"))
@@ -90,7 +90,7 @@ def curves(series, title, x_title, y_title):
     points = [point for values in series.values() for point in values if point[1] > 0]
     if not points:
         return document(10, 10, "nothing was measured", [])
-    width, height, left, right, top, bottom = 620, 360, 64, 130, 44, 48
+    width, height, left, right, top, bottom = 700, 360, 64, 190, 50, 48
     xs = powers(min(p[0] for p in points), max(p[0] for p in points))
     ys = powers(min(p[1] for p in points), max(p[1] for p in points) * 1.0001)
 
@@ -101,7 +101,7 @@ def curves(series, title, x_title, y_title):
         return height - bottom - (math.log10(value) - math.log10(ys[0])) / max(1, len(ys) - 1) * (height - top - bottom)
 
     parts = [text(12, 22, title, strong=True), text((left + width - right) / 2, height - 10, x_title, "middle"),
-             text(12, top - 6, y_title)]
+             text(left, top - 8, y_title, "end")]
     for tick in xs:
         parts += [line(x(tick), top, x(tick), height - bottom), text(x(tick), height - bottom + 18, plain(tick), "middle")]
     for tick in ys:

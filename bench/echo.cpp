@@ -414,7 +414,7 @@ void with_epoll(bench::run& run) {
 
 // ----------------------------------------------------------------
 
-constexpr std::size_t messages = 100'000;
+constexpr std::size_t messages = 50'000;
 
 bench::add const aio_case{{.workload = "W9", .variant = "aio", .unit = "message", .operations = messages}, with_aio};
 bench::add const awaitable_case{{.workload = "W9", .variant = "awaitable", .unit = "message", .operations = messages},

@@ -37,7 +37,7 @@ aio::task<> aio_gatherings(std::size_t count) {
   bench::keep(sum);
 }
 
-bench::add const with_aio{{.workload = "W7", .variant = "aio", .unit = "gather(10)", .operations = 500'000},
+bench::add const with_aio{{.workload = "W7", .variant = "aio", .unit = "gather(10)", .operations = 200'000},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_gatherings); }};
 
 // ---- asio::awaitable: a parallel group of co_spawn
@@ -60,7 +60,7 @@ asio::awaitable<void> asio_gatherings(std::size_t count) {
   bench::keep(sum);
 }
 
-bench::add const with_awaitable{{.workload = "W7", .variant = "awaitable", .unit = "gather(10)", .operations = 100'000},
+bench::add const with_awaitable{{.workload = "W7", .variant = "awaitable", .unit = "gather(10)", .operations = 30'000},
                                 [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_gatherings); }};
 
 // ---- callbacks: 10 times post, and a counter
@@ -88,7 +88,7 @@ struct gatherings {
 };
 
 bench::add const with_callbacks{
-    {.workload = "W7", .variant = "callbacks", .unit = "gather(10)", .operations = 500'000}, [](bench::run& run) {
+    {.workload = "W7", .variant = "callbacks", .unit = "gather(10)", .operations = 200'000}, [](bench::run& run) {
       bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
         gatherings all{context, count};
         all.start();

@@ -16,6 +16,7 @@ A ratio of 0.5 means that aio takes half of what the other takes.
   callbacks            raw Asio, functions as handlers, concrete executors
   awaitable            raw Asio, asio::awaitable and co_spawn
   awaitable+signals    W8 with a cancellation signal per child, where `awaitable` is a parallel group
+  aio (9,968)          W9-10000 where the limit of descriptors allows no more connections
   epoll                W9 with nothing but the kernel
   asyncio, uvloop      the same in Python, see twins/
 
@@ -37,7 +38,8 @@ from workloads import ASIO, WORKLOADS
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="W1 to W12 (default: W1 to W11)")
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {' '.join(WORKLOADS)}; default: all but "
+                        f"{' '.join(name for name, workload in WORKLOADS.items() if workload.extra)}")
     parser.add_argument("--variant", action="append", help="only these (may be repeated)")
     parser.add_argument("--repeat", type=int, help="runs of each case (default 5)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the operations, three runs")
@@ -57,12 +59,14 @@ def parse():
 
 def collect(given, program):
     """(workload, variant) -> list of results, one per run."""
-    wanted = given.workloads or [name for name in WORKLOADS if name != "W12"]
-    cases = {case: what for case, what in program.cases().items() if case[0] in wanted}
+    wanted = given.workloads or [name for name, workload in WORKLOADS.items() if not workload.extra]
+    cases = {(name, variant): what for name in wanted for (case, variant), what in program.cases().items()
+             if case == (WORKLOADS[name].case or name)}
     runners = {}
     for (workload, variant), (_, operations, _) in cases.items():
         count = max(1, operations // 10) if given.quick and workload != "W4" else operations
-        runners[workload, variant] = (program.run, workload, variant, count, *WORKLOADS[workload].arguments)
+        runners[workload, variant] = (program.run, WORKLOADS[workload].case or workload, variant, count,
+                                      *WORKLOADS[workload].arguments)
     if given.python:
         for workload in wanted:
             for variant in twins.variants(workload):
@@ -74,6 +78,8 @@ def collect(given, program):
     repeat = given.repeat or (3 if given.quick else 5)
     for turn in range(repeat):
         for case, (function, *arguments) in runners.items():
+            if turn >= WORKLOADS[case[0]].most_runs:
+                continue
             measure.progress(f"run {turn + 1} of {repeat}: {' '.join(case)}")
             results[case].append(function(*arguments))
     if given.instructions:
@@ -161,7 +167,9 @@ def print_table(records, given):
             rows.append([f"{workload} {WORKLOADS[workload].title}, per {record['unit']}"
                          f"{' (on the wall)' if record['clock'] == 'wall_ns' else ''}"] + [""] * (len(header) - 1))
             previous = workload
-        row = ["", record["variant"], number(record["median_ns"]), number(record["min_ns"]), number(record.get("ratio"), 2),
+        asked = WORKLOADS[workload].arguments
+        fewer = "connections" in record and asked and str(record["connections"]) != asked[1]
+        row = ["", record["variant"] + (f" ({record['connections']:,})" if fewer else ""), number(record["median_ns"]), number(record["min_ns"]), number(record.get("ratio"), 2),
                number(record["ratios"].get("awaitable"), 2), number(record["ratios"].get("callbacks"), 2),
                number(record.get("allocations"), 2), number(record.get("bytes"), 0)]
         row += [number(record.get("peak_bytes"), 0)] * memory + [number(record.get("instructions"))] * instructions

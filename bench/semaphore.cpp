@@ -43,7 +43,7 @@ aio::task<> aio_all(std::size_t count) {
   });
 }
 
-bench::add const with_aio{{.workload = "W5", .variant = "aio", .unit = "permit", .operations = 10'000'000, .batch = tasks},
+bench::add const with_aio{{.workload = "W5", .variant = "aio", .unit = "permit", .operations = 4'000'000, .batch = tasks},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
 
 // ---- asio::awaitable: a channel with room for 10 stands for the semaphore, Asio has none
@@ -70,7 +70,7 @@ asio::awaitable<void> asio_all(std::size_t count) {
 }
 
 bench::add const with_awaitable{
-    {.workload = "W5", .variant = "awaitable", .unit = "permit", .operations = 1'000'000, .batch = tasks},
+    {.workload = "W5", .variant = "awaitable", .unit = "permit", .operations = 300'000, .batch = tasks},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_all); }};
 
 // ---- callbacks: a counter and a line, by hand
@@ -125,7 +125,7 @@ void counter::release() {
 }
 
 bench::add const with_callbacks{
-    {.workload = "W5", .variant = "callbacks", .unit = "permit", .operations = 5'000'000, .batch = tasks},
+    {.workload = "W5", .variant = "callbacks", .unit = "permit", .operations = 2'000'000, .batch = tasks},
     [](bench::run& run) {
       bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
         counter semaphore;

@@ -37,7 +37,7 @@ aio::task<> aio_batches(std::size_t count) {
 }
 
 bench::add const with_aio{
-    {.workload = "W2", .variant = "aio", .unit = "child", .operations = 5'000'000, .batch = batch},
+    {.workload = "W2", .variant = "aio", .unit = "child", .operations = 2'000'000, .batch = batch},
     [](bench::run& run) { bench::on_aio(run, warm_up, aio_batches); }};
 
 // ---- asio::awaitable: co_spawn and a counter
@@ -59,7 +59,7 @@ asio::awaitable<void> asio_batches(std::size_t count) {
 }
 
 bench::add const with_awaitable{
-    {.workload = "W2", .variant = "awaitable", .unit = "child", .operations = 1'000'000, .batch = batch},
+    {.workload = "W2", .variant = "awaitable", .unit = "child", .operations = 500'000, .batch = batch},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_batches); }};
 
 // ---- callbacks: post and a counter
@@ -81,7 +81,7 @@ struct batches {
 };
 
 bench::add const with_callbacks{
-    {.workload = "W2", .variant = "callbacks", .unit = "child", .operations = 5'000'000, .batch = batch},
+    {.workload = "W2", .variant = "callbacks", .unit = "child", .operations = 2'000'000, .batch = batch},
     [](bench::run& run) {
       bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
         batches all{context, count};

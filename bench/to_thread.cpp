@@ -151,19 +151,19 @@ void with_callbacks(bench::run& run) {
   });
 }
 
-bench::add const aio_one{{.workload = "W10", .variant = "aio", .unit = "round_trip", .operations = 50'000},
+bench::add const aio_one{{.workload = "W10", .variant = "aio", .unit = "round_trip", .operations = 20'000},
                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_round_trips); }};
-bench::add const awaitable_one{{.workload = "W10", .variant = "awaitable", .unit = "round_trip", .operations = 50'000},
+bench::add const awaitable_one{{.workload = "W10", .variant = "awaitable", .unit = "round_trip", .operations = 20'000},
                                [](bench::run& run) { with_awaitable(run, asio_round_trips); }};
-bench::add const callbacks_one{{.workload = "W10", .variant = "callbacks", .unit = "round_trip", .operations = 50'000},
+bench::add const callbacks_one{{.workload = "W10", .variant = "callbacks", .unit = "round_trip", .operations = 20'000},
                                with_callbacks<round_trips>};
 
-bench::add const aio_many{{.workload = "W10b", .variant = "aio", .unit = "call", .operations = 500'000, .batch = batch},
+bench::add const aio_many{{.workload = "W10b", .variant = "aio", .unit = "call", .operations = 300'000, .batch = batch},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_bursts); }};
 bench::add const awaitable_many{
-    {.workload = "W10b", .variant = "awaitable", .unit = "call", .operations = 200'000, .batch = batch},
+    {.workload = "W10b", .variant = "awaitable", .unit = "call", .operations = 100'000, .batch = batch},
     [](bench::run& run) { with_awaitable(run, asio_bursts); }};
 bench::add const callbacks_many{
-    {.workload = "W10b", .variant = "callbacks", .unit = "call", .operations = 200'000, .batch = batch}, with_callbacks<bursts>};
+    {.workload = "W10b", .variant = "callbacks", .unit = "call", .operations = 100'000, .batch = batch}, with_callbacks<bursts>};
 
 }  // namespace

@@ -8,6 +8,9 @@ import typing
 @dataclasses.dataclass(frozen=True)
 class Workload:
     title: str
+    case: str = ""  # of aio_bench, where it is not the name
+    extra: bool = False  # only when it is named
+    most_runs: int = 100
     clock: str = "cpu_ns"  # or wall_ns, where threads wait for each other
     # callgrind counts a run of each number of operations; the difference is free of start-up and warm-up.
     counted: typing.Optional[typing.Tuple[int, int]] = None
@@ -27,7 +30,7 @@ WORKLOADS = {
     "W2": Workload("spawn 1,000 children and join them", counted=(5_000, 25_000), instructions=250,
                    ratio=("awaitable", 0.1)),
     "W3": Workload("yield, 100 tasks", counted=(10_000, 60_000), instructions=70, ratio=("awaitable", 0.08)),
-    "W4": Workload("1,000,000 tasks asleep at once", counted=(5_000, 20_000), counted_arguments=("--lead", "300000"),
+    "W4": Workload("1,000,000 tasks asleep at once", most_runs=3, counted=(5_000, 20_000), counted_arguments=("--lead", "300000"),
                    peak_bytes=300),
     "W5": Workload("1,000 tasks, semaphore of 10", counted=(10_000, 50_000), instructions=160),
     "W6": Workload("queue of 128", counted=(12_800, 64_000), instructions=90),
@@ -35,11 +38,16 @@ WORKLOADS = {
     "W8": Workload("cancel 1,000 sleeping children", counted=(2_000, 6_000), instructions=10_500),
     "W9": Workload("echo over loopback TCP, 1 connection; instructions: 100", counted=(3_000, 9_000),
                    counted_arguments=("--connections", "100"), instructions=2_550, instruction_ratio=("callbacks", 1.09)),
+    "W9-100": Workload("echo, 100 connections", case="W9", arguments=("--connections", "100")),
+    "W9-1000": Workload("echo, 1,000 connections", case="W9", extra=True, arguments=("--connections", "1000")),
+    "W9-10000": Workload("echo, 10,000 connections", case="W9", extra=True, arguments=("--connections", "10000")),
+    "W9-1k": Workload("echo of 1 KiB, 100 connections", case="W9", extra=True,
+                      arguments=("--connections", "100", "--size", "1024")),
     "W10": Workload("to_thread, one at a time", clock="wall_ns"),
     "W10b": Workload("to_thread, 1,000 at once", clock="wall_ns"),
     "W11": Workload("1,000,000 awaits deep"),
     "W11b": Workload("loop of awaits that are ready"),
-    "W12": Workload("compile hello"),
+    "W12": Workload("compile hello", extra=True),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio

@@ -35,7 +35,7 @@ aio::task<> aio_all(std::size_t count) {
   });
 }
 
-bench::add const with_aio{{.workload = "W3", .variant = "aio", .unit = "yield", .operations = 20'000'000, .batch = tasks},
+bench::add const with_aio{{.workload = "W3", .variant = "aio", .unit = "yield", .operations = 10'000'000, .batch = tasks},
                           [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
 
 // ---- asio::awaitable: co_await post
@@ -53,7 +53,7 @@ asio::awaitable<void> asio_all(std::size_t count) {
 }
 
 bench::add const with_awaitable{
-    {.workload = "W3", .variant = "awaitable", .unit = "yield", .operations = 5'000'000, .batch = tasks},
+    {.workload = "W3", .variant = "awaitable", .unit = "yield", .operations = 1'000'000, .batch = tasks},
     [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_all); }};
 
 // ---- callbacks: each posts itself
@@ -67,7 +67,7 @@ struct turn {
 };
 
 bench::add const with_callbacks{
-    {.workload = "W3", .variant = "callbacks", .unit = "yield", .operations = 20'000'000, .batch = tasks},
+    {.workload = "W3", .variant = "callbacks", .unit = "yield", .operations = 10'000'000, .batch = tasks},
     [](bench::run& run) {
       bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
         for (std::size_t i = 0; i < tasks; ++i) asio::post(context, turn{&context, count / tasks});
