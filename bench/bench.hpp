@@ -9,7 +9,7 @@
 //     spin(run.operations());
 //     run.stop();
 //   }
-//   bench::add const yields{{.workload = "W3", .variant = "aio", .unit = "yield", .operations = 5'000'000}, aio_yields};
+//   bench::add const yields{{.workload = "W3", .variant = "aio", .unit = "yield", .operations = 1'000}, aio_yields};
 //
 // main.cpp runs one case per process. Loops in on_aio.hpp and on_asio.hpp do the warm-up and the clock.
 
@@ -23,10 +23,10 @@ namespace bench {
 /// What the program's arguments can change about a case.
 struct parameters {
   std::size_t operations = 0;
-  std::size_t connections = 1;              // W9
-  std::size_t size = 1;                     // W9: bytes per message
-  std::size_t threads = 1;                  // threads: how many
-  std::chrono::nanoseconds lead{5'000};     // W4: time to start one sleeper before the first may wake
+  std::size_t connections = 1;           // W9
+  std::size_t size = 1;                  // W9: bytes per message
+  std::size_t threads = 1;               // threads: how many
+  std::chrono::nanoseconds lead{5'000};  // W4: time to start one sleeper before the first may wake
 };
 
 /// One run of one case: what is to be done, and the clock around the part that counts.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// W8: of 1,000 children that sleep, one fails: the others are cancelled and waited for. An operation is one child, with its share
-// of all that: started, asleep, cancelled, joined.
+// W8: of 1,000 children that sleep, one fails: the others are cancelled and waited for. An operation is one child, with
+// its share of all that: started, asleep, cancelled, joined.
 
 #include <chrono>
 #include <cstddef>

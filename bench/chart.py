@@ -76,7 +76,8 @@ def bars(records, about):
         begin, end = sorted((x(1), x(record["ratio"])))
         colour = COLOURS.get(record["variant"], "#8b949e")
         rows.append(text(left - 8, y + 11, record["variant"], "end"))
-        rows.append(f'<rect x="{begin:.1f}" y="{y}" width="{max(1.5, end - begin):.1f}" height="{bar - 3}" fill="{colour}"/>')
+        rows.append(f'<rect x="{begin:.1f}" y="{y}" width="{max(1.5, end - begin):.1f}" height="{bar - 3}" '
+                    f'fill="{colour}"/>')
         rows.append(text(max(end, x(1)) + 6, y + 11, f"{record['ratio']:.2f} · {record['min_ns']:,.0f} ns"))
         y += bar
     for tick in ticks:
@@ -103,7 +104,8 @@ def curves(series, title, x_title, y_title):
     parts = [text(12, 22, title, strong=True), text((left + width - right) / 2, height - 10, x_title, "middle"),
              text(left, top - 8, y_title, "end")]
     for tick in xs:
-        parts += [line(x(tick), top, x(tick), height - bottom), text(x(tick), height - bottom + 18, plain(tick), "middle")]
+        parts += [line(x(tick), top, x(tick), height - bottom),
+                  text(x(tick), height - bottom + 18, plain(tick), "middle")]
     for tick in ys:
         parts += [line(left, y(tick), width - right, y(tick)), text(left - 6, y(tick) + 4, plain(tick), "end")]
     palette = ["#2f81f7", "#d29922", "#3fb950", "#f0883e", "#a371f7", "#8b949e"]

@@ -3,9 +3,9 @@
 // W11: a coroutine that awaits itself, a million frames deep, and the way back. An operation is one frame.
 // W11b: a loop of awaits none of which has to wait. An operation is one of them.
 //
-// Both are about surviving: where the compiler makes no tail calls, each resumption takes a piece of the stack unless the library
-// sees to it. Times are by the way. Run them at -O0 and under sanitizers, too: a build folder with those flags and
-// -DAIO_BUILD_BENCHMARKS=ON will do.
+// Both are about surviving: where the compiler makes no tail calls, each resumption takes a piece of the stack unless
+// the library sees to it. Times are by the way. Run them at -O0 and under sanitizers, too: a build folder with those
+// flags and -DAIO_BUILD_BENCHMARKS=ON will do.
 
 #include <cstddef>
 #include <cstdint>

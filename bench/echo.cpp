@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// W9: messages that a client sends over loopback TCP and a server sends back; both ends of all connections in one thread. An
-// operation is one message there and back: two writes and two reads.
+// W9: messages that a client sends over loopback TCP and a server sends back; both ends of all connections in one
+// thread. An operation is one message there and back: two writes and two reads.
 //
 // The connections are made with plain system calls, the same for all variants, before anything is measured.
 
@@ -62,8 +62,8 @@ std::size_t affordable(std::size_t wanted) {
   constexpr std::size_t others = 32;
   std::size_t const most = limit.rlim_cur / 2 - others;
   if (limit.rlim_cur == RLIM_INFINITY || wanted <= most) return wanted;
-  std::fprintf(stderr, "aio_bench: %zu connections need %zu descriptors, the hard limit is %zu: took %zu connections\n", wanted,
-               2 * (wanted + others), static_cast<std::size_t>(limit.rlim_cur), most);
+  std::fprintf(stderr, "aio_bench: %zu connections need %zu descriptors, the hard limit is %zu: took %zu connections\n",
+               wanted, 2 * (wanted + others), static_cast<std::size_t>(limit.rlim_cur), most);
   return most;
 }
 
@@ -244,14 +244,15 @@ struct server_end {
     });
   }
   void write(std::size_t sent) {
-    socket.async_write_some(asio::buffer(data.data() + sent, got - sent), [this, sent](std::error_code error, std::size_t n) {
-      if (error) return;
-      if (sent + n < got) {
-        write(sent + n);
-      } else {
-        read();
-      }
-    });
+    socket.async_write_some(asio::buffer(data.data() + sent, got - sent),
+                            [this, sent](std::error_code error, std::size_t n) {
+                              if (error) return;
+                              if (sent + n < got) {
+                                write(sent + n);
+                              } else {
+                                read();
+                              }
+                            });
   }
 
   concrete_socket socket;
@@ -279,16 +280,17 @@ struct client_end {
                             });
   }
   void read(std::size_t got) {
-    socket.async_read_some(asio::buffer(data.data() + got, data.size() - got), [this, got](std::error_code error, std::size_t n) {
-      check(error);
-      if (got + n < data.size()) {
-        read(got + n);
-      } else if (--left > 0) {
-        write(0);
-      } else if (--*asking == 0) {
-        socket.get_executor().context().stop();
-      }
-    });
+    socket.async_read_some(asio::buffer(data.data() + got, data.size() - got),
+                           [this, got](std::error_code error, std::size_t n) {
+                             check(error);
+                             if (got + n < data.size()) {
+                               read(got + n);
+                             } else if (--left > 0) {
+                               write(0);
+                             } else if (--*asking == 0) {
+                               socket.get_executor().context().stop();
+                             }
+                           });
   }
   static void check(std::error_code error) {
     if (error) throw std::system_error(error);
@@ -421,6 +423,7 @@ bench::add const awaitable_case{{.workload = "W9", .variant = "awaitable", .unit
                                 with_awaitable};
 bench::add const callbacks_case{{.workload = "W9", .variant = "callbacks", .unit = "message", .operations = messages},
                                 with_callbacks};
-bench::add const epoll_case{{.workload = "W9", .variant = "epoll", .unit = "message", .operations = messages}, with_epoll};
+bench::add const epoll_case{{.workload = "W9", .variant = "epoll", .unit = "message", .operations = messages},
+                            with_epoll};
 
 }  // namespace

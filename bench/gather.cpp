@@ -30,8 +30,8 @@ aio::task<> aio_gatherings(std::size_t count) {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {
     auto [a, b, c, d, e, f, g, h, j, k] =
-        co_await aio::gather(aio_child(i), aio_child(1), aio_child(2), aio_child(3), aio_child(4), aio_child(5), aio_child(6),
-                             aio_child(7), aio_child(8), aio_child(9));
+        co_await aio::gather(aio_child(i), aio_child(1), aio_child(2), aio_child(3), aio_child(4), aio_child(5),
+                             aio_child(6), aio_child(7), aio_child(8), aio_child(9));
     sum += a + b + c + d + e + f + g + h + j + k;
   }
   bench::keep(sum);
@@ -52,8 +52,8 @@ asio::awaitable<void> asio_gatherings(std::size_t count) {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {
     auto [order, ae, a, be, b, ce, c, de, d, ee, e, fe, f, ge, g, he, h, je, j, ke, k] =
-        co_await asio::experimental::make_parallel_group(child(i), child(1), child(2), child(3), child(4), child(5), child(6),
-                                                         child(7), child(8), child(9))
+        co_await asio::experimental::make_parallel_group(child(i), child(1), child(2), child(3), child(4), child(5),
+                                                         child(6), child(7), child(8), child(9))
             .async_wait(asio::experimental::wait_for_all(), asio::use_awaitable);
     sum += a + b + c + d + e + f + g + h + j + k;
   }

@@ -6,12 +6,12 @@
     bench/guard.py --update     writes guard.json anew: after an improvement, or with a reason to give in the commit
     bench/guard.py --self-test  shows that it would notice, on numbers that it makes worse itself
 
-Instructions are those in user mode by callgrind, libraries included: unlike times they do not depend on the machine's load.
-Repeated, the numbers of W1 to W9 differ by less than 0.02 %; a change of another part of the program can move W8 by 1 %,
-because the unwinder searches tables in which everything has its place.
+Instructions are those in user mode by callgrind, libraries included: unlike times they do not depend on the machine's
+load. Repeated, the numbers of W1 to W9 differ by less than 0.02 %; a change of another part of the program can move W8
+by 1 %, because the unwinder searches tables in which everything has its place.
 
-They do depend on the compiler, on Asio and on the C library. guard.json says for which it holds; with others nothing can be
-compared, which is an error unless --lenient is given.
+They do depend on the compiler, on Asio and on the C library. guard.json says for which it holds; with others nothing
+can be compared, which is an error unless --lenient is given.
 """
 
 import argparse
@@ -57,12 +57,13 @@ def compare(expected, found):
         growth = now["instructions"] / before["instructions"] - 1
         more = now["allocations"] - before["allocations"]
         verdict = "ok"
+        what = f"{name} ({WORKLOADS[name].title})"
         if growth > WORSE:
-            complaints.append(f"{name} ({WORKLOADS[name].title}): {now['instructions']:,.1f} instructions per operation, were "
+            complaints.append(f"{what}: {now['instructions']:,.1f} instructions per operation, were "
                               f"{before['instructions']:,.1f}: {growth:+.1%}")
             verdict = "WORSE"
         if more > NOISE:
-            complaints.append(f"{name} ({WORKLOADS[name].title}): {now['allocations']:.4f} allocations per operation, were "
+            complaints.append(f"{what}: {now['allocations']:.4f} allocations per operation, were "
                               f"{before['allocations']:.4f}")
             verdict = "WORSE"
         if verdict == "ok" and (growth < -WORSE or more < -NOISE):
@@ -127,7 +128,8 @@ def main():
         program = measure.Program(given.program)
         about = program.about()
         if not about["optimized"]:
-            raise measure.Failed("this aio_bench was built without optimization or with assertions: use the preset bench")
+            raise measure.Failed("this aio_bench was built without optimization, or with assertions: use the preset "
+                                 "bench")
         here = taken_with(about)
         known = json.loads(NUMBERS.read_text()) if NUMBERS.exists() else {"taken_with": None, "workloads": {}}
         if known["taken_with"] != here and not given.update:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// http: a server that answers every request with the same 13 bytes, over kept connections, until SIGTERM. It prints its port first,
-// and at the end what a request took. http.py drives it with wrk.
+// http: a server that answers every request with the same 13 bytes, over kept connections, until SIGTERM. It prints its
+// port first, and at the end what a request took. http.py drives it with wrk.
 
 #include <algorithm>
 #include <csignal>
@@ -205,10 +205,11 @@ void callback_server(bench::run& run) {
   run.did(requests);
 }
 
-bench::add const aio_case{{.workload = "http", .variant = "aio", .unit = "request", .operations = 1}, [](bench::run& run) {
-                            aio::run(aio::run_options().signals(aio::on_signal::leave), aio_server(run));
-                          }};
-bench::add const asio_case{{.workload = "http", .variant = "awaitable", .unit = "request", .operations = 1}, asio_server};
+bench::add const aio_case{
+    {.workload = "http", .variant = "aio", .unit = "request", .operations = 1},
+    [](bench::run& run) { aio::run(aio::run_options().signals(aio::on_signal::leave), aio_server(run)); }};
+bench::add const asio_case{{.workload = "http", .variant = "awaitable", .unit = "request", .operations = 1},
+                           asio_server};
 bench::add const callback_case{{.workload = "http", .variant = "callbacks", .unit = "request", .operations = 1},
                                callback_server};
 

@@ -27,7 +27,7 @@
 
 // ---------------------------------------------------------------- allocations
 
-// Counted in malloc itself: operator new ends there, and so does the frame pool. Not under sanitizers, which have their own.
+// Counted in malloc itself: operator new ends there, and so does the frame pool. Sanitizers have a malloc of their own.
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define BENCH_COUNTS_MALLOC 1
 #else
@@ -40,8 +40,8 @@ constinit std::atomic<std::size_t> allocations{0};
 constinit std::atomic<std::size_t> allocated_bytes{0};
 
 #if BENCH_COUNTS_MALLOC
-// A read and a write in place of an atomic addition, which would cost the libraries that allocate as much as the allocation.
-// Where two threads allocate at once, one may go uncounted.
+// A read and a write in place of an atomic addition, which would cost the libraries that allocate as much as the
+// allocation. Where two threads allocate at once, one may go uncounted.
 void* counted(void* memory, std::size_t size) noexcept {
   allocations.store(allocations.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   allocated_bytes.store(allocated_bytes.load(std::memory_order_relaxed) + size, std::memory_order_relaxed);
@@ -84,7 +84,8 @@ std::size_t memory_status(char const* key) noexcept {
   char line[256];
   std::size_t bytes = 0;
   while (std::fgets(line, sizeof line, file)) {
-    if (std::strncmp(line, key, std::strlen(key)) == 0) bytes = std::strtoull(line + std::strlen(key), nullptr, 10) * 1024;
+    if (std::strncmp(line, key, std::strlen(key)) != 0) continue;
+    bytes = std::strtoull(line + std::strlen(key), nullptr, 10) * 1024;
   }
   std::fclose(file);
   return bytes;
@@ -201,8 +202,8 @@ int about() {
 }
 
 int usage() {
-  std::fputs("aio_bench --list | --about | WORKLOAD VARIANT [OPERATIONS] [--connections N] [--size BYTES] "
-             "[--threads N] [--lead NANOSECONDS]\n",
+  std::fputs("aio_bench --list | --about | WORKLOAD VARIANT [OPERATIONS] [OPTIONS]\n"
+             "options: --connections N, --size BYTES, --threads N, --lead NANOSECONDS\n",
              stderr);
   return 2;
 }
@@ -238,7 +239,7 @@ int command(std::vector<std::string> const& args) {
   parameters given;
   given.operations = chosen->what.operations;
   for (std::size_t i = 2; i < args.size(); ++i) {
-    auto const value = [&]() -> std::size_t { 
+    auto const value = [&]() -> std::size_t {
       return ++i < args.size() ? std::stoull(args[i]) : throw std::invalid_argument("");
     };
     if (args[i] == "--connections") {

@@ -32,7 +32,8 @@ class Program:
     def __init__(self, path=DEFAULT_PROGRAM):
         self.path = pathlib.Path(path)
         if not self.path.exists():
-            raise Failed(f"{self.path} is not there: cmake --preset bench && cmake --build build/bench --target aio_bench")
+            raise Failed(f"{self.path} is not there: cmake --preset bench && "
+                         "cmake --build build/bench --target aio_bench")
 
     def about(self):
         return json.loads(checked([self.path, "--about"]).stdout)
@@ -77,7 +78,10 @@ def progress(text):
 def table(rows, header, left=1):
     """Rows of strings in columns; the first `left` to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
     def line(row):
-        cells = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        cells = [f"{cell:<{width}}" if i < left else f"{cell:>{width}}"
+                 for i, (cell, width) in enumerate(zip(row, widths))]
         return "  ".join(cells).rstrip()
+
     return "\n".join([line(header), *map(line, rows)])

@@ -57,7 +57,7 @@ void on_callbacks(run& run, std::size_t warm_up, Start start) {
   run.stop();
 }
 
-/// Lets a coroutine wait until others that it spawned are done; Asio has nothing for it, so this is what its users write.
+/// Lets a coroutine wait until others that it spawned are done. Asio has nothing for it; its users write this.
 class join_counter {
  public:
   join_counter(asio::any_io_executor const& executor, std::size_t count)

@@ -7,7 +7,8 @@
     bench/run.py W1 W3 --quick              two of them, three short runs
     bench/run.py --instructions --target    also user instructions, which do not depend on the machine's load, and
                                             what aio is to reach
-    bench/run.py --python --compile         also asyncio (and uvloop, where it is installed), and the time to compile hello
+    bench/run.py --python --compile         also asyncio (and uvloop, where it is installed), and the time to compile
+                                            hello
 
 The variants take turns, so that a busy minute hurts all of them. Times are CPU time of the process, user and kernel,
 per operation; W10 has time on the wall. Compare ratios of minima; where the machine is shared, a fifth is noise.
@@ -43,7 +44,8 @@ def parse():
     parser.add_argument("--variant", action="append", help="only these (may be repeated)")
     parser.add_argument("--repeat", type=int, help="runs of each case (default 5)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the operations, three runs")
-    parser.add_argument("--instructions", action="store_true", help="also user instructions per operation, by callgrind")
+    parser.add_argument("--instructions", action="store_true",
+                        help="also user instructions per operation, by callgrind")
     parser.add_argument("--target", action="store_true", help="also what aio is to reach, and whether it does")
     parser.add_argument("--python", action="store_true", help="also asyncio and uvloop")
     parser.add_argument("--compile", action="store_true", help="also W12, the time to compile hello")
@@ -107,7 +109,8 @@ def summarize(results):
         records.append(record)
     by_case = {(record["workload"], record["variant"]): record["min_ns"] for record in records}
     for record in records:
-        asio = {variant: by_case[record["workload"], variant] for variant in ASIO if (record["workload"], variant) in by_case}
+        asio = {variant: by_case[record["workload"], variant] for variant in ASIO
+                if (record["workload"], variant) in by_case}
         if "instructions" in record:
             record["instruction_ratios"] = {
                 other["variant"]: record["instructions"] / other["instructions"] for other in records
@@ -153,7 +156,8 @@ def number(value, digits=1):
 
 
 def print_table(records, given):
-    header = ["workload", "variant", "median ns", "min ns", "x best asio", "x awaitable", "x callbacks", "allocs", "bytes"]
+    header = ["workload", "variant", "median ns", "min ns", "x best asio", "x awaitable", "x callbacks", "allocs",
+              "bytes"]
     memory = any("peak_bytes" in record for record in records)
     instructions = any("instructions" in record for record in records)
     header += ["peak B"] * memory + ["instr"] * instructions + ["target"] * given.target
@@ -169,7 +173,8 @@ def print_table(records, given):
             previous = workload
         asked = WORKLOADS[workload].arguments
         fewer = "connections" in record and asked and str(record["connections"]) != asked[1]
-        row = ["", record["variant"] + (f" ({record['connections']:,})" if fewer else ""), number(record["median_ns"]), number(record["min_ns"]), number(record.get("ratio"), 2),
+        row = ["", record["variant"] + (f" ({record['connections']:,})" if fewer else ""),
+               number(record["median_ns"]), number(record["min_ns"]), number(record.get("ratio"), 2),
                number(record["ratios"].get("awaitable"), 2), number(record["ratios"].get("callbacks"), 2),
                number(record.get("allocations"), 2), number(record.get("bytes"), 0)]
         row += [number(record.get("peak_bytes"), 0)] * memory + [number(record.get("instructions"))] * instructions
@@ -180,9 +185,8 @@ def print_table(records, given):
 
 def layout(rows, header):
     """The title of a workload takes a line of its own, and no part in the widths."""
-    texts = []
-    lines = measure.table([row[1:] if any(row[1:]) else [""] * (len(header) - 1) for row in rows], header[1:]).split("\n")
-    texts.append("    " + lines[0])
+    lines = measure.table([row[1:] for row in rows], header[1:]).split("\n")
+    texts = ["    " + lines[0]]
     for row, line in zip(rows, lines[1:]):
         texts.append(row[0] if not any(row[1:]) else "    " + line)
     return "\n".join(texts)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// S1 to S5: does the cost of one stay the same when there are many? As many items at once as there are operations, so often that
-// it can be measured. The first time counts for memory, the others for time. scale.py draws it from 10 to 1,000,000.
+// S1 to S5: does the cost of one stay the same when there are many? As many items at once as there are operations, so
+// often that it can be measured. The first time counts for memory, the others for time. scale.py draws it.
 //
 // threads: one loop per thread, each with work of its own. With a second thread each should take as long as one alone.
 
@@ -119,12 +119,15 @@ constexpr std::size_t many = 1'000'000;
 
 bench::add const tasks_case{{.workload = "S1", .variant = "aio", .unit = "task", .operations = many, .memory = true},
                             [](bench::run& run) { repeated(run, tasks); }};
-bench::add const sleepers_case{{.workload = "S2", .variant = "aio", .unit = "sleeper", .operations = many, .memory = true},
-                               [](bench::run& run) { repeated(run, sleepers); }};
-bench::add const waiters_case{{.workload = "S3", .variant = "aio", .unit = "waiter", .operations = many, .memory = true},
-                              [](bench::run& run) { repeated(run, waiters); }};
-bench::add const children_case{{.workload = "S4", .variant = "aio", .unit = "child", .operations = many, .memory = true},
-                               [](bench::run& run) { repeated(run, children); }};
+bench::add const sleepers_case{
+    {.workload = "S2", .variant = "aio", .unit = "sleeper", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, sleepers); }};
+bench::add const waiters_case{
+    {.workload = "S3", .variant = "aio", .unit = "waiter", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, waiters); }};
+bench::add const children_case{
+    {.workload = "S4", .variant = "aio", .unit = "child", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, children); }};
 bench::add const items_case{{.workload = "S5", .variant = "aio", .unit = "item", .operations = many, .memory = true},
                             [](bench::run& run) { repeated(run, items); }};
 

@@ -6,11 +6,11 @@
     bench/scale.py --most 100000    stops there
     bench/scale.py --threads        only the second table: a loop on each of two threads
 
-  ns          CPU time per item, the least of some runs; small numbers are repeated on one loop until they can be measured
+  ns          CPU time per item, the least of some runs; small numbers are repeated on one loop
   live B      bytes from malloc per item when all are there
   resident B  growth of the process's memory per item; of few items it is the page size that shows
-  left B      bytes in all that are allocated beyond what was before, when the loop is closed. They do not grow with the number
-              of items: what remains are buffers of the C library and the like.
+  left B      bytes in all that are allocated beyond what was before, when the loop is closed. They do not grow with
+              the number of items: what remains are buffers of the C library and the like.
 """
 
 import argparse
@@ -37,8 +37,8 @@ def scaled(program, most, repeat):
 
 
 def threads(program, repeat):
-    """One loop, and two on a thread each: CPU time per child says whether they hinder each other, wall time whether the machine
-    had two processors for them."""
+    """One loop, and two on a thread each: CPU time per child says whether they hinder each other, wall time whether
+    the machine had two processors for them."""
     best = {}
     for turn in range(repeat):
         for count in (1, 2):

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// W5: 1,000 tasks that share 10 permits, and let others run while they hold one. An operation is one permit: taken, held for a
-// turn of the loop, given back.
+// W5: 1,000 tasks that share 10 permits, and let others run while they hold one. An operation is one permit: taken,
+// held for a turn of the loop, given back.
 
 #include <chrono>
 #include <cstddef>
@@ -43,12 +43,14 @@ aio::task<> aio_all(std::size_t count) {
   });
 }
 
-bench::add const with_aio{{.workload = "W5", .variant = "aio", .unit = "permit", .operations = 4'000'000, .batch = tasks},
-                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
+bench::add const with_aio{
+    {.workload = "W5", .variant = "aio", .unit = "permit", .operations = 4'000'000, .batch = tasks},
+    [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
 
 // ---- asio::awaitable: a channel with room for 10 stands for the semaphore, Asio has none
 
-using channel = asio::experimental::channel<void(std::error_code, bool)>;  // the bool, because 1.22 refuses to be without
+// Asio 1.22 has no channel for the error code alone.
+using channel = asio::experimental::channel<void(std::error_code, bool)>;
 
 asio::awaitable<void> asio_user(channel& semaphore, std::size_t times) {
   auto const executor = co_await asio::this_coro::executor;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// W4: very many tasks asleep at once, each until a moment of its own, in no order. An operation is one sleeper, from its start to
-// its end. Nothing is warmed up: the memory that the first use takes is part of what is measured.
+// W4: very many tasks asleep at once, each until a moment of its own, in no order. An operation is one sleeper, from
+// its start to its end. Nothing is warmed up: the memory that the first use takes is part of what is measured.
 
 #include <algorithm>
 #include <chrono>
@@ -28,10 +28,11 @@ constexpr std::size_t sleepers = 1'000'000;
 class deadlines {
  public:
   explicit deadlines(bench::run const& run)
-      : first_(std::chrono::steady_clock::now() + run.operations() * run.given().lead), spread_(500 * run.operations()) {}
+      : first_(std::chrono::steady_clock::now() + run.operations() * run.given().lead),
+        spread_(500 * run.operations()) {}
 
   std::chrono::steady_clock::time_point next() {
-    state_ = state_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's generator: the same order in every library
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;  // Knuth's: the same order in every library
     return first_ + std::chrono::nanoseconds((state_ >> 20) % spread_);
   }
 
@@ -94,7 +95,9 @@ void with_awaitable(bench::run& run) {
   deadlines wake(run);
   {
     asio::io_context context{1};
-    for (std::size_t i = 0; i < run.operations(); ++i) asio::co_spawn(context, asio_sleeper(wake.next(), all), bench::rethrow());
+    for (std::size_t i = 0; i < run.operations(); ++i) {
+      asio::co_spawn(context, asio_sleeper(wake.next(), all), bench::rethrow());
+    }
     context.run();
   }
   run.stop();
@@ -127,8 +130,10 @@ void with_callbacks(bench::run& run) {
 bench::add const aio_case{
     {.workload = "W4", .variant = "aio", .unit = "sleeper", .operations = sleepers, .memory = true}, with_aio};
 bench::add const awaitable_case{
-    {.workload = "W4", .variant = "awaitable", .unit = "sleeper", .operations = sleepers, .memory = true}, with_awaitable};
+    {.workload = "W4", .variant = "awaitable", .unit = "sleeper", .operations = sleepers, .memory = true},
+    with_awaitable};
 bench::add const callbacks_case{
-    {.workload = "W4", .variant = "callbacks", .unit = "sleeper", .operations = sleepers, .memory = true}, with_callbacks};
+    {.workload = "W4", .variant = "callbacks", .unit = "sleeper", .operations = sleepers, .memory = true},
+    with_callbacks};
 
 }  // namespace

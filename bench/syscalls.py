@@ -5,8 +5,8 @@
     bench/syscalls.py                   1 and 100 connections
     bench/syscalls.py --connections 10
 
-As callgrind's instructions, they are the difference of two runs, so that start-up and connecting do not count. "recv (failed)"
-are those that found nothing: Asio tries to read before it waits.
+As callgrind's instructions, they are the difference of two runs, so that start-up and connecting do not count.
+"recvfrom (failed)" found nothing: Asio tries to read before it waits.
 """
 
 import argparse
@@ -28,7 +28,8 @@ def counted(program, variant, messages, connections):
     handle, output = tempfile.mkstemp()
     os.close(handle)
     try:
-        measure.checked(["strace", "-f", "-c", "-o", output, program.path, "W9", variant, messages, "--connections", connections])
+        measure.checked(["strace", "-f", "-c", "-o", output, program.path, "W9", variant, messages, "--connections",
+                         connections])
         text = pathlib.Path(output).read_text()
     finally:
         os.unlink(output)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
-// W10: calling a function on a thread of a pool and going on with its result, one call at a time. An operation is one round trip;
-// what counts is time on the wall, most of which is two threads waking each other.
+// W10: calling a function on a thread of a pool and going on with its result, one call at a time. An operation is one
+// round trip; what counts is time on the wall, most of which is two threads waking each other.
 // W10b: 1,000 such calls at once. An operation is one call.
 
 #include <algorithm>
@@ -60,7 +60,9 @@ asio::awaitable<std::uint64_t> asio_next(std::uint64_t value) { co_return next(v
 auto asio_round_trips(asio::thread_pool& pool) {
   return [&pool](std::size_t count) -> asio::awaitable<void> {
     std::uint64_t value = 0;
-    for (std::size_t i = 0; i < count; ++i) value = co_await asio::co_spawn(pool, asio_next(value), asio::use_awaitable);
+    for (std::size_t i = 0; i < count; ++i) {
+      value = co_await asio::co_spawn(pool, asio_next(value), asio::use_awaitable);
+    }
     bench::keep(value);
   };
 }
@@ -117,9 +119,7 @@ struct bursts {
   void start() {
     left = batch;
     for (std::size_t i = 0; i < batch; ++i) {
-      asio::post(pool, [this] {
-        asio::post(context, [this, value = next(1)] { over(value); });
-      });
+      asio::post(pool, [this] { asio::post(context, [this, value = next(1)] { over(value); }); });
     }
   }
   void over(std::uint64_t value) {
@@ -164,6 +164,7 @@ bench::add const awaitable_many{
     {.workload = "W10b", .variant = "awaitable", .unit = "call", .operations = 100'000, .batch = batch},
     [](bench::run& run) { with_awaitable(run, asio_bursts); }};
 bench::add const callbacks_many{
-    {.workload = "W10b", .variant = "callbacks", .unit = "call", .operations = 100'000, .batch = batch}, with_callbacks<bursts>};
+    {.workload = "W10b", .variant = "callbacks", .unit = "call", .operations = 100'000, .batch = batch},
+    with_callbacks<bursts>};
 
 }  // namespace

@@ -16,8 +16,8 @@ class Workload:
     counted: typing.Optional[typing.Tuple[int, int]] = None
     arguments: typing.Tuple[str, ...] = ()  # of every run
     counted_arguments: typing.Tuple[str, ...] = ()  # of those under callgrind, too
-    # The target: user instructions per operation with g++ 12 -O2, peak of memory per operation, and the most that aio may
-    # take of what another variant takes.
+    # The target: user instructions per operation with g++ 12 -O2, peak of memory per operation, and the most that aio
+    # may take of what another variant takes.
     instructions: typing.Optional[int] = None
     peak_bytes: typing.Optional[int] = None
     ratio: typing.Optional[typing.Tuple[str, float]] = None
@@ -30,14 +30,15 @@ WORKLOADS = {
     "W2": Workload("spawn 1,000 children and join them", counted=(5_000, 25_000), instructions=250,
                    ratio=("awaitable", 0.1)),
     "W3": Workload("yield, 100 tasks", counted=(10_000, 60_000), instructions=70, ratio=("awaitable", 0.08)),
-    "W4": Workload("1,000,000 tasks asleep at once", most_runs=3, counted=(5_000, 20_000), counted_arguments=("--lead", "300000"),
-                   peak_bytes=300),
+    "W4": Workload("1,000,000 tasks asleep at once", most_runs=3, counted=(5_000, 20_000),
+                   counted_arguments=("--lead", "300000"), peak_bytes=300),
     "W5": Workload("1,000 tasks, semaphore of 10", counted=(10_000, 50_000), instructions=160),
     "W6": Workload("queue of 128", counted=(12_800, 64_000), instructions=90),
     "W7": Workload("gather 10 children", counted=(500, 2_500), instructions=2_200),
     "W8": Workload("cancel 1,000 sleeping children", counted=(2_000, 6_000), instructions=10_500),
     "W9": Workload("echo over loopback TCP, 1 connection; instructions: 100", counted=(3_000, 9_000),
-                   counted_arguments=("--connections", "100"), instructions=2_550, instruction_ratio=("callbacks", 1.09)),
+                   counted_arguments=("--connections", "100"), instructions=2_550,
+                   instruction_ratio=("callbacks", 1.09)),
     "W9-100": Workload("echo, 100 connections", case="W9", arguments=("--connections", "100")),
     "W9-1000": Workload("echo, 1,000 connections", case="W9", extra=True, arguments=("--connections", "1000")),
     "W9-10000": Workload("echo, 10,000 connections", case="W9", extra=True, arguments=("--connections", "10000")),

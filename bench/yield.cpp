@@ -35,8 +35,9 @@ aio::task<> aio_all(std::size_t count) {
   });
 }
 
-bench::add const with_aio{{.workload = "W3", .variant = "aio", .unit = "yield", .operations = 10'000'000, .batch = tasks},
-                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
+bench::add const with_aio{
+    {.workload = "W3", .variant = "aio", .unit = "yield", .operations = 10'000'000, .batch = tasks},
+    [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
 
 // ---- asio::awaitable: co_await post
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The workloads in asyncio: asyncio_twin.py WORKLOAD OPERATIONS [--uvloop]. Prints one line of JSON, as aio_bench does."""
+"""The workloads in asyncio: asyncio_twin.py WORKLOAD OPERATIONS [--uvloop]. Prints JSON, as aio_bench does."""
 
 import asyncio
 import functools
@@ -160,8 +160,8 @@ async def w10b(count):
 
 
 TWINS = {"W1": (w1, "await"), "W2": (w2, "child"), "W3": (w3, "yield"), "W4": (w4, "sleeper"), "W5": (w5, "permit"),
-         "W6": (w6, "item"), "W7": (w7, "gather(10)"), "W8": (w8, "child"), "W9": (w9, "message"), "W10": (w10, "round trip"),
-         "W10b": (w10b, "call"), "W11b": (w1, "await")}
+         "W6": (w6, "item"), "W7": (w7, "gather(10)"), "W8": (w8, "child"), "W9": (w9, "message"),
+         "W10": (w10, "round_trip"), "W10b": (w10b, "call"), "W11b": (w1, "await")}
 IN_BATCHES = {"W2": BATCH, "W3": 100, "W5": BATCH, "W8": BATCH, "W10b": BATCH}
 
 
