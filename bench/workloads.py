@@ -36,7 +36,7 @@ WORKLOADS = {
     "W6": Workload("queue of 128", counted=(12_800, 64_000), instructions=90),
     "W7": Workload("gather 10 children", counted=(500, 2_500), instructions=2_200),
     "W8": Workload("cancel 1,000 sleeping children", counted=(2_000, 6_000), instructions=10_500),
-    "W9": Workload("echo over loopback TCP, 1 connection; instructions: 100", counted=(3_000, 9_000),
+    "W9": Workload("echo over loopback TCP, 1 connection", counted=(3_000, 9_000),
                    counted_arguments=("--connections", "100"), instructions=2_550,
                    instruction_ratio=("callbacks", 1.09)),
     "W9-100": Workload("echo, 100 connections", case="W9", arguments=("--connections", "100")),
