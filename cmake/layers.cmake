@@ -5,7 +5,7 @@
 set(AIO_LAYERS
   0 config.hpp error.hpp
   1 closure.hpp detail/context_values.hpp detail/exceptions.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
-    detail/ready_queue.hpp
+    detail/on_demand.hpp detail/ready_queue.hpp
   2 result.hpp exception_group.hpp detail/timer_heap.hpp
   3 detail/scheduler.hpp
   4 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp

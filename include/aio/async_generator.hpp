@@ -187,11 +187,13 @@ struct alignas(frame_alignment) generator_state {
   /// Whether there is clean-up that nobody has begun.
   [[nodiscard]] bool pending() const noexcept { return !cleanups.empty() && !closing; }
 
-  void add(std::unique_ptr<exit_entry> entry) {
-    if (!closer) closer = std::make_unique<task<>>(run_cleanups(*this));
+  // Both are templates because g++ compiles coroutines that are none also where nobody calls them.
+  template <class Entry>
+  void add(std::unique_ptr<Entry> entry) {
+    if (!closer) closer = std::make_unique<task<>>(run_cleanups<Entry>(*this));
     cleanups.push_back(std::move(entry));
   }
-
+  template <class>
   static task<> run_cleanups(generator_state& self) {
     std::exception_ptr error;
     while (!self.cleanups.empty()) {
@@ -220,10 +222,10 @@ struct alignas(frame_alignment) generator_state {
   }
   static void free_memory(frame_base& frame) noexcept {
     generator_state& self = of(frame);
-    std::size_t const size = frame.block_size;
+    std::size_t const block_class = frame.block_class;
     std::destroy_at(&frame);
     std::destroy_at(&self);
-    frame_pool::deallocate(&self, size);
+    frame_pool::deallocate_class(&self, block_class);
   }
 };
 
@@ -242,11 +244,11 @@ class next_awaiter {
                         "at a time");
     }
     state.yielded = false;
-    if (state.closed || frame_.done) return true;
+    if (state.closed || frame_.done()) return true;
     state.busy = running_ = true;
     frame_.task = consumer_->task;
     frame_.continuation = nullptr;
-    frame_.entered = true;
+    frame_.phase = frame_phase::entered;
     scheduler& on = frame_.task->loop();
     if (on.depth == max_depth) [[unlikely]] {
       frame_.continuation = consumer_;
@@ -257,7 +259,7 @@ class next_awaiter {
     frame_.resume();
     --on.depth;
     if (state.yielded) return true;
-    if (frame_.done) {
+    if (frame_.done()) {
       if (!state.closing) return true;
       state.closing->continuation = consumer_;  // the trampoline has it
       return false;
@@ -297,13 +299,13 @@ class generator_promise_base : public promise_base {
       frame_base* frame;
       bool await_ready() const noexcept { return false; }
       void await_suspend(std::coroutine_handle<>) const noexcept {
-        frame->done = true;
+        frame->phase = frame_phase::ended;
         generator_state& state = generator_state::of(*frame);
         frame_base* next = frame->continuation;
         if (state.pending()) {
           state.closing = &task_access::release(*state.closer);
           state.closing->task = frame->task;
-          state.closing->entered = true;
+          state.closing->phase = frame_phase::entered;
           state.closing->continuation = std::exchange(next, state.closing);
         }
         if (next) frame->task->loop().resume_next = next;
@@ -374,7 +376,7 @@ class generator_promise final : public generator_promise_base {
   }
 
   async_generator<T> get_return_object() noexcept {
-    frame_->owned = true;
+    frame_->phase = frame_phase::made;
 #if defined(__clang__)
     // As in task's promise: the frame must not be put into the caller's.
     asm volatile("" : "+r"(frame_));
@@ -404,11 +406,11 @@ class generator_promise final : public generator_promise_base {
     std::size_t const size = sizeof(generator_state) + sizeof(frame_base) + frame_size;
     void* const memory = frame_pool::allocate(size);
     auto* const state = ::new (memory) generator_state;
-    return (::new (static_cast<void*>(state + 1)) frame_base(size))->prepare_frame();
+    return (::new (static_cast<void*>(state + 1)) frame_base(frame_pool::class_of(size)))->prepare_frame();
   }
   static void operator delete(void* frame, std::size_t) noexcept {
     frame_base& base = frame_base::of_frame(frame);
-    if (!base.owned) generator_state::free_memory(base);  // an argument threw while it was copied
+    if (base.phase == frame_phase::being_made) generator_state::free_memory(base);
   }
 };
 
@@ -432,7 +434,7 @@ task<> async_generator<T>::aclose() {
   if (state.busy) {
     throw usage_error("next() of this async_generator is awaited at the moment: cancel that");
   }
-  if (state.closed || frame_->done) co_return;
+  if (state.closed || frame_->done()) co_return;
   state.closed = state.busy = true;
   result<void> cleaned(std::in_place);
   if (state.pending()) cleaned = co_await as_result(std::move(*state.closer));

@@ -39,12 +39,15 @@ class barrier {
   /// Resumes: in the iteration after the last arrival, in order of arrival.
   /// Cancelled: is not counted any more.
   /// Throws: broken_barrier_error; usage_error if tasks of another loop have waited.
+  template <class = void>  // g++ compiles coroutines that are no templates also where nobody calls them
   [[nodiscard("co_await it: nothing is waited for before")]] task<std::size_t> wait();
 
   /// Makes waiting tasks throw broken_barrier_error, and the barrier empty and usable.
+  template <class = void>
   [[nodiscard("co_await it: nothing happens before")]] task<> reset();
 
   /// Makes waiting and future tasks throw broken_barrier_error, until reset().
+  template <class = void>
   [[nodiscard("co_await it: nothing happens before")]] task<> abort();
 
   [[nodiscard]] std::size_t parties() const noexcept { return parties_; }
@@ -71,7 +74,8 @@ inline barrier::barrier(std::ptrdiff_t parties) : parties_(static_cast<std::size
   if (parties < 1) throw std::invalid_argument("a barrier needs at least 1 party");
 }
 
-inline task<std::size_t> barrier::wait() {
+template <class>
+task<std::size_t> barrier::wait() {
   auto const guard = co_await changed_.acquire();
   co_await changed_.wait_for(
       [this] { return phase_ != phase::draining && phase_ != phase::resetting; });
@@ -103,13 +107,15 @@ inline void barrier::leave() noexcept {
   changed_.notify_all();
 }
 
-inline task<> barrier::reset() {
+template <class>
+task<> barrier::reset() {
   auto const guard = co_await changed_.acquire();
   phase_ = count_ > 0 ? phase::resetting : phase::filling;
   changed_.notify_all();
 }
 
-inline task<> barrier::abort() {
+template <class>
+task<> barrier::abort() {
   auto const guard = co_await changed_.acquire();
   phase_ = phase::broken;
   changed_.notify_all();

@@ -58,6 +58,7 @@ class condition {
   /// takes; a notification that came meanwhile goes to another task (CO-4, CO-5).
   /// Throws: usage_error, with the lock as it was, if nobody holds the lock or tasks of another
   /// loop have waited.
+  template <class = void>  // g++ compiles coroutines that are no templates also where nobody calls them
   [[nodiscard("co_await it: nothing is waited for before")]] task<> wait();
 
   /// wait() until `predicate()` is true, and gives what it returned.
@@ -98,7 +99,8 @@ class condition::notified final : public detail::line_waiter {
   condition* owner_;
 };
 
-inline task<> condition::wait() {
+template <class>
+task<> condition::wait() {
   if (!locked()) throw usage_error("cannot wait for a condition whose lock is not acquired");
   line_.require_loop(detail::scheduler::require_running("condition::wait()"), "condition");
   lock_.release();

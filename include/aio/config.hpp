@@ -38,3 +38,18 @@
 #ifndef AIO_ADDRESS_SANITIZER
 #define AIO_ADDRESS_SANITIZER 0
 #endif
+
+// What the coroutine that awaits should contain, where g++ would rather call it: steps of a few
+// instructions, and exceptions, which cost half when no function is left on their way.
+#if defined(__GNUC__) && defined(__OPTIMIZE__)
+#define AIO_ALWAYS_INLINE [[gnu::always_inline]] inline
+#else
+#define AIO_ALWAYS_INLINE inline
+#endif
+
+// What a short function calls in rare cases only, and should not save registers for.
+#if defined(__GNUC__)
+#define AIO_NEVER_INLINE [[gnu::noinline]] inline
+#else
+#define AIO_NEVER_INLINE inline
+#endif

@@ -234,7 +234,7 @@ class event_loop : public detail::scheduler {
 
  protected:
   /// Waits until there is something to do: I/O, a wake-up, or the next deadline.
-  virtual void wait();
+  inline virtual void wait();
 
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
 
@@ -257,8 +257,8 @@ class event_loop : public detail::scheduler {
   void run_watched(detail::ready_node& node) noexcept;
   void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
-  void attend() noexcept override;
-  void wake() override;
+  inline void attend() noexcept override;
+  inline void wake() override;
   void drain();
   void discard_callbacks() noexcept;
   void set_alarm();
@@ -448,7 +448,7 @@ inline void event_loop::run_iteration() noexcept {
   if (debug()) [[unlikely]] {
     run_ready([this](detail::ready_node& node) { run_watched(node); });
   } else {
-    run_ready();
+    run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
   }
 }
 

@@ -111,7 +111,7 @@ class future_cell final : public future_core {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks());
+    callback::discard_all(callbacks_to_discard());
     std::destroy_at(this);
     pool_allocator<future_cell>().deallocate(this, 1);
   }

@@ -123,57 +123,62 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-/// A child that was started, or was running already.
-struct enlisted {
-  state_ptr<future_core> core;
-  bool own = false;  // started for this, and to be waited for
-};
-
 /// Counts the children down, and decides when the gathering is over and with what.
-class gather_base {
+class gather_base : private task_owner {
  public:
-  /// One child: its node in the callback list of what others own, its owner where gather itself
-  /// started it.
-  struct child : enlisted, ready_node, task_owner {
-    child() noexcept : ready_node(&on_done) {}
+  /// Hears of the end of a child that somebody else owns.
+  struct listener : ready_node {
+    listener() noexcept : ready_node(&on_done) {}
+    listener(listener const&) = delete;
 
-    gather_base* parent = nullptr;
+    void listen(gather_base& to, future_core& child) noexcept {
+      whole = &to;
+      core = &child;
+      if (child.done()) {
+        done_before = to.some_done_before_ = true;
+      } else {
+        child.add_callback(*this);
+      }
+    }
+
+    gather_base* whole = nullptr;
+    future_core* core = nullptr;
     bool done_before = false;  // when the gathering began
     bool settled = false;      // counted
 
     static void on_done(ready_node* node) noexcept {
-      auto& self = *static_cast<child*>(node);
-      self.parent->child_settled(self);
+      auto& self = static_cast<listener&>(*node);
+      self.settled = true;
+      self.whole->child_settled(*self.core, false);
     }
-    void child_done(task_core&) noexcept override { parent->child_settled(*this); }
   };
 
+  /// Hears of the end of `child`, which this started, and which has not begun.
+  void own(task_core& child) noexcept { child.set_first_owner(*this); }
+
  protected:
+  /// A child as the rest sees it: what the gathering started itself has no listener.
+  struct member {
+    future_core* core;
+    listener* listens;
+    [[nodiscard]] bool own() const noexcept { return listens == nullptr; }
+  };
+
   explicit gather_base(bool collect) noexcept : collect_(collect) {}
   // Until it is awaited there is nothing else to move.
   gather_base(gather_base&& other) noexcept : collect_(other.collect_) {}
   ~gather_base() = default;
 
-  /// Begins to listen; true if nothing has to be waited for. What is done already counts at once
-  /// (GA-11).
-  bool begin(std::size_t count) {
+  /// To be called before it listens to children.
+  void begin(std::size_t count, std::size_t own) noexcept {
     count_ = left_ = count;
-    for (std::size_t i = 0; i < count; ++i) {
-      child& each = at(i);
-      each.parent = this;
-      if (each.own) {
-        ++own_left_;
-        static_cast<task_core&>(*each.core).set_owner(&each);
-      } else if (!each.core->done()) {
-        each.core->add_callback(each);
-      } else {
-        each.done_before = true;
-      }
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      if (at(i).done_before) child_settled(at(i));
-    }
-    if (count == 0) {
+    own_left_ = own;
+  }
+  /// To be called afterwards; true if nothing has to be waited for. What is done already counts at
+  /// once (GA-11).
+  bool begun() {
+    if (some_done_before_) settle_done_before();
+    if (count_ == 0) {
       over_ = true;
       over();
       settled();
@@ -197,8 +202,8 @@ class gather_base {
   /// Takes the nodes of those back that end when this is gone.
   void stop_listening(scheduler& on) noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
-      child& each = at(i);
-      if (!each.settled && !each.core->remove_callback(each)) on.forget(each);
+      listener* const each = at(i).listens;
+      if (each && !each->settled && !each->core->remove_callback(*each)) on.forget(*each);
     }
   }
 
@@ -212,15 +217,29 @@ class gather_base {
   [[nodiscard]] bool all_settled() const noexcept { return left_ == 0; }
 
  private:
-  virtual child& at(std::size_t index) noexcept = 0;
+  virtual member at(std::size_t index) noexcept = 0;
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
 
-  void child_settled(child& which) noexcept {
-    which.settled = true;
+  void child_done(task_core& child) noexcept override {
+    if (child.state() == future_state::value && left_ > 1 && !error_) [[likely]] {
+      --left_;  // nothing is decided by it
+      --own_left_;
+    } else {
+      child_settled(child, true);
+    }
+  }
+
+  AIO_NEVER_INLINE void settle_done_before() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      listener* const each = at(i).listens;
+      if (each && each->done_before) listener::on_done(each);
+    }
+  }
+
+  AIO_NEVER_INLINE void child_settled(future_core& core, bool own) noexcept {
     --left_;
-    if (which.own) --own_left_;
-    future_core& core = *which.core;
+    if (own) --own_left_;
     if (over_) {
       core.mark_error_read();
     } else if (collect_) {
@@ -228,14 +247,12 @@ class gather_base {
     } else if (core.state() != future_state::value) {
       if (!error_) {
         error_ = core.read_error();
-        if (which.own && !core.cancelled()) failed_ = &core;
+        if (own && !core.cancelled()) failed_ = &core;
         if (!cancel_requested_) cancel_own_siblings();  // else they were asked, and clean up
       } else {
         // Lost to an earlier error. asyncio says nothing then (GA-4); of what gather owns
         // nobody else will ever hear.
-        if (which.own && !core.cancelled()) {
-          report(core, "a child of gather failed after another one had");
-        }
+        if (own && !core.cancelled()) report(core, "a child of gather failed after another one had");
         core.mark_error_read();
       }
     }
@@ -254,8 +271,8 @@ class gather_base {
 
   void cancel_own_siblings() noexcept {
     for (std::size_t i = 0; own_left_ > 0 && i < count_; ++i) {
-      child& sibling = at(i);
-      if (sibling.own && !sibling.core->done()) sibling.core->cancel(nullptr);
+      member const sibling = at(i);
+      if (sibling.own() && !sibling.core->done()) sibling.core->cancel(nullptr);
     }
   }
 
@@ -269,6 +286,7 @@ class gather_base {
   }
 
   bool const collect_;
+  bool some_done_before_ = false;
   bool cancel_requested_ = false;
   bool over_ = false;
   std::size_t count_ = 0;
@@ -290,27 +308,11 @@ decltype(auto) as_child(A&& child) {
 template <class A>
 using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
 
-/// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
-template <class Child>
-typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
-                                            scheduler& on, std::source_location where) {
-  using state = typename child_traits<Child>::state;
-  state* found = nullptr;
-  if constexpr (child_traits<Child>::own) {
-    found = &task_access::start(on, std::move(source), where);
-    slot.own = true;
-  } else {
-    found = &handle_access::state(source);
-  }
-  slot.core = state_ptr<future_core>::share(*found);
-  return found;
-}
-
 /// Refuses what cannot be gathered, before any sibling is started.
 template <class Child>
-void require_startable(char const* caller, Child const& source, scheduler const& on) {
+AIO_ALWAYS_INLINE void require_startable(char const* caller, Child const& source, scheduler const& on) {
   if constexpr (child_traits<Child>::own) {
-    if (!source.valid()) {
+    if (!source.valid()) [[unlikely]] {
       throw usage_error(std::string(caller) + ": a task was awaited or moved away before");
     }
   } else if (&handle_access::state(source).loop() != &on) {
@@ -332,7 +334,7 @@ auto take_result(typename child_traits<Child>::state& from)
     if (from.cancelled()) return given(from.fresh_cancellation());
     if (from.state() != future_state::value) return given(from.read_error());
   }
-  from.require_value();
+  if (from.state() != future_state::value || from.value_taken()) [[unlikely]] from.require_value();
   auto make = [](auto&&... value) {
     if constexpr (Collect) {
       return given(std::in_place, std::forward<decltype(value)>(value)...);
@@ -356,12 +358,55 @@ auto take_result(typename child_traits<Child>::state& from)
   }
 }
 
+/// The place of a child in a gathering: of one that it starts,
+template <class Child, bool Own = child_traits<Child>::own>
+class gather_seat {
+ public:
+  using state_type = typename child_traits<Child>::state;
+
+  gather_seat() noexcept = default;
+  gather_seat(gather_seat const&) = delete;
+  ~gather_seat() {
+    if (state_) state_->release();
+  }
+
+  void take(Child& source, scheduler& on, std::source_location where) {
+    state_ = &task_access::start(on, std::move(source), where);
+    state_->retain();
+  }
+  void listen(gather_base& whole) noexcept { whole.own(*state_); }
+  [[nodiscard]] state_type& state() noexcept { return *state_; }
+  [[nodiscard]] gather_base::listener* listens() noexcept { return nullptr; }
+
+ private:
+  state_type* state_ = nullptr;
+};
+
+/// and of one that somebody else owns.
+template <class Child>
+class gather_seat<Child, false> {
+ public:
+  using state_type = typename child_traits<Child>::state;
+
+  void take(Child& source, scheduler&, std::source_location) {
+    state_ = state_ptr<state_type>::share(handle_access::state(source));
+  }
+  void listen(gather_base& whole) noexcept { listens_.listen(whole, *state_); }
+  [[nodiscard]] state_type& state() noexcept { return *state_; }
+  [[nodiscard]] gather_base::listener* listens() noexcept { return &listens_; }
+
+ private:
+  state_ptr<state_type> state_;
+  gather_base::listener listens_;
+};
+
 /// The children that were given as arguments.
 template <bool Collect, class... Children>
 class gather_arguments : public gather_base {
  public:
   using results = std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...>;
   static constexpr bool owns = (child_traits<Children>::own || ...);
+  static constexpr bool listens = !(child_traits<Children>::own && ...);
 
   template <class... Given>
   explicit gather_arguments(std::in_place_t, Given&&... children)
@@ -371,25 +416,34 @@ class gather_arguments : public gather_base {
 
  protected:
   bool start(scheduler& on, std::source_location where) {
-    std::apply([&](auto const&... each) { (require_startable("gather", each, on), ...); }, sources_);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), on, where)), ...);
+    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (require_startable("gather", std::get<I>(sources_), on), ...);
+      (std::get<I>(seats_).take(std::get<I>(sources_), on, where), ...);
+      begin(sizeof...(Children), (std::size_t{child_traits<Children>::own} + ...));
+      (std::get<I>(seats_).listen(*this), ...);
+      return begun();
     }(std::index_sequence_for<Children...>());
-    return begin(sizeof...(Children));
   }
-  results take() {
+  AIO_ALWAYS_INLINE results take() {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
       // Braces: from left to right.
-      return results{take_result<Collect, Children>(*std::get<I>(states_))...};
+      return results{take_result<Collect, Children>(std::get<I>(seats_).state())...};
     }(std::index_sequence_for<Children...>());
   }
 
  private:
-  child& at(std::size_t index) noexcept override { return slots_[index]; }
+  member at(std::size_t index) noexcept override {
+    member found{};
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (void)((I == index ? (found = {&std::get<I>(seats_).state(), std::get<I>(seats_).listens()}, true)
+                         : false) ||
+             ...);
+    }(std::index_sequence_for<Children...>());
+    return found;
+  }
 
   std::tuple<Children...> sources_;
-  std::tuple<typename child_traits<Children>::state*...> states_;
-  child slots_[sizeof...(Children)];
+  std::tuple<gather_seat<Children>...> seats_;
 };
 
 /// The children that were given as a range.
@@ -402,6 +456,7 @@ class gather_elements : public gather_base {
  public:
   using results = std::vector<value_type>;
   static constexpr bool owns = child_traits<Child>::own;
+  static constexpr bool listens = !owns;
 
   template <class Range>
   explicit gather_elements(std::in_place_t, Range&& children) : gather_base(Collect) {
@@ -420,26 +475,30 @@ class gather_elements : public gather_base {
  protected:
   bool start(scheduler& on, std::source_location where) {
     for (auto const& each : sources_) require_startable("gather", each, on);
-    slots_ = std::make_unique<child[]>(sources_.size());
-    states_.reserve(sources_.size());
-    for (std::size_t i = 0; i < sources_.size(); ++i) {
-      states_.push_back(enlist(slots_[i], sources_[i], on, where));
-    }
-    return begin(sources_.size());
+    count_ = sources_.size();
+    seats_ = std::make_unique<gather_seat<Child>[]>(count_);
+    for (std::size_t i = 0; i < count_; ++i) seats_[i].take(sources_[i], on, where);
+    begin(count_, owns ? count_ : 0);
+    for (std::size_t i = 0; i < count_; ++i) seats_[i].listen(*this);
+    return begun();
   }
   results take() {
     results values;
-    values.reserve(states_.size());
-    for (auto* each : states_) values.push_back(take_result<Collect, Child>(*each));
+    values.reserve(count_);
+    for (std::size_t i = 0; i < count_; ++i) {
+      values.push_back(take_result<Collect, Child>(seats_[i].state()));
+    }
     return values;
   }
 
  private:
-  child& at(std::size_t index) noexcept override { return slots_[index]; }
+  member at(std::size_t index) noexcept override {
+    return {&seats_[index].state(), seats_[index].listens()};
+  }
 
   std::vector<Child> sources_;
-  std::vector<typename child_traits<Child>::state*> states_;
-  std::unique_ptr<child[]> slots_;
+  std::size_t count_ = 0;
+  std::unique_ptr<gather_seat<Child>[]> seats_;
 };
 
 /// What gather(...).as_future() makes: shared, and kept until every child is settled.
@@ -484,7 +543,7 @@ class gather_cell final : public future_core, private Children {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks());
+    callback::discard_all(callbacks_to_discard());
     std::destroy_at(this);
     pool_allocator<gather_cell>().deallocate(this, 1);
   }
@@ -499,8 +558,8 @@ class gather_awaiter final : public leaf_waiter, private Children {
 
   bool await_ready() { return this->start(loop(), frame_->where); }
   void await_suspend(std::coroutine_handle<>) { suspend(); }
-  typename Children::results await_resume() {
-    this->stop_listening(loop());
+  AIO_ALWAYS_INLINE typename Children::results await_resume() {
+    if constexpr (Children::listens) this->stop_listening(loop());
     if (task().cancel_delivered()) [[unlikely]] {
       this->report_replaced();
       task().throw_cancelled();

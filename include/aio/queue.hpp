@@ -19,13 +19,17 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
-#include <optional>
+#include <limits>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "aio/config.hpp"
+#include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/on_demand.hpp"
+#include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/event.hpp"
@@ -52,7 +56,6 @@ class queue_shut_down : public std::runtime_error {
 
 namespace detail {
 struct queue_line_tag {};
-class queue_waiter;
 
 template <class T>
 class fifo_items {
@@ -63,8 +66,6 @@ class fifo_items {
     items_.pop_front();
     return item;
   }
-  [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
-
  private:
   std::deque<T> items_;
 };
@@ -78,8 +79,6 @@ class lifo_items {
     items_.pop_back();
     return item;
   }
-  [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
-
  private:
   std::vector<T> items_;
 };
@@ -99,8 +98,6 @@ class smallest_first_items {
     items_.pop_back();
     return item;
   }
-  [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
-
  private:
   struct greater {
     Less less;
@@ -133,42 +130,94 @@ class queue_base {
   }
 
  protected:
-  explicit queue_base(std::size_t maxsize) : maxsize_(maxsize) { all_finished_.set(); }
+  class waiter;
+  enum class end { put, get };
+
+  explicit queue_base(std::size_t maxsize)
+      : limit_(maxsize > 0 ? maxsize : std::numeric_limits<std::size_t>::max()), maxsize_(maxsize) {
+    all_finished_.set();
+  }
   ~queue_base() = default;
 
-  friend class queue_waiter;
-  using line = intrusive_list<queue_waiter, queue_line_tag>;
+  [[nodiscard]] bool has_room() const noexcept { return count_ < limit_; }
+  /// Whether somebody at that end need not wait: to go on, or to hear that it is shut down.
+  [[nodiscard]] bool can_go_on(end at) const noexcept {
+    return (at == end::put ? has_room() : count_ > 0) || shut_down_;
+  }
+
+  // After an item went in or out.
+  AIO_ALWAYS_INLINE void added() noexcept {
+    ++count_;
+    ++unfinished_;
+    all_finished_.clear();
+    if (!getters_.empty()) [[unlikely]] wake_next(getters_);
+  }
+  AIO_ALWAYS_INLINE void removed() noexcept {
+    --count_;
+    if (!putters_.empty()) [[unlikely]] wake_next(putters_);
+  }
+
+  void shut_down(bool drop_items) noexcept {
+    shut_down_ = true;
+    if (drop_items) finish(std::exchange(count_, 0));
+    wake_all(getters_);
+    wake_all(putters_);
+  }
+
+  [[noreturn]] AIO_NEVER_INLINE static void throw_shut_down() { throw queue_shut_down(); }
+
+  std::size_t count_ = 0;  // of items
+  bool shut_down_ = false;
+
+ private:
+  using line = intrusive_list<waiter, queue_line_tag>;
 
   void wake_next(line& waiters) noexcept;
   void wake_all(line& waiters) noexcept;
 
-  void started() noexcept {
-    ++unfinished_;
-    all_finished_.clear();
-  }
   void finish(std::size_t count) noexcept {
     unfinished_ -= std::min(count, unfinished_);
     if (unfinished_ == 0) all_finished_.set();
   }
 
-  void require_loop(scheduler const& loop) { home_.require(loop, "queue"); }
-
+  std::size_t limit_;
+  std::size_t unfinished_ = 0;
   line getters_;
   line putters_;
   line woken_;  // those that will have a second look
-  bool shut_down_ = false;
-
- private:
+  event all_finished_;
   home_loop home_;
   std::size_t maxsize_;
-  std::size_t unfinished_ = 0;
-  event all_finished_;
 };
 
 /// Waits at one end. Unlike a lock's, a queue's waiter leaves the line when it is woken, and then
 /// looks again whether it can go on: somebody else may have been quicker.
-class queue_waiter : public leaf_waiter, public list_link<queue_line_tag>, private ready_node {
+class queue_base::waiter final : public leaf_waiter,
+                                 public list_link<queue_line_tag>,
+                                 private ready_node {
  public:
+  waiter(frame_base& frame, queue_base& owner, end at) noexcept
+      : ready_node(&on_second_look), owner_(&owner), end_(at) {
+    attach(frame);
+  }
+
+  void start() {
+    owner_->home_.require(loop(), "queue");
+    enter();
+    suspend();
+  }
+
+  /// To be called first when the task runs again.
+  void finish() {
+    if (!task().cancel_delivered()) [[likely]] return;
+    if (linked()) line::remove(*this);
+    // If it was woken, another may go on in its place.
+    if (woken_ && (end_ == end::put ? owner_->has_room() : owner_->count_ > 0)) {
+      owner_->wake_next(own_line());
+    }
+    task().throw_cancelled();
+  }
+
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting() || woken_) return false;
     leaf_waiter::cancel_wait(task, message);
@@ -176,55 +225,45 @@ class queue_waiter : public leaf_waiter, public list_link<queue_line_tag>, priva
   }
 
   /// Queues a second look, in the place of the task itself.
-  void look_again(intrusive_list<queue_waiter, queue_line_tag>& woken) noexcept {
+  void look_again() noexcept {
     woken_ = true;
-    woken.push_back(*this);
+    owner_->woken_.push_back(*this);
     loop().push(*this);
   }
 
- protected:
-  explicit queue_waiter(queue_base& owner) noexcept : ready_node(&on_second_look), owner_(&owner) {}
-  queue_waiter(queue_waiter&&) = default;
-  ~queue_waiter() = default;
-
-  void enter(queue_base::line& line) {
-    woken_ = false;
-    line.push_back(*this);
-  }
-  /// Out of the line after a cancellation; true if it had been woken, and another should be.
-  bool leave_cancelled() noexcept {
-    if (linked()) queue_base::line::remove(*this);
-    return woken_;
-  }
-
-  queue_base* owner_;
-
  private:
-  virtual bool can_go_on() const noexcept = 0;
-  virtual queue_base::line& own_line() noexcept = 0;
+  void enter() noexcept {
+    woken_ = false;
+    own_line().push_back(*this);
+  }
+  [[nodiscard]] line& own_line() const noexcept {
+    return end_ == end::put ? owner_->putters_ : owner_->getters_;
+  }
 
   static void on_second_look(ready_node* node) noexcept {
-    auto& self = *static_cast<queue_waiter*>(node);
+    auto& self = static_cast<waiter&>(*node);
     if (!self.linked()) {  // the queue is gone: nothing but a cancellation ends the wait
       self.woken_ = false;
       if (self.task().cancel_pending()) self.task().run_now();
       return;
     }
-    queue_base::line::remove(self);
-    if (self.can_go_on() || self.task().cancel_pending()) {
+    line::remove(self);
+    if (self.owner_->can_go_on(self.end_) || self.task().cancel_pending()) {
       self.task().run_now();
     } else {
-      self.enter(self.own_line());  // at the end
+      self.enter();  // at the end
     }
   }
 
+  queue_base* owner_;
+  end end_;
   bool woken_ = false;
 };
 
-inline void queue_base::wake_next(line& waiters) noexcept {
-  while (queue_waiter* const first = waiters.front()) {
+AIO_NEVER_INLINE void queue_base::wake_next(line& waiters) noexcept {
+  while (waiter* const first = waiters.front()) {
     line::remove(*first);
-    if (first->waiting()) return first->look_again(woken_);
+    if (first->waiting()) return first->look_again();
   }
 }
 
@@ -284,11 +323,21 @@ class basic_queue : public queue_base {
   /// so too. With `immediate` what is left is dropped, as if it were dealt with.
   void shutdown(bool immediate = false);
 
-  [[nodiscard]] std::size_t qsize() const noexcept { return items_.size(); }
-  [[nodiscard]] bool empty() const noexcept { return items_.size() == 0; }
-  [[nodiscard]] bool full() const noexcept { return maxsize() > 0 && items_.size() >= maxsize(); }
+  [[nodiscard]] std::size_t qsize() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  [[nodiscard]] bool full() const noexcept { return !has_room(); }
 
  private:
+  AIO_ALWAYS_INLINE void push(T&& item) {
+    items_.push(std::move(item));
+    added();
+  }
+  AIO_ALWAYS_INLINE T pop() {
+    T item = items_.pop();
+    removed();
+    return item;
+  }
+
   Items items_;
 };
 
@@ -312,92 +361,80 @@ using priority_queue = detail::basic_queue<T, detail::smallest_first_items<T, Le
 namespace detail {
 
 template <class T, class Items>
-class basic_queue<T, Items>::put_awaiter final : public queue_waiter {
+class basic_queue<T, Items>::put_awaiter {
  public:
-  put_awaiter(basic_queue& owner, T&& item) : queue_waiter(owner), item_(std::move(item)) {}
+  put_awaiter(basic_queue& owner, T&& item) : owner_(&owner), item_(std::move(item)) {}
 
-  bool await_ready() const noexcept { return can_go_on(); }
-  void await_suspend(std::coroutine_handle<>) {
-    owner().require_loop(loop());
-    enter(own_line());
-    suspended_ = true;
-    suspend();
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  AIO_ALWAYS_INLINE bool await_ready() const noexcept {
+    return owner_->has_room() || owner_->shut_down_;
   }
-  void await_resume() {
-    if (suspended_ && task().cancel_delivered()) [[unlikely]] {
-      if (leave_cancelled() && !owner().full()) owner().wake_next(owner().putters_);
-      task().throw_cancelled();
-    }
-    owner().put_nowait(std::move(item_));
+  void await_suspend(std::coroutine_handle<>) {
+    suspended_ = true;
+    waiter_.emplace(*frame_, *owner_, end::put).start();
+  }
+  AIO_ALWAYS_INLINE void await_resume() {
+    if (suspended_) [[unlikely]] waiter_->finish();
+    if (owner_->shut_down_) [[unlikely]] throw_shut_down();
+    owner_->push(std::move(item_));
   }
 
  private:
-  basic_queue& owner() const noexcept { return static_cast<basic_queue&>(*owner_); }
-  bool can_go_on() const noexcept override { return owner().shut_down_ || !owner().full(); }
-  queue_base::line& own_line() noexcept override { return owner().putters_; }
-
+  basic_queue* owner_;
+  frame_base* frame_ = nullptr;
   T item_;
   bool suspended_ = false;
+  on_demand<waiter> waiter_;
 };
 
 template <class T, class Items>
-class basic_queue<T, Items>::get_awaiter final : public queue_waiter {
+class basic_queue<T, Items>::get_awaiter {
  public:
-  explicit get_awaiter(basic_queue& owner) noexcept : queue_waiter(owner) {}
+  explicit get_awaiter(basic_queue& owner) noexcept : owner_(&owner) {}
 
-  bool await_ready() const noexcept { return can_go_on(); }
-  void await_suspend(std::coroutine_handle<>) {
-    owner().require_loop(loop());
-    enter(own_line());
-    suspended_ = true;
-    suspend();
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  AIO_ALWAYS_INLINE bool await_ready() const noexcept {
+    return owner_->count_ > 0 || owner_->shut_down_;
   }
-  T await_resume() {
-    if (suspended_ && task().cancel_delivered()) [[unlikely]] {
-      if (leave_cancelled() && !owner().empty()) owner().wake_next(owner().getters_);
-      task().throw_cancelled();
-    }
-    return owner().get_nowait();
+  void await_suspend(std::coroutine_handle<>) {
+    suspended_ = true;
+    waiter_.emplace(*frame_, *owner_, end::get).start();
+  }
+  AIO_ALWAYS_INLINE T await_resume() {
+    if (suspended_) [[unlikely]] waiter_->finish();
+    if (owner_->count_ == 0) [[unlikely]] throw_shut_down();
+    return owner_->pop();
   }
 
  private:
-  basic_queue& owner() const noexcept { return static_cast<basic_queue&>(*owner_); }
-  bool can_go_on() const noexcept override { return owner().shut_down_ || !owner().empty(); }
-  queue_base::line& own_line() noexcept override { return owner().getters_; }
-
+  basic_queue* owner_;
+  frame_base* frame_ = nullptr;
   bool suspended_ = false;
+  on_demand<waiter> waiter_;
 };
 
 template <class T, class Items>
 void basic_queue<T, Items>::put_nowait(T item) {
-  if (shut_down_) throw queue_shut_down();
+  if (shut_down_) throw_shut_down();
   if (full()) throw queue_full();
-  items_.push(std::move(item));
-  started();
-  wake_next(getters_);
+  push(std::move(item));
 }
 
 template <class T, class Items>
 T basic_queue<T, Items>::get_nowait() {
   if (empty()) {
-    if (shut_down_) throw queue_shut_down();
+    if (shut_down_) throw_shut_down();
     throw queue_empty();
   }
-  T item = items_.pop();
-  wake_next(putters_);
-  return item;
+  return pop();
 }
 
 template <class T, class Items>
 void basic_queue<T, Items>::shutdown(bool immediate) {
-  shut_down_ = true;
   if (immediate) {
-    std::size_t const dropped = qsize();
-    while (!empty()) (void)items_.pop();
-    finish(dropped);
+    for (std::size_t left = count_; left > 0; --left) (void)items_.pop();
   }
-  wake_all(getters_);
-  wake_all(putters_);
+  shut_down(immediate);
 }
 
 }  // namespace detail

@@ -70,6 +70,28 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
+/// A child that was started, or was running already.
+struct enlisted {
+  state_ptr<future_core> core;
+  bool own = false;  // started for this, and to be waited for
+};
+
+/// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
+template <class Child>
+typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
+                                            scheduler& on, std::source_location where) {
+  using state = typename child_traits<Child>::state;
+  state* found = nullptr;
+  if constexpr (child_traits<Child>::own) {
+    found = &task_access::start(on, std::move(source), where);
+    slot.own = true;
+  } else {
+    found = &handle_access::state(source);
+  }
+  slot.core = state_ptr<future_core>::share(*found);
+  return found;
+}
+
 /// Waits for the first child, and then for what is left of its own.
 class race_base : public leaf_waiter {
  public:

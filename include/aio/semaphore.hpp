@@ -61,7 +61,7 @@ class semaphore {
   void release();
 
   /// Whether acquire() would wait: no permit is free, or somebody is in line.
-  [[nodiscard]] bool locked() const noexcept { return free_ == 0 || in_line_ > 0; }
+  [[nodiscard]] bool locked() const noexcept { return free_ == 0 || !line_.empty(); }
 
   /// Permits that are neither taken nor promised.
   [[nodiscard]] std::size_t value() const noexcept { return free_; }
@@ -69,17 +69,18 @@ class semaphore {
  private:
   friend class bounded_semaphore;
 
-  void wake_next() noexcept;
-  void leave(acquire_awaiter& waiter) noexcept;
+  [[noreturn]] static void refuse_release();
+  void hand_over() noexcept;
+  void wake_more() noexcept;
 
   std::size_t free_;
   std::size_t bound_ = std::numeric_limits<std::size_t>::max();  // of free_
-  std::size_t in_line_ = 0;  // waiters in line_ that were not cancelled
-  // Everybody in acquire(), in order of arrival; those that were handed a permit or cancelled
-  // leave when they run (M-10).
+  // In order of arrival: first those that were handed a permit, which leave when they run (M-10),
+  // then those that wait for one.
   detail::intrusive_list<acquire_awaiter, line_tag> line_;
-  // Invariant: nobody before it waits for a permit.
   acquire_awaiter* first_waiting_ = nullptr;
+  // Those that were cancelled, until they run.
+  detail::intrusive_list<acquire_awaiter, line_tag> leaving_;
   detail::home_loop home_;
 };
 
@@ -132,25 +133,24 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}
 
   bool await_ready() const noexcept { return owner_->try_acquire(); }
-  void await_suspend(std::coroutine_handle<>) {
+  AIO_ALWAYS_INLINE void await_suspend(std::coroutine_handle<>) {
     semaphore& owner = *owner_;
     owner.home_.require(loop(), "semaphore");
     owner.line_.push_back(*this);
-    ++owner.in_line_;
     if (!owner.first_waiting_) owner.first_waiting_ = this;
     suspend();
   }
-  permit await_resume() {
-    if (linked()) {
-      owner_->leave(*this);
+  AIO_ALWAYS_INLINE permit await_resume() {
+    if (suspended()) {
+      bool const in_line = linked();  // else the semaphore is gone
+      if (in_line) owner_->line_.remove(*this);
       if (task().cancel_delivered()) [[unlikely]] {
-        if (woken()) ++owner_->free_;  // it was handed a permit and cannot use it
+        if (in_line) owner_->free_ += woken() ? 1 : 0;  // the permit that it was handed
+        if (in_line) owner_->wake_more();
+        task().throw_cancelled();
       }
-      while (owner_->free_ > 0 && owner_->first_waiting_) owner_->wake_next();
-      check_cancelled();
-    } else {
-      check_cancelled();
-      if (woken()) return permit();  // the semaphore is gone
+      if (!in_line) [[unlikely]] return permit();
+      if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
     }
     return permit(*owner_);
   }
@@ -158,19 +158,14 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     if (!leaf_waiter::cancel_wait(task, message)) return false;
     if (!linked()) return true;
-    --owner_->in_line_;
-    if (owner_->first_waiting_ == this) owner_->first_waiting_ = next_waiting();
+    if (owner_->first_waiting_ == this) owner_->first_waiting_ = owner_->line_.after(*this);
+    owner_->line_.remove(*this);
+    owner_->leaving_.push_back(*this);
     return true;
   }
 
  private:
   friend class semaphore;
-
-  acquire_awaiter* next_waiting() noexcept {
-    acquire_awaiter* at = owner_->line_.after(*this);
-    while (at && !at->waiting()) at = owner_->line_.after(*at);
-    return at;
-  }
 
   semaphore* owner_;
 };
@@ -188,21 +183,31 @@ inline bool semaphore::try_acquire() noexcept {
 }
 
 inline void semaphore::release() {
-  if (free_ >= bound_) throw std::logic_error("bounded_semaphore released too many times");
-  ++free_;
-  if (first_waiting_) wake_next();
+  if (free_ >= bound_) [[unlikely]] refuse_release();
+  if (first_waiting_) {
+    hand_over();
+  } else {
+    ++free_;
+  }
 }
 
-inline void semaphore::wake_next() noexcept {
+AIO_NEVER_INLINE void semaphore::refuse_release() {
+  throw std::logic_error("bounded_semaphore released too many times");
+}
+
+inline void semaphore::hand_over() noexcept {
   acquire_awaiter& chosen = *first_waiting_;
-  --free_;
   chosen.wake();
-  first_waiting_ = chosen.next_waiting();
+  first_waiting_ = line_.after(chosen);
 }
 
-inline void semaphore::leave(acquire_awaiter& waiter) noexcept {
-  if (waiter.woken()) --in_line_;
-  line_.remove(waiter);
+// There may be a permit for those behind: a release that found nobody who waits, only somebody who
+// was woken.
+AIO_NEVER_INLINE void semaphore::wake_more() noexcept {
+  while (free_ > 0 && first_waiting_) {
+    --free_;
+    hand_over();
+  }
 }
 
 }  // namespace aio

@@ -165,7 +165,7 @@ class shield_cell final : public future_core {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks());
+    callback::discard_all(callbacks_to_discard());
     std::destroy_at(this);
     pool_allocator<shield_cell>().deallocate(this, 1);
   }

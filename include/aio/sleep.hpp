@@ -9,9 +9,15 @@
 #include <chrono>
 #include <cmath>
 #include <coroutine>
+#include <cstdint>
+#include <ratio>
 #include <stdexcept>
 #include <type_traits>
+#include <utility>
 
+#include "aio/config.hpp"
+#include "aio/detail/frame.hpp"
+#include "aio/detail/on_demand.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/timer_heap.hpp"
@@ -24,11 +30,14 @@ using time_point = std::chrono::steady_clock::time_point;
 
 namespace detail {
 class sleep_awaiter;
+class sleep_until_awaiter;
 
 /// A duration of any unit on the loop's clock, rounded up; too long ones become "for ever".
 /// Negative ones stay so: a deadline in the past is earlier than one of now.
 template <class Rep, class Period>
 time_point::duration to_clock(std::chrono::duration<Rep, Period> length);
+template <class Rep, class Period>
+time_point::duration to_clock_rounded(std::chrono::duration<Rep, Period> length);
 
 /// The same, counted from now.
 inline time_point deadline_after(scheduler const& on, time_point::duration length) noexcept;
@@ -48,7 +57,7 @@ template <class Rep, class Period>
     std::chrono::duration<Rep, Period> length);
 
 /// Waits until a point in the loop's time, see event_loop::time(). Otherwise as sleep_for.
-[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_awaiter sleep_until(
+[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_awaiter sleep_until(
     time_point deadline) noexcept;
 
 // ---------------------------------------------------------------- implementation
@@ -56,7 +65,24 @@ template <class Rep, class Period>
 namespace detail {
 
 template <class Rep, class Period>
-time_point::duration to_clock(std::chrono::duration<Rep, Period> length) {
+AIO_ALWAYS_INLINE time_point::duration to_clock(std::chrono::duration<Rep, Period> length) {
+  using clock_duration = time_point::duration;
+  using ticks = std::ratio_divide<Period, clock_duration::period>;  // of the clock, in one of Rep
+  if constexpr (std::is_integral_v<Rep> && ticks::den == 1 && sizeof(Rep) <= sizeof(std::int64_t)) {
+    // Almost every duration: whole numbers of something not finer than the clock.
+    constexpr auto longest = clock_duration::max().count() / ticks::num;
+    if (std::cmp_less_equal(length.count(), longest) && std::cmp_greater_equal(length.count(), -longest))
+        [[likely]] {
+      return clock_duration(static_cast<clock_duration::rep>(length.count()) * ticks::num);
+    }
+    return length.count() > 0 ? clock_duration::max() : -clock_duration::max();
+  } else {
+    return to_clock_rounded(length);
+  }
+}
+
+template <class Rep, class Period>
+time_point::duration to_clock_rounded(std::chrono::duration<Rep, Period> length) {
   using clock_duration = time_point::duration;
   if constexpr (std::is_floating_point_v<Rep>) {
     if (std::isnan(length.count())) throw std::invalid_argument("the duration is not a number");
@@ -74,44 +100,83 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
   return length > time_point::max() - now ? time_point::max() : now + length;
 }
 
-class sleep_awaiter final : public leaf_waiter {
+/// A wait for a deadline, inside an awaiter that waits for nothing else.
+class sleep_timer final : public leaf_waiter, private scope_timer {
  public:
-  explicit sleep_awaiter(time_point::duration length) noexcept : length_(length) {}
-  explicit sleep_awaiter(time_point deadline) noexcept : deadline_(deadline), absolute_(true) {}
+  explicit sleep_timer(frame_base& frame) noexcept : scope_timer(&fire) { attach(frame); }
 
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<>) {
-    scheduler& on = loop();
-    if (absolute_ ? deadline_ <= on.now() : length_ <= time_point::duration::zero()) {
-      task().suspend_ready(*frame_);
-      return;
-    }
-    timer_.waiter = this;
-    timer_.arm(on, absolute_ ? deadline_ : deadline_after(on, length_));
+  void wait_until(time_point deadline) {
+    arm(loop(), deadline);
     suspend();
   }
-  void await_resume() {
-    if (task().cancel_delivered()) [[unlikely]] {
-      timer_.disarm(loop());
-      task().throw_cancelled();
+  void stop() noexcept { disarm(loop()); }
+
+ private:
+  static void fire(ready_node* node) noexcept {
+    auto& self = static_cast<sleep_timer&>(static_cast<scope_timer&>(*node));
+    self.fired();
+    if (self.waiting()) self.wake();
+  }
+};
+
+class sleep_awaiter {
+ public:
+  explicit sleep_awaiter(time_point::duration length) noexcept : length_(length) {}
+
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  bool await_ready() const noexcept { return false; }
+  AIO_ALWAYS_INLINE void await_suspend(std::coroutine_handle<>) {
+    if (has_timer()) {
+      start_timer();
+    } else {
+      frame_->task->suspend_ready(*frame_);
+    }
+  }
+  AIO_ALWAYS_INLINE void await_resume() {
+    if (frame_->task->cancel_delivered()) [[unlikely]] {
+      if (has_timer()) timer_->stop();
+      frame_->task->throw_cancelled();
     }
   }
 
  private:
-  struct timer : scope_timer {
-    timer() noexcept : scope_timer(&fire) {}
-    static void fire(ready_node* node) noexcept {
-      auto& self = *static_cast<timer*>(node);
-      self.fired();
-      if (self.waiter->waiting()) self.waiter->wake();
-    }
-    leaf_waiter* waiter = nullptr;
-  };
+  [[nodiscard]] bool has_timer() const noexcept { return length_ > time_point::duration::zero(); }
 
-  timer timer_;
-  time_point::duration length_{};
-  time_point deadline_{};
-  bool absolute_ = false;
+  AIO_NEVER_INLINE void start_timer() {
+    timer_.emplace(*frame_).wait_until(deadline_after(frame_->task->loop(), length_));
+  }
+
+  frame_base* frame_ = nullptr;
+  time_point::duration length_;
+  on_demand<sleep_timer> timer_;
+};
+
+class sleep_until_awaiter {
+ public:
+  explicit sleep_until_awaiter(time_point deadline) noexcept : deadline_(deadline) {}
+
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) {
+    if (deadline_ > frame_->task->loop().now()) {
+      timer_.emplace(*frame_).wait_until(deadline_);
+      has_timer_ = true;
+    } else {
+      frame_->task->suspend_ready(*frame_);
+    }
+  }
+  AIO_ALWAYS_INLINE void await_resume() {
+    if (frame_->task->cancel_delivered()) [[unlikely]] {
+      if (has_timer_) timer_->stop();
+      frame_->task->throw_cancelled();
+    }
+  }
+
+ private:
+  frame_base* frame_ = nullptr;
+  time_point deadline_;
+  bool has_timer_ = false;
+  on_demand<sleep_timer> timer_;
 };
 
 }  // namespace detail
@@ -121,8 +186,8 @@ detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> length) {
   return detail::sleep_awaiter(detail::to_clock(length));
 }
 
-inline detail::sleep_awaiter sleep_until(time_point deadline) noexcept {
-  return detail::sleep_awaiter(deadline);
+inline detail::sleep_until_awaiter sleep_until(time_point deadline) noexcept {
+  return detail::sleep_until_awaiter(deadline);
 }
 
 }  // namespace aio

@@ -63,18 +63,22 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
   task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   task& operator=(task&& other) noexcept {
     if (this != &other) {
-      drop(true);
+      if (frame_) drop(true);
       frame_ = std::exchange(other.frame_, nullptr);
     }
     return *this;
   }
-  ~task() { drop(true); }
+  ~task() {
+    if (frame_) [[unlikely]] drop(true);
+  }
 
   /// Whether there is a coroutine to run: false once it was awaited or moved away.
   [[nodiscard]] bool valid() const noexcept { return frame_ != nullptr; }
 
   /// Destroys the coroutine without running it and without a report.
-  void close() noexcept { drop(false); }
+  void close() noexcept {
+    if (frame_) drop(false);
+  }
 
  private:
   friend detail::promise<T>;
@@ -149,18 +153,17 @@ struct block_layout {
     }
   }
 
-  static void free(frame_base& base) noexcept {
+  AIO_ALWAYS_INLINE static void free(frame_base& base) noexcept {
     base.destroy_frame();
-    if constexpr (!std::is_void_v<T>) {
+    if (base.error) [[unlikely]] base.error = nullptr;
+    free_ended(base);
+  }
+  /// The same. Requires: nothing lives in the frame, and its error was taken.
+  AIO_ALWAYS_INLINE static void free_ended(frame_base& base) noexcept {
+    if constexpr (!std::is_trivially_destructible_v<stored>) {
       if (base.has_value) std::destroy_at(&slot(base));
     }
-    free_memory(base);
-  }
-  static void free_memory(frame_base& base) noexcept {
-    std::size_t const size = base.block_size;
-    void* const memory = start(base);
-    std::destroy_at(&base);
-    frame_pool::deallocate(memory, size);
+    frame_pool::deallocate_class(start(base), base.block_class);
   }
 };
 
@@ -179,8 +182,9 @@ class task_state final : public task_core {
 
   void dispose() noexcept override {
     frame_base& own = base();
-    std::destroy_at(this);
-    layout::free(own);
+    AIO_ASSERT(own.phase == frame_phase::gone && !own.error);
+    forget_all();
+    layout::free_ended(own);
   }
 };
 
@@ -189,10 +193,7 @@ struct task_access {
   /// The frame of a task that is about to be awaited, or started. Throws usage_error.
   template <class T>
   static frame_base& release(task<T>& from) {
-    if (!from.frame_) [[unlikely]] {
-      throw usage_error("this task was awaited or moved away before: a task runs once; to await "
-                        "one result several times use create_task and await its handle");
-    }
+    if (!from.frame_) [[unlikely]] refuse_used();
     return *std::exchange(from.frame_, nullptr);
   }
 
@@ -206,19 +207,36 @@ struct task_access {
   template <class T>
   static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
                               bool eager, std::unique_ptr<task_extras> extras) {
-    static_assert(sizeof(task_state<T>) == sizeof(task_core));
-    frame_base& frame = release(from);
-    return *::new (block_layout<T>::core_storage(frame))
-        task_state<T>(on, created, eager, std::move(extras));
+    return start_as<T>(on, release(from), created, eager, extras.release());
   }
   template <class T>
-  static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created) {
-    return start(on, std::move(from), created, false, task_core::inherit());
+  AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from,
+                                                std::source_location created) {
+    if (!from.frame_) [[unlikely]] refuse_used();
+    task_extras* const extras = task_core::inherit();
+    return start_as<T>(on, *std::exchange(from.frame_, nullptr), created, false, extras);
   }
 
   template <class T>
   static std::source_location function(task<T> const& of) noexcept {
     return of.frame_ ? of.frame_->where : std::source_location();
+  }
+
+ private:
+  template <class T>
+  AIO_ALWAYS_INLINE static task_state<T>& start_as(scheduler& on, frame_base& frame,
+                                                   std::source_location created, bool eager,
+                                                   task_extras* extras) noexcept {
+    static_assert(sizeof(task_state<T>) == sizeof(task_core));
+    auto* const made =
+        ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras);
+    made->enlist(eager);
+    return *made;
+  }
+
+  [[noreturn]] AIO_NEVER_INLINE static void refuse_used() {
+    throw usage_error("this task was awaited or moved away before: a task runs once; to await "
+                      "one result several times use create_task and await its handle");
   }
 };
 
@@ -235,16 +253,16 @@ class [[nodiscard]] child_run {
   explicit child_run(task<T>&& child) : child_(&task_access::release(child)) {}
   child_run(child_run&& other) noexcept : child_(std::exchange(other.child_, nullptr)) {}
   child_run& operator=(child_run&&) = delete;
-  ~child_run() {
+  AIO_ALWAYS_INLINE ~child_run() {
     if (child_) block_layout<T>::free(*child_);
   }
 
   void attach(frame_base& parent) noexcept { parent_ = &parent; }
 
-  bool await_ready() {
+  AIO_ALWAYS_INLINE bool await_ready() {
     frame_base& child = *child_;
     child.task = parent_->task;
-    child.entered = true;
+    child.phase = frame_phase::entered;
     scheduler& on = child.task->loop();
     if (on.depth == max_depth) [[unlikely]] {
       child.continuation = parent_;
@@ -254,7 +272,7 @@ class [[nodiscard]] child_run {
     ++on.depth;
     child.resume();
     --on.depth;
-    if (child.done) return true;
+    if (child.done()) return true;
     child.continuation = parent_;
     return false;
   }
@@ -273,8 +291,10 @@ template <class T>
 class child_awaiter : public child_run<T> {
  public:
   using child_run<T>::child_run;
+  child_awaiter(child_awaiter&&) noexcept = default;
+  AIO_ALWAYS_INLINE ~child_awaiter() = default;
 
-  T await_resume() {
+  AIO_ALWAYS_INLINE T await_resume() {
     frame_base& child = this->child();
     if (child.error) [[unlikely]] std::rethrow_exception(std::move(child.error));
     if constexpr (!std::is_void_v<T>) {
@@ -344,9 +364,12 @@ class attached {
   attached(frame_base& frame, Make make) : inner_(make()) {
     inner_.attach(frame);
   }
-  bool await_ready() { return inner_.await_ready(); }
-  decltype(auto) await_suspend(std::coroutine_handle<> self) { return inner_.await_suspend(self); }
-  decltype(auto) await_resume() { return inner_.await_resume(); }
+  AIO_ALWAYS_INLINE ~attached() = default;
+  AIO_ALWAYS_INLINE bool await_ready() { return inner_.await_ready(); }
+  AIO_ALWAYS_INLINE decltype(auto) await_suspend(std::coroutine_handle<> self) {
+    return inner_.await_suspend(self);
+  }
+  AIO_ALWAYS_INLINE decltype(auto) await_resume() { return inner_.await_resume(); }
 
  private:
   Awaiter inner_;
@@ -358,9 +381,11 @@ template <class Awaiter>
 class attached_reference {
  public:
   explicit attached_reference(Awaiter& inner) noexcept : inner_(&inner) {}
-  bool await_ready() { return inner_->await_ready(); }
-  decltype(auto) await_suspend(std::coroutine_handle<> self) { return inner_->await_suspend(self); }
-  decltype(auto) await_resume() { return inner_->await_resume(); }
+  AIO_ALWAYS_INLINE bool await_ready() { return inner_->await_ready(); }
+  AIO_ALWAYS_INLINE decltype(auto) await_suspend(std::coroutine_handle<> self) {
+    return inner_->await_suspend(self);
+  }
+  AIO_ALWAYS_INLINE decltype(auto) await_resume() { return inner_->await_resume(); }
 
  private:
   Awaiter* inner_;
@@ -466,17 +491,12 @@ class promise_base {
 
   std::suspend_always initial_suspend() const noexcept { return {}; }
 
-  auto final_suspend() const noexcept {
-    struct awaiter {
-      frame_base* frame;
-      bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<>) const noexcept {
-        frame->done = true;
-        if (frame->continuation) frame->task->loop().resume_next = frame->continuation;
-      }
-      void await_resume() const noexcept {}
-    };
-    return awaiter{frame_};
+  /// The coroutine does not stop there: the frame is taken down within the same call, what is
+  /// left stands in the block before it.
+  std::suspend_never final_suspend() const noexcept {
+    frame_->phase = frame_phase::gone;
+    if (frame_->continuation) frame_->task->loop().resume_next = frame_->continuation;
+    return {};
   }
 
   void unhandled_exception() noexcept {
@@ -574,7 +594,7 @@ class promise final : public promise_with_result<T> {
   }
 
   task<T> get_return_object() noexcept {
-    this->frame_->owned = true;
+    this->frame_->phase = frame_phase::made;
 #if defined(__clang__)
     // Hides the frame from the optimiser, which would put it into the caller's frame without
     // asking operator new for the block around it.
@@ -583,24 +603,27 @@ class promise final : public promise_with_result<T> {
     return task<T>(*this->frame_);
   }
 
-  static void* operator new(std::size_t frame_size) {
+  AIO_ALWAYS_INLINE static void* operator new(std::size_t frame_size) {
     std::size_t const size = layout::header_size + frame_size;
     void* const memory = frame_pool::allocate(size);
-    return (::new (static_cast<char*>(memory) + layout::base_offset) frame_base(size))
+    return (::new (static_cast<char*>(memory) + layout::base_offset) frame_base(frame_pool::class_of(size)))
         ->prepare_frame();
   }
-  static void operator delete(void* frame, std::size_t) noexcept {
+  // The block stays for whoever holds the task, unless an argument threw while it was copied.
+  AIO_ALWAYS_INLINE static void operator delete(void* frame, std::size_t) noexcept {
     frame_base& base = frame_base::of_frame(frame);
-    if (!base.owned) layout::free_memory(base);  // an argument threw while it was copied
+    if (base.phase == frame_phase::being_made) [[unlikely]] discard(base);
   }
+
+ private:
+  AIO_NEVER_INLINE static void discard(frame_base& base) noexcept { frame_pool::deallocate_class(layout::start(base), base.block_class); }
 };
 
 }  // namespace detail
 
 template <class T>
 void task<T>::drop(bool report) noexcept {
-  if (!frame_) return;
-  if (report && !frame_->entered && std::uncaught_exceptions() == 0) {
+  if (report && frame_->phase == detail::frame_phase::made && std::uncaught_exceptions() == 0) {
     try {
       detail::scheduler::report(
           {.message = std::string("a coroutine was never awaited: ") + frame_->where.function_name(),

@@ -64,8 +64,7 @@ class task_group final : private detail::task_owner {
   auto create_task(Fn&& fn, Args&&... args);
   template <awaitable_once A>
   auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
-    return create_task(task_options(),
-                       detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+    return create_task(detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
   }
   /// The same with a name, a context, or an eager start. Of a child that is done after its eager
   /// start the group hears in the next iteration (EA-6).
@@ -86,11 +85,17 @@ class task_group final : private detail::task_owner {
   enum class phase { created, entered, exiting, over };
   class exit_awaiter;
 
-  void require_open() const;
+  [[nodiscard]] bool is_open() const noexcept {
+    return !aborting_ && (phase_ == phase::entered || (phase_ == phase::exiting && !children_.empty()));
+  }
+  [[noreturn]] void refuse() const;
+  template <class T>
+  [[noreturn]] void refuse(task<T>& coroutine);
   void enter(detail::task_core& parent);
   void abort();
-  void adopt(detail::task_core& child);
-  void child_done(detail::task_core& child) noexcept override;
+  inline void child_done(detail::task_core& child) noexcept override;
+  void wake_exit() noexcept;
+  void child_failed(detail::task_core& child);
   void add_error(std::exception_ptr error, std::string name);
 
   detail::task_core* parent_ = nullptr;
@@ -153,22 +158,29 @@ class task_group::exit_awaiter final : public detail::leaf_waiter {
 
 template <class T>
 task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
-  return create_task(task_options(), std::move(coroutine), created);
+  if (!is_open()) [[unlikely]] refuse(coroutine);
+  auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created);
+  child.set_first_owner(*this);
+  children_.push_back(child);
+  return detail_make_handle(child);
 }
 
 template <class T>
 task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine,
                                        std::source_location created) {
-  try {
-    require_open();
-  } catch (...) {
-    coroutine.close();
-    throw;
-  }
+  if (!is_open()) [[unlikely]] refuse(coroutine);
   auto handle = detail::task_starter::start(parent_->loop(), std::move(options),
                                             std::move(coroutine), created);
-  adopt(detail::handle_access::state(handle));
+  auto& child = detail::handle_access::state(handle);
+  child.set_owner(this);
+  children_.push_back(child);
   return handle;
+}
+
+template <class T>
+void task_group::refuse(task<T>& coroutine) {
+  coroutine.close();
+  refuse();
 }
 
 template <class Fn, class... Args>
@@ -181,13 +193,13 @@ auto task_group::create_task(Fn&& fn, Args&&... args) {
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
 auto task_group::create_task(task_options options, Fn&& fn, Args&&... args) {
-  require_open();
+  if (!is_open()) refuse();
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(made);
   return create_task(std::move(options), std::move(made), where);
 }
 
-inline void task_group::require_open() const {
+inline void task_group::refuse() const {
   if (phase_ == phase::created) {
     throw usage_error("the task_group has not been entered: create its tasks inside "
                       "with_task_group(group, body)");
@@ -195,16 +207,8 @@ inline void task_group::require_open() const {
   if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) {
     throw usage_error("the task_group is finished: create its tasks before with_task_group ends");
   }
-  if (aborting_) {
-    throw usage_error("the task_group is shutting down: it takes no tasks once a child failed or "
-                      "it was cancelled");
-  }
-}
-
-inline void task_group::adopt(detail::task_core& child) {
-  child.retain();  // until child_done
-  child.set_owner(this);
-  children_.push_back(child);
+  throw usage_error("the task_group is shutting down: it takes no tasks once a child failed or "
+                    "it was cancelled");
 }
 
 inline void task_group::enter(detail::task_core& parent) {
@@ -244,16 +248,21 @@ inline void task_group::add_error(std::exception_ptr error, std::string name) {
 // In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
 inline void task_group::child_done(detail::task_core& child) noexcept {
   children_.remove(child);
-  if (exiting_ && children_.empty() && exiting_->waiting()) exiting_->wake();
-  if (child.state() == detail::future_state::error) {
-    add_error(child.read_error(), child.name());
-    if (!aborting_ && !parent_cancel_requested_) {
-      abort();
-      parent_cancel_requested_ = true;
-      parent_->cancel(nullptr);
-    }
+  if (exiting_ && children_.empty()) [[unlikely]] wake_exit();
+  if (child.state() == detail::future_state::error) [[unlikely]] child_failed(child);
+}
+
+AIO_NEVER_INLINE void task_group::wake_exit() noexcept {
+  if (exiting_->waiting()) exiting_->wake();
+}
+
+AIO_NEVER_INLINE void task_group::child_failed(detail::task_core& child) {
+  add_error(child.read_error(), child.name());
+  if (!aborting_ && !parent_cancel_requested_) {
+    abort();
+    parent_cancel_requested_ = true;
+    parent_->cancel(nullptr);
   }
-  child.release();
 }
 
 namespace detail {

@@ -237,7 +237,7 @@ struct task_starter {
   static task_handle<T> start(scheduler& on, task_options&& options, task<T>&& coroutine,
                               std::source_location created) {
     bool const eager = options.eager_start_ && scheduler::running() == &on;
-    auto extras = task_core::inherit();
+    std::unique_ptr<task_extras> extras(task_core::inherit());
     if (!extras && (options.name_ || options.context_)) extras = std::make_unique<task_extras>();
     if (options.name_) extras->name = std::move(options.name_);
     if (options.context_) extras->shared_values = context_access::values(*options.context_);

@@ -26,9 +26,18 @@ class task_core;
 
 inline constexpr std::size_t frame_alignment = 16;
 
+/// How far a coroutine has come.
+enum class frame_phase : std::uint8_t {
+  being_made,  // arguments are copied into it; if that throws, its memory goes with the frame
+  made,        // whoever holds the task frees the block
+  entered,     // the body has begun
+  ended,       // the body is over; arguments are there still
+  gone,        // nothing lives in the frame any more
+};
+
 struct alignas(frame_alignment) frame_base {
-  explicit frame_base(std::size_t block_size_) noexcept
-      : block_size(static_cast<std::uint32_t>(block_size_)) {
+  explicit frame_base(std::size_t block_class_) noexcept
+      : block_class(static_cast<std::uint32_t>(block_class_)) {
 #if AIO_SHIFTED_FRAMES
     self = this;
 #endif
@@ -38,27 +47,26 @@ struct alignas(frame_alignment) frame_base {
   task_core* task = nullptr;           // the task that runs this; null before it is awaited
   std::exception_ptr error;            // what the body ended with
   std::source_location where = {};     // the co_await it is in; at first, the coroutine itself
-  std::uint32_t block_size;
-  bool owned = false;      // the ramp is over: whoever holds the task frees the block
-  bool entered = false;    // the body has begun
-  bool done = false;       // suspended for the last time
+  std::uint32_t block_class;  // of frame_pool
+  frame_phase phase = frame_phase::being_made;
   bool has_value = false;  // the result was made
   bool cancelled = false;  // error is a cancelled_error
-  bool frame_alive = true;
+  bool shifted = false;    // the compiler left a word in front of the frame's functions
 
 #if AIO_SHIFTED_FRAMES
-  void** entry = nullptr;     // resume and destroy function, right before the promise
-  frame_base* self;           // Invariant: the last word before the frame
+  frame_base* self;  // Invariant: the last word before the frame
 #endif
+
+  [[nodiscard]] bool done() const noexcept { return phase >= frame_phase::ended; }
 
   /// The address that the frame's functions expect, and operator new returned.
   [[nodiscard]] void* frame() noexcept { return this + 1; }
 
   static frame_base& of_frame(void* frame) noexcept { return static_cast<frame_base*>(frame)[-1]; }
 
-  void resume() {
+  AIO_ALWAYS_INLINE void resume() {
 #if AIO_SHIFTED_FRAMES
-    reinterpret_cast<void (*)(void*)>(entry[0])(frame());
+    reinterpret_cast<void (*)(void*)>(functions()[0])(frame());
 #else
     std::coroutine_handle<>::from_address(frame()).resume();
 #endif
@@ -66,10 +74,10 @@ struct alignas(frame_alignment) frame_base {
 
   /// Destroys what lives in the frame; the block stays.
   void destroy_frame() noexcept {
-    if (!frame_alive) return;
-    frame_alive = false;
+    if (phase == frame_phase::gone) return;
+    phase = frame_phase::gone;
 #if AIO_SHIFTED_FRAMES
-    reinterpret_cast<void (*)(void*)>(entry[1])(frame());
+    reinterpret_cast<void (*)(void*)>(functions()[1])(frame());
 #else
     std::coroutine_handle<>::from_address(frame()).destroy();
 #endif
@@ -85,12 +93,14 @@ struct alignas(frame_alignment) frame_base {
     void** const functions = reinterpret_cast<void**>(&promise) - 2;
     auto* const base = static_cast<frame_base*>(functions[-1]);
     void** const expected = static_cast<void**>(static_cast<void*>(base + 1));
-    if (functions != expected && functions != expected + 1) {
-      throw std::logic_error(
-          "aio: this compiler laid out a coroutine in a way that aio does not know; write "
-          "`bool b = co_await x; if (b)` instead of `if (co_await x)`");
+    if (functions != expected) {
+      if (functions != expected + 1) [[unlikely]] {
+        throw std::logic_error(
+            "aio: this compiler laid out a coroutine in a way that aio does not know; write "
+            "`bool b = co_await x; if (b)` instead of `if (co_await x)`");
+      }
+      base->shifted = true;
     }
-    base->entry = functions;
     return *base;
 #else
     return of_frame(std::coroutine_handle<Promise>::from_promise(promise).address());
@@ -105,6 +115,14 @@ struct alignas(frame_alignment) frame_base {
 #endif
     return memory;
   }
+
+#if AIO_SHIFTED_FRAMES
+ private:
+  // How to resume and to destroy, right before the promise.
+  [[nodiscard]] void** functions() noexcept {
+    return static_cast<void**>(frame()) + (shifted ? 1 : 0);
+  }
+#endif
 };
 
 #if AIO_SHIFTED_FRAMES

@@ -21,8 +21,8 @@ namespace aio::detail {
 class frame_pool {
  public:
   /// Storage of at least `size` bytes, aligned for every fundamental type. Throws bad_alloc.
-  [[nodiscard]] static void* allocate(std::size_t size) {
-    std::size_t const index = index_of(size);
+  [[nodiscard]] AIO_ALWAYS_INLINE static void* allocate(std::size_t size) {
+    std::size_t const index = class_of(size);
     if (index < classes) {
       if (node* const block = lists_.free[index]) {
         unpoison(block, (index + 1) * granularity);
@@ -34,8 +34,17 @@ class frame_pool {
   }
 
   /// Gives back what allocate(size) returned.
-  static void deallocate(void* memory, std::size_t size) noexcept {
-    std::size_t const index = index_of(size);
+  AIO_ALWAYS_INLINE static void deallocate(void* memory, std::size_t size) noexcept {
+    deallocate_class(memory, class_of(size));
+  }
+
+  /// All blocks of one class have the same size.
+  static constexpr std::size_t class_of(std::size_t size) noexcept {
+    return (size - 1) / granularity;
+  }
+
+  /// The same for what was allocated with a size of that class.
+  AIO_ALWAYS_INLINE static void deallocate_class(void* memory, std::size_t index) noexcept {
     if (index < classes && lists_.open) {
       auto* const block = static_cast<node*>(memory);
       block->next = lists_.free[index];
@@ -78,9 +87,7 @@ class frame_pool {
     }
   };
 
-  static std::size_t index_of(std::size_t size) noexcept { return (size - 1) / granularity; }
-
-  static void* allocate_fresh(std::size_t index) {
+  AIO_NEVER_INLINE static void* allocate_fresh(std::size_t index) {
     if (!lists_.open) open_lists();
     if (void* const memory = std::malloc((index + 1) * granularity)) return memory;
     throw std::bad_alloc();

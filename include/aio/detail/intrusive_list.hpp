@@ -58,7 +58,7 @@ class intrusive_list {
   [[nodiscard]] T* after(T& item) noexcept { return at(static_cast<list_link<Tag>&>(item).next); }
 
  private:
-  T* at(list_link<Tag>* link) noexcept { return link == &end_ ? nullptr : static_cast<T*>(link); }
+  T* at(list_link<Tag>* link) noexcept { return link == &end_ ? nullptr : &static_cast<T&>(*link); }
 
   list_link<Tag> end_;
 };

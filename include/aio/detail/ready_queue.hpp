@@ -14,29 +14,32 @@ namespace aio::detail {
 struct ready_node {
   using function = void (*)(ready_node*) noexcept;
 
-  explicit constexpr ready_node(function run_when_due) noexcept : run(run_when_due) {}
+  explicit ready_node(function run_when_due) noexcept : run(run_when_due) {}
 
-  ready_node* next = nullptr;
+  ready_node* next;  // of a node in a list
   function run;
 };
 
 /// First in, first out.
 class ready_queue {
  public:
-  ready_queue() noexcept = default;
+  ready_queue() noexcept {}
   ready_queue(ready_queue const&) = delete;
   ready_queue& operator=(ready_queue const&) = delete;
 
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
 
-  void push(ready_node& node) noexcept {
+  /// Says whether it was empty.
+  AIO_ALWAYS_INLINE bool push(ready_node& node) noexcept {
+    bool const first = head_ == nullptr;
     node.next = nullptr;
-    if (head_) {
-      tail_->next = &node;
-    } else {
+    if (first) [[unlikely]] {
       head_ = &node;
+    } else {
+      tail_->next = &node;
     }
     tail_ = &node;
+    return first;
   }
 
   [[nodiscard]] ready_node& pop() noexcept {
@@ -77,7 +80,7 @@ class ready_queue {
 
  private:
   ready_node* head_ = nullptr;
-  ready_node* tail_ = nullptr;  // meaningless while head_ is null
+  ready_node* tail_;  // of a list that is not empty
 };
 
 }  // namespace aio::detail

@@ -74,9 +74,8 @@ class scheduler {
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
 
   // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
-  void push(ready_node& node) noexcept {
-    ready_.push(node);
-    if (!attended_) [[unlikely]] attend();
+  AIO_ALWAYS_INLINE void push(ready_node& node) noexcept {
+    if (ready_.push(node) && !attended_) [[unlikely]] attend();
   }
   void splice(ready_queue& nodes) noexcept {
     ready_.splice(nodes);
@@ -286,15 +285,19 @@ class scheduler {
 class home_loop {
  public:
   /// Throws: usage_error if `loop` is another one.
-  void require(scheduler const& loop, char const* what) {
-    if (serial_ == 0) serial_ = loop.serial();
-    if (serial_ != loop.serial()) {
-      throw usage_error(std::string("this ") + what +
-                        " belongs to another event loop: tasks of one loop only can wait for it");
-    }
+  AIO_ALWAYS_INLINE void require(scheduler const& loop, char const* what) {
+    if (serial_ != loop.serial()) [[unlikely]] settle(loop, what);
   }
 
  private:
+  AIO_NEVER_INLINE void settle(scheduler const& loop, char const* what) {
+    if (serial_ != 0) {
+      throw usage_error(std::string("this ") + what +
+                        " belongs to another event loop: tasks of one loop only can wait for it");
+    }
+    serial_ = loop.serial();
+  }
+
   // Not its address, where another loop may be when it is gone.
   std::uint64_t serial_ = 0;
 };

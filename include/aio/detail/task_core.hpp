@@ -77,8 +77,8 @@ class future_core : public waitable {
   }
 
   void retain() noexcept { count(1); }
-  void release() noexcept {
-    if (count(-1) == 0) drop();
+  AIO_ALWAYS_INLINE void release() noexcept {
+    if (count(-1) == 0) [[unlikely]] drop();
   }
 
   virtual bool cancel(cancel_message const& message) = 0;
@@ -96,7 +96,7 @@ class future_core : public waitable {
   }
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
-  bool let_go(task_core& task) noexcept override;
+  inline bool let_go(task_core& task) noexcept override;
   late cancelled_after_wake(task_core&) noexcept override {
     return ended_cancelled() ? late::carried : late::deliver;
   }
@@ -146,6 +146,7 @@ class future_core : public waitable {
     std::rethrow_exception(read_error());
   }
   void mark_value_taken() noexcept { value_taken_ = true; }
+  [[nodiscard]] bool value_taken() const noexcept { return value_taken_; }
 
   void mark_error_read() noexcept { error_was_read_ = true; }
 
@@ -165,8 +166,9 @@ class future_core : public waitable {
   void complete(future_state outcome) noexcept {
     AIO_ASSERT(!done() && outcome != future_state::pending);
     state_ = outcome;
-    if (lent_ > 0) [[unlikely]] count(lent_);
-    if (!callbacks_.empty()) loop_->splice(callbacks_);
+    if (callbacks_.empty()) return;
+    if (lent_ > 0) count(lent_);  // to handles in callbacks
+    loop_->splice(callbacks_);
   }
 
   /// Requires: cancelled().
@@ -175,30 +177,38 @@ class future_core : public waitable {
     return error_;
   }
 
-  std::exception_ptr error_;
+  /// What is left when this goes. Functions in there may hold handles, see lend().
+  [[nodiscard]] ready_queue& callbacks_to_discard() noexcept {
+    count(1);
+    return callbacks_;
+  }
 
- private:
-  friend class task_core;
-  virtual void dispose() noexcept = 0;
-  virtual void describe_unread(exception_context&) const {}
-
-  // Tasks are counted without the cost of an atomic addition.
-  std::int32_t count(std::int32_t step) noexcept {
-    if (shared_by_threads_) return handles_.fetch_add(step, std::memory_order_acq_rel) + step;
+  std::int32_t count_here(std::int32_t step) noexcept {
     std::int32_t const now = handles_.load(std::memory_order_relaxed) + step;
     handles_.store(now, std::memory_order_relaxed);
     return now;
   }
 
-  void drop() noexcept {
-    if (state_ == future_state::error && !error_was_read_) {
-      exception_context context{.message = "the exception of a future or task was never read",
-                                .exception = error_};
-      describe_unread(context);
-      scheduler::report_to(loop_, context);
-    }
-    count(1);  // its callbacks may hold handles, see lend()
+  AIO_NEVER_INLINE void drop() noexcept {
+    if (state_ == future_state::error && !error_was_read_) [[unlikely]] report_unread();
     dispose();
+  }
+
+  std::exception_ptr error_;
+
+ private:
+  virtual void dispose() noexcept = 0;
+  virtual void describe_unread(exception_context&) const {}
+
+  std::int32_t count(std::int32_t step) noexcept {
+    if (shared_by_threads_) return handles_.fetch_add(step, std::memory_order_acq_rel) + step;
+    return count_here(step);
+  }
+  AIO_NEVER_INLINE void report_unread() noexcept {
+    exception_context context{.message = "the exception of a future or task was never read",
+                              .exception = error_};
+    describe_unread(context);
+    scheduler::report_to(loop_, context);
   }
 
   scheduler* loop_;
@@ -215,6 +225,7 @@ class future_core : public waitable {
 /// Whoever wants to hear first that a task is done: a group, a gather.
 class task_owner {
  public:
+  /// Afterwards the loop gives up its handle to `child`.
   virtual void child_done(task_core& child) noexcept = 0;
 
  protected:
@@ -245,33 +256,43 @@ class alignas(frame_alignment) task_core : public future_core,
                                            public list_link<all_tasks_tag>,
                                            public list_link<siblings_tag> {
  public:
-  /// The task is in line for its first step, unless it starts eagerly, with start_now().
-  task_core(scheduler& owner, std::source_location created, bool eager,
-            std::unique_ptr<task_extras> extras) noexcept
+    task_core(scheduler& owner, std::source_location created, task_extras* extras) noexcept
       : future_core(owner),
-        ready_node(&run_step),
+        ready_node(&run_first_step),
         resume_point_(&root()),
-        extras_(std::move(extras)),
+        extras_(extras),
         created_(created) {
     root().task = this;
-    owner.tasks.push_back(*this);
-    if (!eager) owner.push(*this);
   }
 
-  /// What a task inherits from the code that makes it: the values of context variables.
-  static std::unique_ptr<task_extras> inherit() {
+  /// What a task inherits from the code that makes it, and owns: the values of context variables.
+  static task_extras* inherit() {
     if (!contexts_in_use.load(std::memory_order_relaxed)) [[likely]] return nullptr;
     return inherit_values();
+  }
+
+  /// Makes it known. It is in line for its first step, unless it starts eagerly.
+  void enlist(bool eager) noexcept {
+    loop().tasks.push_back(*this);
+    if (!eager) loop().push(*this);
   }
 
   /// Takes the first step inside the code that made the task (EA-1).
   void start_now() noexcept {
     scheduler& on = loop();
+    task_core* const outer = on.current;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
-    unsigned const depth = on.depth;
-    step();
-    on.depth = depth;
+    run = &run_step;
+    root().phase = frame_phase::entered;
+    step(on);
     on.resume_next = next;
+    on.current = outer;
+  }
+
+  // Handles to tasks stay on one thread, and need not be counted with atomic additions.
+  void retain() noexcept { count_here(1); }
+  AIO_ALWAYS_INLINE void release() noexcept {
+    if (count_here(-1) == 0) [[unlikely]] drop();
   }
 
   /// Requests a cancellation (CAN-1 to CAN-6).
@@ -279,7 +300,7 @@ class alignas(frame_alignment) task_core : public future_core,
     if (done()) return false;
     ++cancel_requests_;
     if (forward_cancel(message)) return true;
-    must_cancel_ = true;
+    set_must_cancel();
     cancel_kept_ = false;
     set_message(&task_extras::requested, message);
     return true;
@@ -306,7 +327,20 @@ class alignas(frame_alignment) task_core : public future_core,
   }
 
   /// Whether `node` stands for the next step of a task.
-  static bool is_step(ready_node const& node) noexcept { return node.run == &run_step; }
+  static bool is_step(ready_node const& node) noexcept {
+    return node.run == &run_step || node.run == &run_first_step || node.run == &run_step_with_check;
+  }
+
+  /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
+  AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
+    if (node.run == &run_step) [[likely]] {
+      static_cast<task_core&>(node).step(on);
+    } else if (node.run == &run_first_step) {
+      static_cast<task_core&>(node).first_step(on);
+    } else {
+      node.run(&node);
+    }
+  }
 
   /// Where it waits; meaningless unless it is suspended.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
@@ -316,8 +350,14 @@ class alignas(frame_alignment) task_core : public future_core,
   /// has been, `owner` hears in the next iteration.
   void set_owner(task_owner* owner) noexcept {
     owner_ = owner;
-    if (owner && done()) [[unlikely]] queue_owner();
+    if (owner && done()) [[unlikely]] {
+      retain();
+      queue_owner();
+    }
   }
+
+  /// The same for a task that has not begun.
+  void set_first_owner(task_owner& owner) noexcept { owner_ = &owner; }
 
   /// The values of context variables that the task sees.
   [[nodiscard]] context_values const& values() const noexcept {
@@ -341,23 +381,21 @@ class alignas(frame_alignment) task_core : public future_core,
   // For awaiters, while this task runs or is about to.
 
   /// Suspends in `frame` until wake(), which is certain to come.
-  void suspend_ready(frame_base& frame) noexcept {
+  AIO_ALWAYS_INLINE void suspend_ready(frame_base& frame) noexcept {
     resume_point_ = &frame;
     loop().push(*this);
   }
   /// Suspends in `frame` until `target` wakes the task; a cancellation goes to `target`.
-  void suspend_on(frame_base& frame, waitable& target) {
+  AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (must_cancel_ && target.cancel_wait(*this, requested_message())) {
-      must_cancel_ = false;
-    }
+    if (must_cancel_) [[unlikely]] cancel_at_once(target);
   }
   /// Takes suspend_on() back: nothing will wake the task.
   void stop_waiting() noexcept { waiting_for_ = nullptr; }
-  void wake() noexcept { loop().push(*this); }
+  AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
   /// Runs the task at once: for a node of the ready queue that stands for it.
-  void run_now() noexcept { step(); }
+  void run_now() noexcept { run_step_with_check(this); }
 
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {
@@ -371,25 +409,43 @@ class alignas(frame_alignment) task_core : public future_core,
   /// Lets a cancellation that came too late for an operation wait for the next suspension.
   void keep_cancel(cancel_message const& message) {
     set_message(&task_extras::requested, message);
-    must_cancel_ = cancel_kept_ = true;
+    set_must_cancel();
+    cancel_kept_ = true;
   }
 
   /// What the awaiter does first when it is resumed.
   [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
-  [[noreturn]] void throw_cancelled() {
+  [[noreturn]] AIO_ALWAYS_INLINE void throw_cancelled() { throw take_cancellation(); }
+  [[nodiscard]] cancelled_error take_cancellation() noexcept {
     deliver_cancel_ = false;
-    throw cancelled_error(extras_ ? std::exchange(extras_->delivered, nullptr) : nullptr);
+    return extras_ ? cancelled_error(std::exchange(extras_->delivered, nullptr)) : cancelled_error();
   }
 
  protected:
   ~task_core() = default;
 
+  /// In place of the destructor: most tasks have nothing to destroy.
+  AIO_ALWAYS_INLINE void forget_all() noexcept {
+    if (extras_ || error_) [[unlikely]] destroy_members();
+  }
+
  private:
+  static void run_first_step(ready_node* node) noexcept;
   static void run_step(ready_node* node) noexcept;
+  static void run_step_with_check(ready_node* node) noexcept;
   static void run_owner(ready_node* node) noexcept;
-  static std::unique_ptr<task_extras> inherit_values();
-  void step() noexcept;
+  static task_extras* inherit_values();
+  void step(scheduler& on) noexcept;
+  void first_step(scheduler& on) noexcept;
+  void meet_cancellation() noexcept;
+  void end_unstarted() noexcept;
+  AIO_NEVER_INLINE void destroy_members() noexcept {
+    extras_.reset();
+    error_ = nullptr;
+  }
   void finish() noexcept;
+  void finish_badly() noexcept;
+  void end(future_state outcome) noexcept;
   void queue_owner() noexcept;
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
@@ -406,6 +462,16 @@ class alignas(frame_alignment) task_core : public future_core,
     bool const accepted = waiting_for_->cancel_wait(*this, message);
     forwarding_cancel_ = false;
     return accepted;
+  }
+
+  // The next step looks at it: other steps need not.
+  void set_must_cancel() noexcept {
+    must_cancel_ = true;
+    if (run == &run_step) run = &run_step_with_check;
+  }
+
+  void cancel_at_once(waitable& target) {
+    if (target.cancel_wait(*this, requested_message())) must_cancel_ = false;
   }
 
   [[nodiscard]] task_extras& extras() {
@@ -445,10 +511,17 @@ class alignas(frame_alignment) task_core : public future_core,
   bool cancel_kept_ = false;     // must_cancel_ came too late for an operation (D3)
   bool forwarding_cancel_ = false;
 
+  // Different in the whole process. Each thread takes a thousand at a time, for an atomic addition
+  // per task would be a tenth of its cost.
   static std::uint64_t next_number() noexcept {
-    static std::atomic<std::uint64_t> last{0};
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    constexpr std::uint64_t taken_at_once = 1024;
+    thread_local constinit std::uint64_t last = 0;
+    if (last % taken_at_once == 0) [[unlikely]] {
+      last = numbers_taken_.fetch_add(taken_at_once, std::memory_order_relaxed);
+    }
+    return ++last;
   }
+  inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
 };
 
 /// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
@@ -467,13 +540,15 @@ class leaf_waiter : public waitable {
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
 
   /// Wakes the task; once, and not after it was cancelled.
-  void wake() noexcept {
+  AIO_ALWAYS_INLINE void wake() noexcept {
     AIO_ASSERT(waiting());
     state_ = state::woken;
     frame_->task->wake();
   }
   [[nodiscard]] bool waiting() const noexcept { return state_ == state::waiting; }
   [[nodiscard]] bool woken() const noexcept { return state_ == state::woken; }
+  /// Whether it ever waited.
+  [[nodiscard]] bool suspended() const noexcept { return state_ != state::idle; }
 
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;
@@ -488,12 +563,12 @@ class leaf_waiter : public waitable {
   [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
   [[nodiscard]] scheduler& loop() const noexcept { return frame_->task->loop(); }
 
-  void suspend() {
+  AIO_ALWAYS_INLINE void suspend() {
     state_ = state::waiting;
     task().suspend_on(*frame_, *this);
   }
   /// Throws the cancellation if one was delivered.
-  void check_cancelled() {
+  AIO_ALWAYS_INLINE void check_cancelled() {
     if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
   }
 
@@ -509,83 +584,114 @@ class leaf_waiter : public waitable {
 inline bool future_core::let_go(task_core& task) noexcept { return remove_callback(task); }
 
 inline void task_core::run_step(ready_node* node) noexcept {
-  static_cast<task_core*>(node)->step();
+  auto& self = static_cast<task_core&>(*node);
+  self.step(self.loop());
 }
 
-inline void task_core::step() noexcept {
-  scheduler& on = loop();
+inline void task_core::run_first_step(ready_node* node) noexcept {
+  auto& self = static_cast<task_core&>(*node);
+  self.first_step(self.loop());
+}
+
+AIO_ALWAYS_INLINE void task_core::first_step(scheduler& on) noexcept {
   if (must_cancel_) [[unlikely]] {
-    late const how = deliver_cancel_ ? late::carried
-                     : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
-                                     : late::deliver;
-    must_cancel_ = cancel_kept_ = how == late::keep;
-    if (how == late::deliver) {
-      deliver_cancel_ = true;
-      set_message(&task_extras::delivered, requested_message());
-    }
+    end_unstarted();
+  } else {
+    run = &run_step;
+    root().phase = frame_phase::entered;
+    step(on);
   }
-  waiting_for_ = nullptr;
-  if (deliver_cancel_ && resume_point_ == &root() && !root().entered) [[unlikely]] {
-    // Cancelled before it began: the body never runs (CAN-6).
-    deliver_cancel_ = false;
-    root().error = std::make_exception_ptr(cancelled_error(requested_message()));
-    root().cancelled = true;
-    finish();
-    return;
-  }
-  root().entered = true;
-  task_core* const outer = std::exchange(on.current, this);
-  frame_base* frame = resume_point_;
-  do {
-    on.resume_next = nullptr;
-    on.depth = 0;
-    frame->resume();
-    frame = on.resume_next;
-  } while (frame);
-  on.current = outer;
-  if (root().done) finish();
 }
 
-inline void task_core::finish() noexcept {
-  // The frame goes first: arguments that the coroutine owned are released before anybody hears
-  // of its end.
+inline void task_core::run_step_with_check(ready_node* node) noexcept {
+  auto& self = static_cast<task_core&>(*node);
+  if (self.must_cancel_) self.meet_cancellation();
+  if (!self.must_cancel_) self.run = &run_step;
+  self.step(self.loop());
+}
+
+AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
+  waiting_for_ = nullptr;
+  on.current = this;
+  resume_point_->resume();
+  while (on.resume_next) std::exchange(on.resume_next, nullptr)->resume();
+  on.current = nullptr;
+  if (root().done()) finish();
+}
+
+AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
+  late const how = deliver_cancel_ ? late::carried
+                   : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
+                                   : late::deliver;
+  must_cancel_ = cancel_kept_ = how == late::keep;
+  if (how == late::deliver) {
+    deliver_cancel_ = true;
+    set_message(&task_extras::delivered, requested_message());
+  }
+}
+
+// Cancelled before it began: the body never runs (CAN-6). The frame goes first: arguments that
+// the coroutine owned are released before anybody hears of its end.
+inline void task_core::end_unstarted() noexcept {
+  must_cancel_ = cancel_kept_ = false;
   root().destroy_frame();
+  root().error = std::make_exception_ptr(cancelled_error(requested_message()));
+  root().cancelled = true;
+  finish_badly();
+}
+
+AIO_NEVER_INLINE void task_core::finish() noexcept {
+  if (root().error || must_cancel_) [[unlikely]] {
+    finish_badly();
+  } else {
+    end(future_state::value);
+  }
+}
+
+AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
   future_state outcome = future_state::value;
   if (root().error) {
     error_ = std::move(root().error);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
     set_message(&task_extras::requested, nullptr);
-  }
-  if (must_cancel_ && !cancel_kept_ && outcome == future_state::value) {
+  } else if (!cancel_kept_) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
     outcome = future_state::cancelled;
   }
-  intrusive_list<task_core, all_tasks_tag>::remove(*this);
-  if (owner_) queue_owner();
-  complete(outcome);
-  release();  // the loop's own handle
+  end(outcome);
 }
 
-// The task's own node is free: a task that is done is never queued again.
+AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
+  intrusive_list<task_core, all_tasks_tag>::remove(*this);
+  if (owner_) {
+    queue_owner();
+    complete(outcome);
+  } else {
+    complete(outcome);
+    release();
+  }
+}
+
+// The task's own node is free: a task that is done is never queued again. With it goes the loop's
+// own handle.
 inline void task_core::queue_owner() noexcept {
   run = &run_owner;
-  retain();
   loop().push(*this);
 }
 
 inline void task_core::run_owner(ready_node* node) noexcept {
-  auto& self = *static_cast<task_core*>(node);
+  auto& self = static_cast<task_core&>(*node);
   if (self.owner_) std::exchange(self.owner_, nullptr)->child_done(self);
   self.release();
 }
 
-inline std::unique_ptr<task_extras> task_core::inherit_values() {
+AIO_NEVER_INLINE task_extras* task_core::inherit_values() {
   context_values const& values = read_context();
   if (!values) return nullptr;
   auto inherited = std::make_unique<task_extras>();
   inherited->values = values;
-  return inherited;
+  return inherited.release();
 }
 
 inline context_values const& read_context() noexcept {

@@ -47,7 +47,8 @@ inline std::string list_tasks(scheduler& of) {
     }
     for (auto frame = stack.rbegin(); frame != stack.rend(); ++frame) {
       if (is_own((*frame)->where)) continue;
-      text += ((*frame)->entered ? "    awaits at " : "    begins at ") + place((*frame)->where) + "\n";
+      bool const begun = (*frame)->phase >= frame_phase::entered;
+      text += (begun ? "    awaits at " : "    begins at ") + place((*frame)->where) + "\n";
     }
   }
   return text;

@@ -43,7 +43,7 @@ class deadlock_error : public std::runtime_error {
 class virtual_loop final : public event_loop {
  public:
   virtual_loop() { waits_for_wake_ups_ = false; }
-  ~virtual_loop() override;
+  inline ~virtual_loop() override;
 
   [[nodiscard]] time_point now() const noexcept override { return now_; }
 
@@ -51,7 +51,7 @@ class virtual_loop final : public event_loop {
   [[nodiscard]] time_point::duration elapsed() const noexcept { return now_.time_since_epoch(); }
 
  protected:
-  void wait() override;
+  inline void wait() override;
 
  private:
   time_point now_{};

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Room in an awaiter for what it needs only when it waits.
+
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace aio::detail {
+
+/// Empty until emplace(); whoever holds it knows which, and is not moved any more once it is not.
+/// Unlike std::optional it costs nothing where it stays empty. T is never destroyed.
+template <class T>
+class on_demand {
+  static_assert(std::is_trivially_destructible_v<T>);
+
+ public:
+  on_demand() noexcept {}
+  // Awaiters may be moved until they are awaited; until then there is nothing to move.
+  on_demand(on_demand&&) noexcept {}
+  on_demand& operator=(on_demand&&) = delete;
+
+  template <class... Args>
+  T& emplace(Args&&... args) {
+    return *std::construct_at(&value_, std::forward<Args>(args)...);
+  }
+  T* operator->() noexcept { return &value_; }
+  T& operator*() noexcept { return value_; }
+
+ private:
+  union {
+    T value_;
+  };
+};
+
+}  // namespace aio::detail
