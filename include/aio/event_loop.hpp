@@ -84,7 +84,11 @@ class callback_handle {
 class event_loop : public detail::scheduler {
  public:
   /// A loop with an io_context of its own.
-  event_loop() : own_(std::make_unique<asio::io_context>(1)), context_(*own_) {}
+  ///
+  /// Its sockets, timers and descriptors are made, used and closed on the loop's thread: the context
+  /// does not lock for them. Work may be posted to it from any thread.
+  event_loop()
+      : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {}
 
   /// A loop on a context that the program runs: `context.run()` then runs the loop's tasks, too.
   /// It must run on one thread only, and returns when neither has work left.
@@ -491,8 +495,10 @@ inline void event_loop::report_slow(detail::task_core const* task, std::source_l
 
 template <class Run>
 std::size_t event_loop::run_handlers(Run run) noexcept {
-  if (context_.stopped()) context_.restart();
   try {
+    std::size_t const handled = run();
+    if (handled > 0 || !context_.stopped()) return handled;
+    context_.restart();  // it had nothing to do, or was stopped
     return run();
   } catch (...) {
     call_exception_handler({.message = "an exception left a handler of an Asio operation",
@@ -506,11 +512,12 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  std::size_t const handled = run_handlers([this] {
+  // One handler: what else became ready with it comes next without another look at the system, or
+  // together with the tasks that this one made ready.
+  run_handlers([this] {
     if (timers_.empty() || timers_.next() == time_point::max()) return context_.run_one();
     return context_.run_one_until(timers_.next());
   });
-  if (handled > 0) poll_io();
 }
 
 inline void event_loop::wake() {

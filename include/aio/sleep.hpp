@@ -7,7 +7,6 @@
 //   co_await aio::sleep_for(0s);      // lets everything else that is ready run once
 
 #include <chrono>
-#include <cmath>
 #include <coroutine>
 #include <cstdint>
 #include <ratio>
@@ -85,7 +84,7 @@ template <class Rep, class Period>
 time_point::duration to_clock_rounded(std::chrono::duration<Rep, Period> length) {
   using clock_duration = time_point::duration;
   if constexpr (std::is_floating_point_v<Rep>) {
-    if (std::isnan(length.count())) throw std::invalid_argument("the duration is not a number");
+    if (length.count() != length.count()) throw std::invalid_argument("the duration is not a number");
   }
   // Compared as long double: a conversion that does not fit would be undefined.
   using wide = std::chrono::duration<long double, clock_duration::period>;

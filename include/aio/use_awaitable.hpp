@@ -149,43 +149,97 @@ auto unwrap(std::tuple<R...>&& values) {
   }
 }
 
-// ---- cancellation signals, which keep their memory, for one operation each
+// ---- cancelling
 
-class signal_cache {
+/// Where an operation leaves what cancels it: an asio::cancellation_signal for one operation, which
+/// has its memory in the awaiter.
+class cancel_hook {
  public:
-  ~signal_cache() {
-    while (free_) delete std::exchange(free_, free_->next);
+  cancel_hook() noexcept = default;
+  cancel_hook(cancel_hook const&) = delete;
+  ~cancel_hook() { clear(); }
+
+  void emit(asio::cancellation_type_t type) {
+    if (act_) act_(*this, &type);
+  }
+  [[nodiscard]] bool has_handler() const noexcept { return act_ != nullptr; }
+  void clear() noexcept {
+    if (act_) std::exchange(act_, nullptr)(*this, nullptr);
   }
 
-  struct signal {
-    asio::cancellation_signal emitter;
-    signal* next = nullptr;
-  };
-
-  static signal* take() {
-    signal_cache& here = of_thread();
-    if (!here.free_) return new signal;
-    return std::exchange(here.free_, here.free_->next);
-  }
-  static void put_back(signal* used) noexcept {
-    // What the operation left there must not be called any more. Clearing the slot would free its
-    // memory, which the next operation needs; a smaller handler moves into it instead.
-    if (used->emitter.slot().has_handler()) used->emitter.slot().assign(nothing());
-    signal_cache& here = of_thread();
-    used->next = here.free_;
-    here.free_ = used;
+  template <class Handler, class... Args>
+  Handler& emplace(Args&&... args) {
+    clear();
+    if constexpr (fits<Handler>) {
+      auto* const made = ::new (static_cast<void*>(room_)) Handler(std::forward<Args>(args)...);
+      act_ = [](cancel_hook& self, asio::cancellation_type_t const* type) {
+        auto& handler = *std::launder(reinterpret_cast<Handler*>(self.room_));
+        if (type) {
+          handler(*type);
+        } else {
+          std::destroy_at(&handler);
+        }
+      };
+      return *made;
+    } else {
+      return *emplace<boxed<Handler>>(std::forward<Args>(args)...).held;
+    }
   }
 
  private:
-  struct nothing {
-    void operator()(asio::cancellation_type_t) const noexcept {}
+  // What sockets and timers leave there is three pointers large.
+  static constexpr std::size_t room = 4 * sizeof(void*);
+  template <class Handler>
+  static constexpr bool fits = sizeof(Handler) <= room && alignof(Handler) <= alignof(void*);
+
+  template <class Handler>
+  struct boxed {
+    template <class... Args>
+    explicit boxed(Args&&... args) : held(std::make_unique<Handler>(std::forward<Args>(args)...)) {}
+    void operator()(asio::cancellation_type_t type) { (*held)(type); }
+    std::unique_ptr<Handler> held;
   };
 
-  static signal_cache& of_thread() {
-    thread_local signal_cache cache;
-    return cache;
+  // Calls the handler, or destroys it where there is no type.
+  void (*act_)(cancel_hook&, asio::cancellation_type_t const*) = nullptr;
+  alignas(void*) std::byte room_[room];
+};
+
+/// The slot of a cancel_hook, or of none: what asio::cancellation_slot is to a signal.
+class cancel_slot {
+ public:
+  constexpr cancel_slot() noexcept = default;
+  explicit cancel_slot(cancel_hook* hook) noexcept : hook_(hook) {}
+
+  [[nodiscard]] bool is_connected() const noexcept { return hook_ != nullptr; }
+  [[nodiscard]] bool has_handler() const noexcept { return hook_ && hook_->has_handler(); }
+  void clear() {
+    if (hook_) hook_->clear();
   }
-  signal* free_ = nullptr;
+  template <class Handler, class... Args>
+  Handler& emplace(Args&&... args) {
+    return hook_->emplace<Handler>(std::forward<Args>(args)...);
+  }
+  template <class Handler>
+  std::decay_t<Handler>& assign(Handler&& handler) {
+    return emplace<std::decay_t<Handler>>(std::forward<Handler>(handler));
+  }
+
+  /// For code that wants Asio's own type.
+  operator asio::cancellation_slot() const {  // NOLINT(google-explicit-constructor): they are one thing
+    if (!hook_) return {};
+    return hook_->emplace<forwarding>().signal->slot();
+  }
+
+  friend bool operator==(cancel_slot a, cancel_slot b) noexcept { return a.hook_ == b.hook_; }
+
+ private:
+  struct forwarding {
+    void operator()(asio::cancellation_type_t type) { signal->emit(type); }
+    std::unique_ptr<asio::cancellation_signal> signal = std::make_unique<asio::cancellation_signal>();
+  };
+
+  cancel_hook* hook_ = nullptr;
 };
 
 // ---- the operation
@@ -197,9 +251,9 @@ class io_state : public waitable {
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
 
   bool cancel_wait(task_core&, cancel_message const& message) override {
-    if (arrived_ || !signal_) return false;
+    if (arrived_ || !cancellable_) return false;
     if (!std::exchange(cancel_requested_, true)) cancel_message_ = message;  // CAN-10
-    signal_->emitter.emit(asio::cancellation_type::all);
+    hook_.emit(asio::cancellation_type::all);
     return true;
   }
   late cancelled_after_wake(task_core&) noexcept override { return late::keep; }
@@ -211,7 +265,7 @@ class io_state : public waitable {
 
   class handler {
    public:
-    using cancellation_slot_type = asio::cancellation_slot;
+    using cancellation_slot_type = cancel_slot;
     using allocator_type = pool_allocator<void>;
 
     explicit handler(io_state& state) noexcept : state_(&state) {}
@@ -227,7 +281,7 @@ class io_state : public waitable {
     }
 
     [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
-      return state_->signal_ ? state_->signal_->emitter.slot() : asio::cancellation_slot();
+      return cancel_slot(state_->cancellable_ ? &state_->hook_ : nullptr);
     }
     [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
 
@@ -241,7 +295,7 @@ class io_state : public waitable {
 
   /// Before the operation starts; `own` says that it belongs to the loop's context.
   void begin(bool own) {
-    if (own) signal_ = signal_cache::take();
+    cancellable_ = own;
     loop().io_started();
     if (!own) loop().work_started();
     started_ = true;
@@ -251,11 +305,7 @@ class io_state : public waitable {
     if (!started_) return;
     started_ = false;
     loop().io_finished();
-    if (signal_) {
-      signal_cache::put_back(std::exchange(signal_, nullptr));
-    } else {
-      loop().work_finished();
-    }
+    if (!cancellable_) loop().work_finished();
   }
 
   frame_base* frame_ = nullptr;
@@ -290,7 +340,8 @@ class io_state : public waitable {
     }
   }
 
-  signal_cache::signal* signal_ = nullptr;  // null: cannot be cancelled
+  cancel_hook hook_;
+  bool cancellable_ = false;  // belongs to the loop's context
   bool started_ = false;
   bool arrived_ = false;
   bool cancel_requested_ = false;

@@ -42,13 +42,16 @@ class thread_pool {
   }
 
   void submit(pool_job& job) {
+    bool wake = false;
     {
       std::lock_guard const lock(mutex_);
       if (idle_ <= queued_ && threads_.size() < most_threads_) start_thread();
       queue_.push_back(job);
       ++queued_;
+      wake = idle_ > woken_;
+      if (wake) ++woken_;
     }
-    job_came_.notify_one();
+    if (wake) job_came_.notify_one();
   }
 
   /// Takes a job out that no thread has begun, and says whether it was in time.
@@ -72,9 +75,12 @@ class thread_pool {
   void work() noexcept {
     std::unique_lock lock(mutex_);
     for (;;) {
-      ++idle_;
-      job_came_.wait(lock, [this] { return closing_ || !queue_.empty(); });
-      --idle_;
+      while (queue_.empty() && !closing_) {
+        ++idle_;
+        job_came_.wait(lock);
+        --idle_;
+        if (woken_ > 0) --woken_;
+      }
       if (queue_.empty()) return;
       pool_job& job = *queue_.front();
       queue_.remove(job);
@@ -89,7 +95,8 @@ class thread_pool {
   std::condition_variable job_came_;
   intrusive_list<pool_job, pool_queue_tag> queue_;
   std::size_t queued_ = 0;
-  std::size_t idle_ = 0;
+  std::size_t idle_ = 0;   // threads that wait for a job
+  std::size_t woken_ = 0;  // those of them that are about to look: a burst of jobs wakes each once
   bool closing_ = false;
   std::size_t const most_threads_;
   std::vector<std::thread> threads_;
