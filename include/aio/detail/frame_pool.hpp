@@ -67,8 +67,8 @@ class frame_pool {
   }
 
  private:
-  static constexpr std::size_t granularity = 32;
-  static constexpr std::size_t classes = 128;  // up to 4 KiB; what is larger goes to malloc
+  static constexpr std::size_t granularity = 16;
+  static constexpr std::size_t classes = 256;  // up to 4 KiB; what is larger goes to malloc
 
   struct node {
     node* next;
