@@ -28,11 +28,12 @@
 #include <utility>
 #include <vector>
 
+#include <asio/basic_waitable_timer.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
 #include <asio/version.hpp>
+#include <asio/wait_traits.hpp>
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
@@ -295,7 +296,11 @@ class event_loop : public detail::scheduler {
   // On a context that the program runs:
   std::shared_ptr<event_loop*> self_;  // for handlers that Asio keeps; null once the loop is gone
   bool drain_posted_ = false;
-  std::optional<asio::steady_timer> alarm_;
+  // With executors of this one kind compilers are spared those of all kinds.
+  std::optional<asio::basic_waitable_timer<std::chrono::steady_clock,
+                                           asio::wait_traits<std::chrono::steady_clock>,
+                                           asio::io_context::executor_type>>
+      alarm_;
   time_point alarm_at_ = time_point::max();
 
   std::unique_ptr<detail::thread_pool> threads_;

@@ -24,7 +24,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <asio/posix/stream_descriptor.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/basic_stream_descriptor.hpp>
 #else
 #define AIO_HAS_SIGACTION 0
 #endif
@@ -52,7 +53,7 @@ class interrupts {
     write_end_ = ends[1];
     caught_ = 0;
     listener_ = std::make_shared<listener>(loop, ends[0], std::move(on_signal));
-    listener_->pipe.async_wait(asio::posix::stream_descriptor::wait_read,
+    listener_->pipe.async_wait(reader::wait_read,
                                [keep = listener_](auto const& error) {
                                  if (!error && keep->tell) keep->tell();
                                });
@@ -114,10 +115,11 @@ class interrupts {
   inline static int write_end_ = -1;
   inline static std::array<bool, 2> installed_{};
 
+  using reader = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
   struct listener {
     listener(event_loop& loop, int read_end, std::function<void()> on_signal)
         : pipe(loop.context(), read_end), tell(std::move(on_signal)) {}
-    asio::posix::stream_descriptor pipe;
+    reader pipe;
     std::function<void()> tell;
   };
   std::shared_ptr<listener> listener_;  // null: somebody else listens
