@@ -488,3 +488,41 @@ TEST_CASE("queue: another thread puts through the loop") {
     co_await thread;
   });
 }
+
+namespace {
+
+/// May throw when it is moved, as far as the compiler knows.
+struct moved_with_care {
+  explicit moved_with_care(int number) : value(number) {}
+  moved_with_care(moved_with_care&& other) noexcept(false) : value(other.value) {}
+  moved_with_care& operator=(moved_with_care&&) noexcept(false) = default;
+  int value;
+};
+
+/// Puts and gets so that the items go round and round while there are more and more of them.
+template <class T>
+void goes_round() {
+  aio::queue<T> items;
+  int put = 0;
+  int got = 0;
+  for (int most = 1; most < 100; ++most) {
+    while (put - got < most) items.put_nowait(T(put++));
+    for (int i = 0; i <= most / 2; ++i) {
+      T const next = items.get_nowait();
+      if constexpr (std::is_same_v<T, moved_with_care>) {
+        REQUIRE(next.value == got++);
+      } else {
+        REQUIRE(next.value() == got++);
+      }
+    }
+  }
+  CHECK(items.qsize() == static_cast<std::size_t>(put - got));
+}
+
+}  // namespace
+
+TEST_CASE("queue: keeps the order while it grows and goes round, and destroys what is left") {
+  goes_round<move_only>();
+  CHECK(counted::living() == 0);
+  goes_round<moved_with_care>();
+}

@@ -20,6 +20,7 @@
 #include <deque>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -57,8 +58,62 @@ class queue_shut_down : public std::runtime_error {
 namespace detail {
 struct queue_line_tag {};
 
+/// A ring that grows: unlike std::deque it allocates nothing once it is as large as it gets.
 template <class T>
-class fifo_items {
+class ring_items {
+  static_assert(std::is_nothrow_move_constructible_v<T>);
+
+ public:
+  ring_items() noexcept = default;
+  ring_items(ring_items&& other) noexcept
+      : items_(std::exchange(other.items_, nullptr)),
+        capacity_(std::exchange(other.capacity_, 0)),
+        first_(other.first_),
+        count_(std::exchange(other.count_, 0)) {}
+  ring_items& operator=(ring_items&&) = delete;
+  ~ring_items() {
+    for (; count_ > 0; drop_first()) std::destroy_at(items_ + first_);
+    if (items_) std::allocator<T>().deallocate(items_, capacity_);
+  }
+
+  void push(T&& item) {
+    if (count_ == capacity_) [[unlikely]] grow();
+    std::construct_at(items_ + ((first_ + count_) & (capacity_ - 1)), std::move(item));
+    ++count_;
+  }
+  T pop() {
+    T item = std::move(items_[first_]);
+    std::destroy_at(items_ + first_);
+    drop_first();
+    return item;
+  }
+
+ private:
+  void drop_first() noexcept {
+    first_ = (first_ + 1) & (capacity_ - 1);
+    --count_;
+  }
+
+  AIO_NEVER_INLINE void grow() {
+    ring_items larger;
+    larger.capacity_ = capacity_ == 0 ? 8 : 2 * capacity_;
+    larger.items_ = std::allocator<T>().allocate(larger.capacity_);
+    while (count_ > 0) larger.push(pop());
+    std::swap(items_, larger.items_);
+    std::swap(capacity_, larger.capacity_);
+    std::swap(count_, larger.count_);
+    first_ = 0;
+  }
+
+  T* items_ = nullptr;
+  std::size_t capacity_ = 0;  // 0, or a power of two
+  std::size_t first_ = 0;
+  std::size_t count_ = 0;
+};
+
+/// For what may throw when it is moved: nothing moves when a deque grows, and so nothing is lost.
+template <class T>
+class deque_items {
  public:
   void push(T&& item) { items_.push_back(std::move(item)); }
   T pop() {
@@ -66,9 +121,13 @@ class fifo_items {
     items_.pop_front();
     return item;
   }
+
  private:
   std::deque<T> items_;
 };
+
+template <class T>
+using fifo_items = std::conditional_t<std::is_nothrow_move_constructible_v<T>, ring_items<T>, deque_items<T>>;
 
 template <class T>
 class lifo_items {
