@@ -47,6 +47,13 @@
 #define AIO_ALWAYS_INLINE inline
 #endif
 
+// What leads to an exception: kept apart from the code around it, which the unwinder then has less of to look at.
+#if defined(__GNUC__)
+#define AIO_COLD [[gnu::cold]]
+#else
+#define AIO_COLD
+#endif
+
 // What a short function calls in rare cases only, and should not save registers for.
 #if defined(__GNUC__)
 #define AIO_NEVER_INLINE [[gnu::noinline]] inline

@@ -132,14 +132,16 @@ class sleep_awaiter {
     }
   }
   AIO_ALWAYS_INLINE void await_resume() {
-    if (frame_->task->cancel_delivered()) [[unlikely]] {
-      if (has_timer()) timer_->stop();
-      frame_->task->throw_cancelled();
-    }
+    if (frame_->task->cancel_delivered()) [[unlikely]] throw stop();
   }
 
  private:
   [[nodiscard]] bool has_timer() const noexcept { return length_ > time_point::duration::zero(); }
+
+  AIO_COLD AIO_NEVER_INLINE cancelled_error stop() {
+    if (has_timer()) timer_->stop();
+    return frame_->task->take_cancellation();
+  }
 
   AIO_NEVER_INLINE void start_timer() {
     timer_.emplace(*frame_).wait_until(deadline_after(frame_->task->loop(), length_));

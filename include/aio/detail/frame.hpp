@@ -73,14 +73,8 @@ struct alignas(frame_alignment) frame_base {
   }
 
   /// Destroys what lives in the frame; the block stays.
-  void destroy_frame() noexcept {
-    if (phase == frame_phase::gone) return;
-    phase = frame_phase::gone;
-#if AIO_SHIFTED_FRAMES
-    reinterpret_cast<void (*)(void*)>(functions()[1])(frame());
-#else
-    std::coroutine_handle<>::from_address(frame()).destroy();
-#endif
+  AIO_ALWAYS_INLINE void destroy_frame() noexcept {
+    if (phase != frame_phase::gone) [[unlikely]] destroy_what_is_left();
   }
 
   /// Finds the base from inside the constructor of a promise.
@@ -116,8 +110,17 @@ struct alignas(frame_alignment) frame_base {
     return memory;
   }
 
-#if AIO_SHIFTED_FRAMES
  private:
+  AIO_NEVER_INLINE void destroy_what_is_left() noexcept {
+    phase = frame_phase::gone;
+#if AIO_SHIFTED_FRAMES
+    reinterpret_cast<void (*)(void*)>(functions()[1])(frame());
+#else
+    std::coroutine_handle<>::from_address(frame()).destroy();
+#endif
+  }
+
+#if AIO_SHIFTED_FRAMES
   // How to resume and to destroy, right before the promise.
   [[nodiscard]] void** functions() noexcept {
     return static_cast<void**>(frame()) + (shifted ? 1 : 0);

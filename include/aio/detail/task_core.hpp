@@ -416,7 +416,7 @@ class alignas(frame_alignment) task_core : public future_core,
   /// What the awaiter does first when it is resumed.
   [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
   [[noreturn]] AIO_ALWAYS_INLINE void throw_cancelled() { throw take_cancellation(); }
-  [[nodiscard]] cancelled_error take_cancellation() noexcept {
+  [[nodiscard]] AIO_COLD cancelled_error take_cancellation() noexcept {
     deliver_cancel_ = false;
     return extras_ ? cancelled_error(std::exchange(extras_->delivered, nullptr)) : cancelled_error();
   }
