@@ -3,9 +3,14 @@
 
 #include <array>
 #include <csignal>
+#include <functional>
+#include <memory>
+#include <utility>
 
 #include <asio/awaitable.hpp>
+#include <asio/associated_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/ip/tcp.hpp>
@@ -32,6 +37,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
 #include "support/catch.hpp"
+#include "support/counted.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -400,6 +406,80 @@ TEST_CASE("use_awaitable: cancels timers, accepts, signals and composed reads") 
       auto const ended = co_await aio::as_result(each);
       CHECK(ended.cancelled());
     }
+  });
+}
+
+namespace {
+
+/// What an operation leaves in its slot: more of it than the awaiter has room for, and counted.
+struct large_canceller : aio_test::counted {
+  explicit large_canceller(std::function<void()> what) : counted(0), act(std::move(what)) {}
+  void operator()(asio::cancellation_type_t type) {
+    if (type != asio::cancellation_type::none) act();
+  }
+  std::function<void()> act;
+  std::array<char, 200> more{};
+};
+
+/// An operation that only ends when it is cancelled. `Slot` is the type by which it calls its slot.
+template <class Slot>
+auto wait_for_cancellation(asio::io_context& context) {
+  return asio::async_initiate<aio::use_awaitable_t const, void(std::error_code)>(
+      [&context](auto handler) {
+        Slot slot = asio::get_associated_cancellation_slot(handler);
+        CHECK(slot.is_connected());
+        CHECK_FALSE(slot.has_handler());
+        auto kept = std::make_shared<decltype(handler)>(std::move(handler));
+        slot.template emplace<large_canceller>([&context, kept] {
+          asio::post(context, [kept] { std::move(*kept)(std::error_code(asio::error::operation_aborted)); });
+        });
+        CHECK(slot.has_handler());
+      },
+      aio::use_awaitable);
+}
+
+template <class Slot>
+aio::task<> cancels_through() {
+  auto& context = aio::get_running_loop().context();
+  auto waiting = aio::create_task([&]() -> aio::task<> { co_await wait_for_cancellation<Slot>(context); });
+  co_await aio::sleep_for(0s);
+  waiting.cancel("by name");
+  auto const ended = co_await aio::as_result(waiting);
+  CHECK(ended.cancelled());
+}
+
+}  // namespace
+
+TEST_CASE("use_awaitable: an operation may leave a large handler in its slot, which goes with it") {
+  aio::testing::run([]() -> aio::task<> { co_await cancels_through<aio::detail::cancel_slot>(); });
+  CHECK(aio_test::counted::living() == 0);
+}
+
+TEST_CASE("use_awaitable: an operation may ask for Asio's own kind of slot") {
+  aio::testing::run([]() -> aio::task<> { co_await cancels_through<asio::cancellation_slot>(); });
+  CHECK(aio_test::counted::living() == 0);
+}
+
+TEST_CASE("use_awaitable: an operation may take back what it left in its slot, and is then deaf") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    auto operation = [&]() -> aio::task<int> {
+      co_return co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+          [&context](auto handler) {
+            auto slot = asio::get_associated_cancellation_slot(handler);
+            slot.assign([](asio::cancellation_type_t) { CHECK(false); });
+            slot.clear();
+            CHECK_FALSE(slot.has_handler());
+            CHECK(slot == asio::get_associated_cancellation_slot(handler));
+            asio::post(context, [handler = std::move(handler)]() mutable { std::move(handler)(7); });
+          },
+          aio::use_awaitable);
+    };
+    auto running = aio::create_task(operation);
+    co_await aio::sleep_for(0s);
+    running.cancel();
+    int const value = co_await running;
+    CHECK(value == 7);
   });
 }
 

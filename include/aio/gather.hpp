@@ -26,6 +26,7 @@
 #include <variant>
 #include <vector>
 
+#include "aio/config.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"

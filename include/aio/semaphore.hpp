@@ -18,9 +18,11 @@
 #include <stdexcept>
 #include <utility>
 
+#include "aio/config.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
 
 namespace aio {
 
@@ -144,11 +146,7 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
     if (suspended()) {
       bool const in_line = linked();  // else the semaphore is gone
       if (in_line) owner_->line_.remove(*this);
-      if (task().cancel_delivered()) [[unlikely]] {
-        if (in_line) owner_->free_ += woken() ? 1 : 0;  // the permit that it was handed
-        if (in_line) owner_->wake_more();
-        task().throw_cancelled();
-      }
+      if (task().cancel_delivered()) [[unlikely]] throw leave(in_line);
       if (!in_line) [[unlikely]] return permit();
       if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
     }
@@ -166,6 +164,14 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
 
  private:
   friend class semaphore;
+
+  AIO_COLD AIO_NEVER_INLINE cancelled_error leave(bool was_in_line) noexcept {
+    if (was_in_line) {
+      if (woken()) ++owner_->free_;  // it was handed a permit and cannot use it
+      owner_->wake_more();
+    }
+    return task().take_cancellation();
+  }
 
   semaphore* owner_;
 };

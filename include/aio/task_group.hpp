@@ -23,6 +23,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/config.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
