@@ -207,7 +207,8 @@ struct task_access {
   template <class T>
   static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
                               bool eager, std::unique_ptr<task_extras> extras) {
-    return start_as<T>(on, release(from), created, eager, extras.release());
+    frame_base& frame = release(from);
+    return start_as<T>(on, frame, created, eager, extras.release());
   }
   template <class T>
   AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from,
@@ -616,7 +617,9 @@ class promise final : public promise_with_result<T> {
   }
 
  private:
-  AIO_NEVER_INLINE static void discard(frame_base& base) noexcept { frame_pool::deallocate_class(layout::start(base), base.block_class); }
+  AIO_NEVER_INLINE static void discard(frame_base& base) noexcept {
+    frame_pool::deallocate_class(layout::start(base), base.block_class);
+  }
 };
 
 }  // namespace detail

@@ -256,7 +256,7 @@ class alignas(frame_alignment) task_core : public future_core,
                                            public list_link<all_tasks_tag>,
                                            public list_link<siblings_tag> {
  public:
-    task_core(scheduler& owner, std::source_location created, task_extras* extras) noexcept
+  task_core(scheduler& owner, std::source_location created, task_extras* extras) noexcept
       : future_core(owner),
         ready_node(&run_first_step),
         resume_point_(&root()),
