@@ -5,6 +5,8 @@
 #include <limits>
 #include <unistd.h>
 
+#include <asio/steady_timer.hpp>
+
 #include "aio/as_result.hpp"
 #include "aio/run.hpp"
 #include "aio/sleep.hpp"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "aio/testing/virtual_clock.hpp"
 
+#include <asio/steady_timer.hpp>
+
 #include "aio/as_result.hpp"
 #include "aio/gather.hpp"
 #include "aio/sleep.hpp"

@@ -28,12 +28,11 @@
 #include <utility>
 #include <vector>
 
-#include <asio/basic_waitable_timer.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
 #include <asio/version.hpp>
-#include <asio/wait_traits.hpp>
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
