@@ -28,7 +28,11 @@
 // ---------------------------------------------------------------- allocations
 
 // Counted in malloc itself: operator new ends there, and so does the frame pool. Sanitizers have a malloc of their own.
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define BENCH_COUNTS_MALLOC 0
+#elif defined(__GLIBC__) && defined(__has_feature)
+#define BENCH_COUNTS_MALLOC (!__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer))
+#elif defined(__GLIBC__)
 #define BENCH_COUNTS_MALLOC 1
 #else
 #define BENCH_COUNTS_MALLOC 0
