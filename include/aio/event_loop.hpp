@@ -77,7 +77,8 @@ class callback_handle {
 /// Runs tasks, callbacks and timers in asyncio's order, on one thread.
 ///
 /// An iteration runs what was ready before it, then what I/O and due timers made ready; what
-/// becomes ready meanwhile runs in the next one (LOOP-2, LOOP-6, SCH-1).
+/// becomes ready meanwhile runs in the next one (LOOP-2, LOOP-6, SCH-1). Operations of Asio that
+/// complete at the same time may come in iterations that follow each other.
 /// Threads: all members belong to the thread that runs the loop, except call_soon_threadsafe and
 /// what says otherwise.
 /// asyncio: the event loop.
@@ -197,6 +198,8 @@ class event_loop : public detail::scheduler {
   using detail::scheduler::set_exception_handler;
 
   /// The Asio context, for sockets and timers of Asio.
+  /// Threads: what is made on a context of the loop's own belongs to the loop's thread, closing it
+  /// included; any thread may post to it. A context that the program runs keeps its own rules.
   [[nodiscard]] asio::io_context& context() const noexcept { return context_; }
   [[nodiscard]] asio::io_context::executor_type get_executor() const noexcept {
     return context_.get_executor();

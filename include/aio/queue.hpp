@@ -425,9 +425,7 @@ class basic_queue<T, Items>::put_awaiter {
   put_awaiter(basic_queue& owner, T&& item) : owner_(&owner), item_(std::move(item)) {}
 
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
-  AIO_ALWAYS_INLINE bool await_ready() const noexcept {
-    return owner_->has_room() || owner_->shut_down_;
-  }
+  AIO_ALWAYS_INLINE bool await_ready() const noexcept { return owner_->can_go_on(end::put); }
   void await_suspend(std::coroutine_handle<>) {
     suspended_ = true;
     waiter_.emplace(*frame_, *owner_, end::put).start();
@@ -452,9 +450,7 @@ class basic_queue<T, Items>::get_awaiter {
   explicit get_awaiter(basic_queue& owner) noexcept : owner_(&owner) {}
 
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
-  AIO_ALWAYS_INLINE bool await_ready() const noexcept {
-    return owner_->count_ > 0 || owner_->shut_down_;
-  }
+  AIO_ALWAYS_INLINE bool await_ready() const noexcept { return owner_->can_go_on(end::get); }
   void await_suspend(std::coroutine_handle<>) {
     suspended_ = true;
     waiter_.emplace(*frame_, *owner_, end::get).start();
