@@ -47,9 +47,9 @@ struct task_access;
 /// Cancelled: the cancellation is thrown where the coroutine waits, and passes through it like
 /// any exception.
 /// Throws: what the coroutine throws; usage_error when a task is awaited a second time.
-/// Lifetime: owns the coroutine and its arguments, which go when the body ends. References that were passed to the coroutine
-/// must live until it is done; passing temporaries is safe in `co_await f(temporary())`, and not
-/// when the task is kept for later.
+/// Lifetime: owns the coroutine and its arguments, which go when the body ends. References that
+/// were passed to the coroutine must live until it is done; passing temporaries is safe in
+/// `co_await f(temporary())`, and not when the task is kept for later.
 /// Threads: any thread may make and move one; it runs on one loop.
 /// asyncio: a coroutine object. One that is dropped without being awaited is reported to the
 /// exception handler of the running loop.
