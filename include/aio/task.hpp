@@ -68,7 +68,7 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
     }
     return *this;
   }
-  ~task() {
+  AIO_ALWAYS_INLINE ~task() {
     if (frame_) [[unlikely]] drop(true);
   }
 
@@ -181,10 +181,16 @@ class task_state final : public task_core {
   frame_base& base() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
   void dispose() noexcept override {
-    frame_base& own = base();
-    AIO_ASSERT(own.phase == frame_phase::gone && !own.error);
-    forget_all();
-    layout::free_ended(own);
+    AIO_ASSERT(base().phase == frame_phase::gone && !base().error);
+    if (has_members()) [[unlikely]] {
+      dispose_of_all();
+    } else {
+      layout::free_ended(base());
+    }
+  }
+  AIO_NEVER_INLINE void dispose_of_all() noexcept {
+    destroy_members();
+    layout::free_ended(base());
   }
 };
 
@@ -229,8 +235,9 @@ struct task_access {
                                                    std::source_location created, bool eager,
                                                    task_extras* extras) noexcept {
     static_assert(sizeof(task_state<T>) == sizeof(task_core));
+    std::uint64_t const number = task_core::next_number();
     auto* const made =
-        ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras);
+        ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras, number);
     made->enlist(eager);
     return *made;
   }

@@ -95,7 +95,7 @@ class task_group final : private detail::task_owner {
   void enter(detail::task_core& parent);
   void abort();
   inline void child_done(detail::task_core& child) noexcept override;
-  void wake_exit() noexcept;
+  void look_at(detail::task_core& child) noexcept;
   void child_failed(detail::task_core& child);
   void add_error(std::exception_ptr error, std::string name);
 
@@ -158,7 +158,7 @@ class task_group::exit_awaiter final : public detail::leaf_waiter {
 };
 
 template <class T>
-task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
+AIO_ALWAYS_INLINE task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
   if (!is_open()) [[unlikely]] refuse(coroutine);
   auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created);
   child.set_first_owner(*this);
@@ -246,18 +246,19 @@ inline void task_group::add_error(std::exception_ptr error, std::string name) {
   names_.push_back(std::move(name));
 }
 
-// In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
 inline void task_group::child_done(detail::task_core& child) noexcept {
   children_.remove(child);
-  if (exiting_ && children_.empty()) [[unlikely]] wake_exit();
-  if (child.state() == detail::future_state::error) [[unlikely]] child_failed(child);
+  bool const failed = child.state() == detail::future_state::error;
+  if (failed || (exiting_ && children_.empty())) [[unlikely]] look_at(child);
 }
 
-AIO_NEVER_INLINE void task_group::wake_exit() noexcept {
-  if (exiting_->waiting()) exiting_->wake();
+// In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
+AIO_NEVER_INLINE void task_group::look_at(detail::task_core& child) noexcept {
+  if (exiting_ && children_.empty() && exiting_->waiting()) exiting_->wake();
+  if (child.state() == detail::future_state::error) child_failed(child);
 }
 
-AIO_NEVER_INLINE void task_group::child_failed(detail::task_core& child) {
+inline void task_group::child_failed(detail::task_core& child) {
   add_error(child.read_error(), child.name());
   if (!aborting_ && !parent_cancel_requested_) {
     abort();

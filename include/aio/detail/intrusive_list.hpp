@@ -3,22 +3,39 @@
 
 // A doubly linked list through its elements, which leave it in constant time.
 
+#include <type_traits>
+
 #include "aio/config.hpp"
 
 namespace aio::detail {
 
+/// A tag of links that are never asked whether they are linked(), and so need not remember it.
+struct forgetful {};
+
 /// A link; `Tag` lets one class stand in several lists.
 template <class Tag>
 struct list_link {
-  list_link* previous = nullptr;
-  list_link* next = nullptr;
+  static constexpr bool remembers = !std::is_base_of_v<forgetful, Tag>;
 
-  [[nodiscard]] bool linked() const noexcept { return next != nullptr; }
+  list_link() noexcept {
+    if constexpr (remembers) previous = next = nullptr;
+  }
+
+  [[nodiscard]] bool linked() const noexcept
+    requires remembers
+  {
+    return next != nullptr;
+  }
+
+  list_link* previous;
+  list_link* next;
 };
 
 /// T derives from list_link<Tag>. The list does not own its elements.
 template <class T, class Tag>
 class intrusive_list {
+  using link_type = list_link<Tag>;
+
  public:
   intrusive_list() noexcept { end_.previous = end_.next = &end_; }
   /// Leaves its elements linked to nothing: an awaiter finds that what it waited for is gone.
@@ -36,7 +53,7 @@ class intrusive_list {
 
   void push_back(T& item) noexcept {
     list_link<Tag>& link = item;
-    AIO_ASSERT(!link.linked());
+    if constexpr (link_type::remembers) AIO_ASSERT(!link.linked());
     link.previous = end_.previous;
     link.next = &end_;
     end_.previous->next = &link;
@@ -45,10 +62,10 @@ class intrusive_list {
 
   static void remove(T& item) noexcept {
     list_link<Tag>& link = item;
-    AIO_ASSERT(link.linked());
+    if constexpr (link_type::remembers) AIO_ASSERT(link.linked());
     link.previous->next = link.next;
     link.next->previous = link.previous;
-    link.previous = link.next = nullptr;
+    if constexpr (link_type::remembers) link.previous = link.next = nullptr;
   }
 
   /// The first element, or null.

@@ -163,12 +163,10 @@ class future_core : public waitable {
  protected:
   ~future_core() = default;
 
-  void complete(future_state outcome) noexcept {
+  AIO_ALWAYS_INLINE void complete(future_state outcome) noexcept {
     AIO_ASSERT(!done() && outcome != future_state::pending);
     state_ = outcome;
-    if (callbacks_.empty()) return;
-    if (lent_ > 0) count(lent_);  // to handles in callbacks
-    loop_->splice(callbacks_);
+    if (!callbacks_.empty()) queue_callbacks();
   }
 
   /// Requires: cancelled().
@@ -183,11 +181,7 @@ class future_core : public waitable {
     return callbacks_;
   }
 
-  std::int32_t count_here(std::int32_t step) noexcept {
-    std::int32_t const now = handles_.load(std::memory_order_relaxed) + step;
-    handles_.store(now, std::memory_order_relaxed);
-    return now;
-  }
+  std::int32_t count_here(std::int32_t step) noexcept { return handles_ += step; }
 
   AIO_NEVER_INLINE void drop() noexcept {
     if (state_ == future_state::error && !error_was_read_) [[unlikely]] report_unread();
@@ -201,8 +195,12 @@ class future_core : public waitable {
   virtual void describe_unread(exception_context&) const {}
 
   std::int32_t count(std::int32_t step) noexcept {
-    if (shared_by_threads_) return handles_.fetch_add(step, std::memory_order_acq_rel) + step;
-    return count_here(step);
+    if (!shared_by_threads_) return count_here(step);
+    return std::atomic_ref(handles_).fetch_add(step, std::memory_order_acq_rel) + step;
+  }
+  AIO_NEVER_INLINE void queue_callbacks() noexcept {
+    if (lent_ > 0) count(lent_);  // to handles in callbacks
+    loop_->splice(callbacks_);
   }
   AIO_NEVER_INLINE void report_unread() noexcept {
     exception_context context{.message = "the exception of a future or task was never read",
@@ -213,13 +211,13 @@ class future_core : public waitable {
 
   scheduler* loop_;
   ready_queue callbacks_;
-  std::atomic<std::int32_t> handles_{1};
+  std::int32_t handles_ = 1;
   std::int32_t lent_ = 0;  // handles that do not count before this is done
-  bool const shared_by_threads_;
   future_state state_ = future_state::pending;
   bool error_was_read_ = false;
   bool value_taken_ = false;
   bool awaited_itself_ = false;
+  bool const shared_by_threads_;
 };
 
 /// Whoever wants to hear first that a task is done: a group, a gather.
@@ -232,8 +230,8 @@ class task_owner {
   ~task_owner() = default;
 };
 
-struct all_tasks_tag {};
-struct siblings_tag {};
+struct all_tasks_tag : forgetful {};
+struct siblings_tag : forgetful {};
 
 /// What only some tasks need.
 struct task_extras {
@@ -256,12 +254,14 @@ class alignas(frame_alignment) task_core : public future_core,
                                            public list_link<all_tasks_tag>,
                                            public list_link<siblings_tag> {
  public:
-  task_core(scheduler& owner, std::source_location created, task_extras* extras) noexcept
+  task_core(scheduler& owner, std::source_location created, task_extras* extras,
+            std::uint64_t number) noexcept
       : future_core(owner),
         ready_node(&run_first_step),
         resume_point_(&root()),
         extras_(extras),
-        created_(created) {
+        created_(created),
+        number_(number) {
     root().task = this;
   }
 
@@ -271,8 +271,19 @@ class alignas(frame_alignment) task_core : public future_core,
     return inherit_values();
   }
 
+  /// What tasks without a name are called by, different in the whole process. Each thread takes a
+  /// thousand at a time, for an atomic addition per task would be a tenth of its cost.
+  static std::uint64_t next_number() noexcept {
+    constexpr std::uint64_t taken_at_once = 1024;
+    thread_local constinit std::uint64_t last = 0;
+    if (last % taken_at_once == 0) [[unlikely]] {
+      last = numbers_taken_.fetch_add(taken_at_once, std::memory_order_relaxed);
+    }
+    return ++last;
+  }
+
   /// Makes it known. It is in line for its first step, unless it starts eagerly.
-  void enlist(bool eager) noexcept {
+  AIO_ALWAYS_INLINE void enlist(bool eager) noexcept {
     loop().tasks.push_back(*this);
     if (!eager) loop().push(*this);
   }
@@ -282,8 +293,7 @@ class alignas(frame_alignment) task_core : public future_core,
     scheduler& on = loop();
     task_core* const outer = on.current;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
-    run = &run_step;
-    root().phase = frame_phase::entered;
+    begin();
     step(on);
     on.resume_next = next;
     on.current = outer;
@@ -333,13 +343,18 @@ class alignas(frame_alignment) task_core : public future_core,
 
   /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
   AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
-    if (node.run == &run_step) [[likely]] {
-      static_cast<task_core&>(node).step(on);
-    } else if (node.run == &run_first_step) {
-      static_cast<task_core&>(node).first_step(on);
-    } else {
-      node.run(&node);
+    auto& self = static_cast<task_core&>(node);  // if it is one
+    if (node.run != &run_step) {
+      if (node.run == &run_owner) {
+        self.tell_owner();
+        return;
+      }
+      if (node.run != &run_first_step || !self.begin()) {
+        node.run(&node);
+        return;
+      }
     }
+    self.step(on);
   }
 
   /// Where it waits; meaningless unless it is suspended.
@@ -424,9 +439,11 @@ class alignas(frame_alignment) task_core : public future_core,
  protected:
   ~task_core() = default;
 
-  /// In place of the destructor: most tasks have nothing to destroy.
-  AIO_ALWAYS_INLINE void forget_all() noexcept {
-    if (extras_ || error_) [[unlikely]] destroy_members();
+  // In place of the destructor: most tasks have nothing to destroy.
+  [[nodiscard]] bool has_members() const noexcept { return extras_ || error_; }
+  void destroy_members() noexcept {
+    extras_.reset();
+    error_ = nullptr;
   }
 
  private:
@@ -436,17 +453,14 @@ class alignas(frame_alignment) task_core : public future_core,
   static void run_owner(ready_node* node) noexcept;
   static task_extras* inherit_values();
   void step(scheduler& on) noexcept;
-  void first_step(scheduler& on) noexcept;
+  bool begin() noexcept;
   void meet_cancellation() noexcept;
   void end_unstarted() noexcept;
-  AIO_NEVER_INLINE void destroy_members() noexcept {
-    extras_.reset();
-    error_ = nullptr;
-  }
   void finish() noexcept;
   void finish_badly() noexcept;
   void end(future_state outcome) noexcept;
   void queue_owner() noexcept;
+  void tell_owner() noexcept;
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
   bool forward_cancel(cancel_message const& message) {
@@ -504,23 +518,13 @@ class alignas(frame_alignment) task_core : public future_core,
   task_owner* owner_ = nullptr;
   std::unique_ptr<task_extras> extras_;
   std::source_location created_;
-  std::uint64_t number_ = next_number();
+  std::uint64_t number_;
   unsigned cancel_requests_ = 0;
   bool must_cancel_ = false;     // throw at the next step or suspension
   bool deliver_cancel_ = false;  // the awaiter that is resumed throws
   bool cancel_kept_ = false;     // must_cancel_ came too late for an operation (D3)
   bool forwarding_cancel_ = false;
 
-  // Different in the whole process. Each thread takes a thousand at a time, for an atomic addition
-  // per task would be a tenth of its cost.
-  static std::uint64_t next_number() noexcept {
-    constexpr std::uint64_t taken_at_once = 1024;
-    thread_local constinit std::uint64_t last = 0;
-    if (last % taken_at_once == 0) [[unlikely]] {
-      last = numbers_taken_.fetch_add(taken_at_once, std::memory_order_relaxed);
-    }
-    return ++last;
-  }
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
 };
 
@@ -590,17 +594,18 @@ inline void task_core::run_step(ready_node* node) noexcept {
 
 inline void task_core::run_first_step(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);
-  self.first_step(self.loop());
+  if (self.begin()) {
+    self.step(self.loop());
+  } else {
+    self.end_unstarted();
+  }
 }
 
-AIO_ALWAYS_INLINE void task_core::first_step(scheduler& on) noexcept {
-  if (must_cancel_) [[unlikely]] {
-    end_unstarted();
-  } else {
-    run = &run_step;
-    root().phase = frame_phase::entered;
-    step(on);
-  }
+AIO_ALWAYS_INLINE bool task_core::begin() noexcept {
+  if (must_cancel_) [[unlikely]] return false;
+  run = &run_step;
+  root().phase = frame_phase::entered;
+  return true;
 }
 
 inline void task_core::run_step_with_check(ready_node* node) noexcept {
@@ -640,7 +645,7 @@ inline void task_core::end_unstarted() noexcept {
   finish_badly();
 }
 
-AIO_NEVER_INLINE void task_core::finish() noexcept {
+AIO_ALWAYS_INLINE void task_core::finish() noexcept {
   if (root().error || must_cancel_) [[unlikely]] {
     finish_badly();
   } else {
@@ -675,15 +680,18 @@ AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
 
 // The task's own node is free: a task that is done is never queued again. With it goes the loop's
 // own handle.
-inline void task_core::queue_owner() noexcept {
+AIO_ALWAYS_INLINE void task_core::queue_owner() noexcept {
   run = &run_owner;
   loop().push(*this);
 }
 
 inline void task_core::run_owner(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  if (self.owner_) std::exchange(self.owner_, nullptr)->child_done(self);
-  self.release();
+  static_cast<task_core&>(*node).tell_owner();
+}
+
+AIO_ALWAYS_INLINE void task_core::tell_owner() noexcept {
+  if (owner_) std::exchange(owner_, nullptr)->child_done(*this);
+  release();
 }
 
 AIO_NEVER_INLINE task_extras* task_core::inherit_values() {
