@@ -327,7 +327,7 @@ using gathered =
     std::conditional_t<Collect, result<T>, std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
 template <bool Collect, class Child>
-auto take_result(typename child_traits<Child>::state& from)
+AIO_ALWAYS_INLINE auto take_result(typename child_traits<Child>::state& from)
     -> gathered<Collect, typename child_traits<Child>::value_type> {
   using T = typename child_traits<Child>::value_type;
   using given = gathered<Collect, T>;
@@ -335,7 +335,7 @@ auto take_result(typename child_traits<Child>::state& from)
     if (from.cancelled()) return given(from.fresh_cancellation());
     if (from.state() != future_state::value) return given(from.read_error());
   }
-  if (from.state() != future_state::value || from.value_taken()) [[unlikely]] from.require_value();
+  from.require_value();
   auto make = [](auto&&... value) {
     if constexpr (Collect) {
       return given(std::in_place, std::forward<decltype(value)>(value)...);
@@ -371,7 +371,7 @@ class gather_seat {
     if (state_) state_->release();
   }
 
-  void take(Child& source, scheduler& on, std::source_location where) {
+  AIO_ALWAYS_INLINE void take(Child& source, scheduler& on, std::source_location where) {
     state_ = &task_access::start(on, std::move(source), where);
     state_->retain();
   }

@@ -136,14 +136,8 @@ class future_core : public waitable {
 
   /// Throws invalid_state_error while pending or when the value was taken; what was stored if
   /// that is an error.
-  void require_value() {
-    if (state_ == future_state::value && !value_taken_) [[likely]] return;
-    if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
-    if (value_taken_) {
-      throw invalid_state_error("the result was taken away by awaiting an rvalue handle or "
-                                "future; await an lvalue to share it");
-    }
-    std::rethrow_exception(read_error());
+  AIO_ALWAYS_INLINE void require_value() {
+    if (state_ != future_state::value || value_taken_) [[unlikely]] refuse_value();
   }
   void mark_value_taken() noexcept { value_taken_ = true; }
   [[nodiscard]] bool value_taken() const noexcept { return value_taken_; }
@@ -197,6 +191,14 @@ class future_core : public waitable {
   std::int32_t count(std::int32_t step) noexcept {
     if (!shared_by_threads_) return count_here(step);
     return std::atomic_ref(handles_).fetch_add(step, std::memory_order_acq_rel) + step;
+  }
+  [[noreturn]] AIO_NEVER_INLINE void refuse_value() {
+    if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
+    if (value_taken_) {
+      throw invalid_state_error("the result was taken away by awaiting an rvalue handle or "
+                                "future; await an lvalue to share it");
+    }
+    std::rethrow_exception(read_error());
   }
   AIO_NEVER_INLINE void queue_callbacks() noexcept {
     if (lent_ > 0) count(lent_);  // to handles in callbacks
