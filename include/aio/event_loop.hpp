@@ -120,9 +120,12 @@ class event_loop : public detail::scheduler {
   void run_forever();
 
   /// Ends run_forever() after the current iteration. asyncio: stop, LOOP-10.
-  void stop() noexcept { stopping_ = true; }
+  void stop() noexcept {
+    stopping_ = true;
+    if (waiting_) attend();
+  }
 
-  [[nodiscard]] bool is_running() const noexcept { return attended_; }
+  [[nodiscard]] bool is_running() const noexcept { return attended_ || waiting_; }
   [[nodiscard]] bool is_closed() const noexcept { return closed_; }
 
   /// Cancels every task and runs the loop until all are done; tasks that they make meanwhile are
@@ -226,6 +229,30 @@ class event_loop : public detail::scheduler {
   void io_started() noexcept { ++io_pending_; }
   void io_finished() noexcept { --io_pending_; }
 
+  // For handlers on the loop's own context. Where the loop waits for nothing but such handlers they
+  // run an iteration right there: entering and leaving Asio for each would cost as much as the rest
+  // of aio's part.
+
+  /// Calls `wake_tasks()`, and lets what became ready run.
+  template <class Wake>
+  void from_handler(Wake wake_tasks) noexcept {
+    bool const inside = waiting_ && !attended_;
+    if (inside) attended_ = true;
+    wake_tasks();
+    if (inside) iterate_inside();
+  }
+  /// Wakes `task`, which can run at once if nothing else is ready.
+  void resume_from_handler(detail::task_core& task) noexcept {
+    if (waiting_ && !attended_ && idle() && !debug()) [[likely]] {
+      attended_ = true;
+      ++iteration_;
+      detail::task_core::run_node(*this, task);
+      end_inside();
+    } else {
+      from_handler([&]() noexcept { task.wake(); });
+    }
+  }
+
   /// Whether the calling thread is the one that runs this loop.
   [[nodiscard]] bool on_loop_thread() const noexcept {
     return running() == this ||
@@ -240,7 +267,7 @@ class event_loop : public detail::scheduler {
   }
 
  protected:
-  /// Waits until there is something to do: I/O, a wake-up, or the next deadline.
+  /// Waits until there is something to do: I/O, a wake-up, or the next deadline. May do it, too.
   inline virtual void wait();
 
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
@@ -261,6 +288,8 @@ class event_loop : public detail::scheduler {
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
+  void iterate_inside() noexcept;
+  void end_inside() noexcept;
   void run_watched(detail::ready_node& node) noexcept;
   void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
@@ -293,6 +322,8 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
+  bool waiting_ = false;   // in context_.run(): handlers that wait for their turn need not leave it
+  bool iterated_ = false;  // the last thing that happened in there was an iteration
   std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   // On a context that the program runs:
@@ -446,6 +477,7 @@ inline void event_loop::iterate() {
   take_inbox();
   if (!has_ready() && !stopping_) {
     wait();
+    if (std::exchange(iterated_, false)) return;
   } else if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) {
     poll_io();
   }
@@ -460,6 +492,21 @@ inline void event_loop::run_iteration() noexcept {
     run_ready([this](detail::ready_node& node) { run_watched(node); });
   } else {
     run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
+  }
+}
+
+AIO_NEVER_INLINE void event_loop::iterate_inside() noexcept {
+  take_inbox();
+  run_iteration();
+  end_inside();
+}
+
+// What is left to do is not for handlers.
+inline void event_loop::end_inside() noexcept {
+  attended_ = false;
+  if (!idle() || stopping_ || !timers_.empty()) {
+    iterated_ = true;
+    context_.stop();
   }
 }
 
@@ -519,17 +566,22 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  // One handler: what else became ready with it comes next without another look at the system, or
-  // together with the tasks that this one made ready.
-  run_handlers([this] {
-    if (timers_.empty() || timers_.next() == time_point::max()) return context_.run_one();
-    return context_.run_one_until(timers_.next());
-  });
+  if (timers_.empty() || timers_.next() == time_point::max()) {
+    waiting_ = true;
+    attended_ = false;
+    run_handlers([this] { return context_.run(); });
+    attended_ = true;
+    waiting_ = false;
+  } else {
+    // One handler: what else became ready with it comes next without another look at the system,
+    // or together with the tasks that this one made ready.
+    run_handlers([this] { return context_.run_one_until(timers_.next()); });
+  }
 }
 
 inline void event_loop::wake() {
   if (own_) {
-    asio::post(context_, [] {});  // wait() returns
+    asio::post(context_, [this] { from_handler([] {}); });
   } else {
     asio::post(context_, [loop = self_] {
       if (*loop && !(*loop)->attended_) (*loop)->drain();
@@ -538,7 +590,11 @@ inline void event_loop::wake() {
 }
 
 inline void event_loop::attend() noexcept {
-  if (own_ || drain_posted_ || closed_) return;
+  if (own_) {
+    if (waiting_) context_.stop();  // a handler of somebody else's made something ready
+    return;
+  }
+  if (drain_posted_ || closed_) return;
   drain_posted_ = true;
   asio::post(context_, [loop = self_] {
     if (!*loop) return;
@@ -652,7 +708,7 @@ inline void event_loop::discard_callbacks() noexcept {
 
 inline void event_loop::close() {
   if (closed_) return;
-  if (attended_) throw usage_error("a running event loop cannot be closed: call stop() first");
+  if (is_running()) throw usage_error("a running event loop cannot be closed: call stop() first");
   cancel_all_tasks();
   threads_.reset();
   closed_ = true;

@@ -330,10 +330,17 @@ class io_state : public waitable {
       return;
     }
     arrived_ = true;
-    if (!cancel_requested_) {
+    if (cancel_requested_) [[unlikely]] {
+      arrive_late(task);
+    } else if (cancellable_) {
+      loop().resume_from_handler(task);
+    } else {
       task.wake();
-    } else if (values_ && !is_aborted(*values_)) {
-      task.keep_cancel(cancel_message_);  // it came too late
+    }
+  }
+  AIO_NEVER_INLINE void arrive_late(task_core& task) noexcept {
+    if (values_ && !is_aborted(*values_)) {
+      task.keep_cancel(cancel_message_);
       task.wake();
     } else {
       task.wake_cancelled(cancel_message_);
