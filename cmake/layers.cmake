@@ -8,7 +8,7 @@ set(AIO_LAYERS
     detail/on_demand.hpp detail/ready_queue.hpp
   2 result.hpp exception_group.hpp detail/timer_heap.hpp
   3 detail/scheduler.hpp
-  4 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp
+  4 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp detail/turns.hpp
   5 context_var.hpp task.hpp detail/handle_base.hpp detail/task_list.hpp detail/wait_line.hpp
   6 future.hpp task_handle.hpp
   7 as_result.hpp event.hpp gather.hpp lock.hpp print_tasks.hpp semaphore.hpp shield.hpp sleep.hpp

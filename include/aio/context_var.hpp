@@ -156,7 +156,7 @@ class context_var<T>::scope {
 class context {
  public:
   /// One in which nothing is set.
-  context() : values_(std::make_shared<detail::context_values>()) {}
+  context() : values_(new detail::context_values()) {}
 
   /// Calls `fn(args...)`, which sees these values and changes them, and gives what it returns.
   template <class Fn, class... Args>
@@ -217,7 +217,8 @@ struct context_access {
 }  // namespace detail
 
 inline context copy_context() {
-  return detail::context_access::make(std::make_shared<detail::context_values>(detail::read_context()));
+  return detail::context_access::make(
+      std::shared_ptr<detail::context_values>(new detail::context_values(detail::read_context())));
 }
 
 }  // namespace aio

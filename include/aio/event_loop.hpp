@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -39,6 +40,7 @@
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/thread_pool.hpp"
+#include "aio/detail/turns.hpp"
 #include "aio/error.hpp"
 #include "aio/future.hpp"
 #include "aio/sleep.hpp"
@@ -94,8 +96,9 @@ class event_loop : public detail::scheduler {
   /// A loop on a context that the program runs: `context.run()` then runs the loop's tasks, too.
   /// It must run on one thread only, and returns when neither has work left.
   /// Lifetime: `context` must outlive the loop.
-  explicit event_loop(asio::io_context& context)
-      : context_(context), self_(std::make_shared<event_loop*>(this)) {}
+  template <std::derived_from<asio::io_context> Context>
+  explicit event_loop(Context& context)
+      : context_(context), turns_(std::make_unique<detail::borrowed_turns<Context, event_loop>>(context, *this)) {}
 
   /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
   ~event_loop() override {
@@ -217,7 +220,10 @@ class event_loop : public detail::scheduler {
   /// the loop longer than slow_callback_duration(), with its name and lines.
   /// Default: false. Threads: that of the loop, before others use it. asyncio: set_debug, LOOP-16.
   using detail::scheduler::debug;
-  using detail::scheduler::set_debug;
+  void set_debug(bool enabled) noexcept {
+    scheduler::set_debug(enabled);
+    watch_ = &event_loop::run_watched;
+  }
 
   /// Real time, also with a virtual clock. Default: 100 ms. asyncio: slow_callback_duration.
   void set_slow_callback_duration(std::chrono::nanoseconds limit) noexcept { slow_after_ = limit; }
@@ -295,9 +301,8 @@ class event_loop : public detail::scheduler {
                    std::chrono::nanoseconds took) noexcept;
   inline void attend() noexcept override;
   inline void wake() override;
-  void drain();
+  void take_turn();
   void discard_callbacks() noexcept;
-  void set_alarm();
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
   static void require_idle() {
@@ -313,6 +318,9 @@ class event_loop : public detail::scheduler {
     check_thread(caller);
   }
 
+  template <class, class>
+  friend class detail::borrowed_turns;
+
   std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
   asio::io_context& context_;
   std::atomic<std::thread::id> thread_{std::this_thread::get_id()};  // the last that ran it
@@ -326,17 +334,11 @@ class event_loop : public detail::scheduler {
   bool iterated_ = false;  // the last thing that happened in there was an iteration
   std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
-  // On a context that the program runs:
-  std::shared_ptr<event_loop*> self_;  // for handlers that Asio keeps; null once the loop is gone
-  bool drain_posted_ = false;
-  // With executors of this one kind compilers are spared those of all kinds.
-  std::optional<asio::basic_waitable_timer<std::chrono::steady_clock,
-                                           asio::wait_traits<std::chrono::steady_clock>,
-                                           asio::io_context::executor_type>>
-      alarm_;
-  time_point alarm_at_ = time_point::max();
+  std::unique_ptr<detail::turns> turns_;  // on a context that the program runs; else null
 
-  std::unique_ptr<detail::thread_pool> threads_;
+  // Through pointers, so that programs which do without do not compile it.
+  void (event_loop::*watch_)(detail::ready_node&) noexcept = nullptr;  // runs a node in debug mode
+  std::unique_ptr<detail::thread_pool, void (*)(detail::thread_pool*)> threads_{nullptr, nullptr};
 };
 
 /// The loop that runs the calling task or callback.
@@ -489,7 +491,7 @@ inline void event_loop::run_iteration() noexcept {
   take_due_timers();
   ++iteration_;
   if (debug()) [[unlikely]] {
-    run_ready([this](detail::ready_node& node) { run_watched(node); });
+    run_ready([this](detail::ready_node& node) { (this->*watch_)(node); });
   } else {
     run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
   }
@@ -580,32 +582,24 @@ inline void event_loop::wait() {
 }
 
 inline void event_loop::wake() {
-  if (own_) {
-    asio::post(context_, [this] { from_handler([] {}); });
+  if (turns_) {
+    turns_->ask_from_thread();
   } else {
-    asio::post(context_, [loop = self_] {
-      if (*loop && !(*loop)->attended_) (*loop)->drain();
-    });
+    asio::post(context_, [this] { from_handler([] {}); });
   }
 }
 
 inline void event_loop::attend() noexcept {
-  if (own_) {
-    if (waiting_) context_.stop();  // a handler of somebody else's made something ready
-    return;
+  if (turns_) {
+    if (!closed_) turns_->ask();
+  } else if (waiting_) {
+    context_.stop();  // a handler of somebody else's made something ready
   }
-  if (drain_posted_ || closed_) return;
-  drain_posted_ = true;
-  asio::post(context_, [loop = self_] {
-    if (!*loop) return;
-    (*loop)->drain_posted_ = false;
-    if (!(*loop)->attended_) (*loop)->drain();
-  });
 }
 
 // One iteration, called by a context that the program runs.
-inline void event_loop::drain() {
-  if (closed_) return;
+inline void event_loop::take_turn() {
+  if (attended_ || closed_) return;
   running_scope const running_here(*this);
   attended_ = true;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
@@ -613,33 +607,17 @@ inline void event_loop::drain() {
   run_iteration();
   attended_ = false;
   if (!idle()) {
-    attend();
+    turns_->ask();
   } else {
-    set_alarm();
+    turns_->ask_at(timers_.empty() ? time_point::max() : timers_.next());
   }
-}
-
-// An Asio timer stands for the earliest deadline, and keeps context.run() waiting for it.
-inline void event_loop::set_alarm() {
-  time_point const next = timers_.empty() ? time_point::max() : timers_.next();
-  if (next == alarm_at_) return;
-  alarm_at_ = next;
-  if (!alarm_) alarm_.emplace(context_);
-  alarm_->cancel();
-  if (next == time_point::max()) return;
-  alarm_->expires_at(next);
-  alarm_->async_wait([loop = self_](auto const& error) {
-    if (error || !*loop) return;  // set anew, or the loop is gone
-    (*loop)->alarm_at_ = time_point::max();
-    if (!(*loop)->attended_) (*loop)->drain();
-  });
 }
 
 inline detail::thread_pool& event_loop::default_executor() {
   require_open("default_executor");
   if (!threads_) {
-    threads_ = std::make_unique<detail::thread_pool>(
-        std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4));
+    auto const most = std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4);
+    threads_ = {new detail::thread_pool(most), [](detail::thread_pool* pool) { delete pool; }};
   }
   return *threads_;
 }
@@ -649,19 +627,17 @@ inline void event_loop::cancel_present_tasks() {
   // one more iteration before the loop stops (SCH-8, RUN-3).
   struct round : detail::ready_node {
     struct waiting : detail::ready_node {
-      waiting(round& whole, detail::task_core& core) noexcept
+      waiting() noexcept
           : ready_node([](ready_node* node) noexcept {
               auto& self = *static_cast<waiting*>(node);
               self.ran = true;
-              if (--self.all.left == 0) self.all.loop.push(self.all);
-            }),
-            all(whole),
-            task(detail::state_ptr<detail::task_core>::share(core)) {}
+              if (--self.all->left == 0) self.all->loop.push(*self.all);
+            }) {}
       waiting(waiting const&) = delete;
       ~waiting() {
-        if (!ran && !task->remove_callback(*this)) all.loop.forget(*this);
+        if (!ran && !task->remove_callback(*this)) all->loop.forget(*this);
       }
-      round& all;
+      round* all = nullptr;
       detail::state_ptr<detail::task_core> task;
       bool ran = false;
     };
@@ -673,27 +649,35 @@ inline void event_loop::cancel_present_tasks() {
             self.loop.stop();
           }),
           loop(owner) {
-      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) {
-        tasks.push_back(std::make_unique<waiting>(*this, *core));
+      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) ++left;
+      tasks = std::make_unique<waiting[]>(left);
+      count = left;
+      waiting* place = tasks.get();
+      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core), ++place) {
+        place->all = this;
+        place->task = detail::state_ptr<detail::task_core>::share(*core);
       }
-      left = tasks.size();
     }
+    [[nodiscard]] waiting* begin() const noexcept { return tasks.get(); }
+    [[nodiscard]] waiting* end() const noexcept { return tasks.get() + count; }
+
     event_loop& loop;
-    std::vector<std::unique_ptr<waiting>> tasks;
+    std::unique_ptr<waiting[]> tasks;
+    std::size_t count = 0;
     std::size_t left = 0;
     bool over = false;
   };
 
   round ending(*this);
-  for (auto const& each : ending.tasks) each->task->cancel(nullptr);
-  for (auto const& each : ending.tasks) each->task->add_callback(*each);
+  for (auto& each : ending) each.task->cancel(nullptr);
+  for (auto& each : ending) each.task->add_callback(each);
   while (!ending.over) run_loop();  // a task may call stop()
-  for (auto const& each : ending.tasks) {
-    if (each->task->state() != detail::future_state::error) continue;
+  for (auto& each : ending) {
+    if (each.task->state() != detail::future_state::error) continue;
     call_exception_handler({.message = "a task failed while the loop was shutting down",
-                            .exception = each->task->read_error(),
-                            .task = each->task->name(),
-                            .created = each->task->created()});
+                            .exception = each.task->read_error(),
+                            .task = each.task->name(),
+                            .created = each.task->created()});
   }
 }
 
@@ -712,13 +696,12 @@ inline void event_loop::close() {
   cancel_all_tasks();
   threads_.reset();
   closed_ = true;
-  if (self_) *self_ = nullptr;
+  if (turns_) turns_->leave();
   do {
     discard_callbacks();
     run_ready();  // what is left are functions that came back from threads, and shields
   } while (has_ready());
   guard_.reset();
-  alarm_.reset();
   if (own_) detail::frame_pool::trim();
 }
 

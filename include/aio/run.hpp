@@ -70,7 +70,8 @@ class run_options {
   }
   /// See event_loop::set_debug.
   run_options& debug(bool enabled = true) noexcept {
-    debug_ = enabled;
+    set_debug_ = nullptr;
+    if (enabled) set_debug_ = [](event_loop& loop) { loop.set_debug(true); };
     return *this;
   }
   /// See event_loop::set_exception_handler.
@@ -82,7 +83,7 @@ class run_options {
  private:
   friend class runner;
   on_signal signals_ = on_signal::die;
-  bool debug_ = false;
+  void (*set_debug_)(event_loop&) = nullptr;  // compiled where it is asked for
   std::function<void(exception_context const&)> handler_;
 };
 
@@ -158,7 +159,7 @@ inline runner::runner(run_options options)
 
 inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
     : options_(std::move(options)), loop_(std::move(loop)) {
-  if (options_.debug_) loop_->set_debug(true);
+  if (options_.set_debug_) options_.set_debug_(*loop_);
   if (options_.handler_) loop_->set_exception_handler(options_.handler_);
 }
 
@@ -178,10 +179,12 @@ T runner::run(task<T>&& main, std::source_location created) {
   int caught = 0;
   {
     bool told = false;  // the signal has cancelled main
+    auto cancel_main = [&] { told = handle.cancel(); };
     std::unique_ptr<detail::interrupts> listening;
     if (options_.signals_ != on_signal::leave) {
       listening = std::make_unique<detail::interrupts>(
-          *loop_, [handle, &told] { told = handle.cancel(); });
+          *loop_, detail::interrupts::reaction{
+                      [](void* to) { (*static_cast<decltype(cancel_main)*>(to))(); }, &cancel_main});
     }
     auto const signal = [&] { return listening ? listening->caught() : 0; };
     try {

@@ -45,7 +45,7 @@ class frame_pool {
 
   /// The same for what was allocated with a size of that class.
   AIO_ALWAYS_INLINE static void deallocate_class(void* memory, std::size_t index) noexcept {
-    if (index < classes && lists_.open) {
+    if (index < lists_.kept) {
       auto* const block = static_cast<node*>(memory);
       block->next = lists_.free[index];
       lists_.free[index] = block;
@@ -77,18 +77,18 @@ class frame_pool {
   // Constant-initialised and trivially destructible, so that an access is a plain load.
   struct lists {
     node* free[classes];
-    bool open;  // a janitor will empty the lists when the thread ends
+    std::size_t kept;  // classes; none unless a janitor will empty the lists when the thread ends
   };
 
   struct janitor {
     ~janitor() {
       trim();
-      lists_.open = false;
+      lists_.kept = 0;
     }
   };
 
   AIO_NEVER_INLINE static void* allocate_fresh(std::size_t index) {
-    if (!lists_.open) open_lists();
+    if (lists_.kept == 0) open_lists();
     if (void* const memory = std::malloc((index + 1) * granularity)) return memory;
     throw std::bad_alloc();
   }
@@ -98,7 +98,7 @@ class frame_pool {
     (void)cleans_up_at_thread_exit;
     // Coming here a second time means that the janitor is gone and the thread is ending.
     thread_local constinit bool opened = false;
-    lists_.open = !opened;
+    lists_.kept = opened ? 0 : classes;
     opened = true;
   }
 

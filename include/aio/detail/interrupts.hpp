@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <utility>
 
@@ -36,9 +35,15 @@ namespace aio::detail {
 
 class interrupts {
  public:
-  /// From here on the first signal calls `on_signal()` from `loop`. Only one of these at a time,
+  /// What the first signal does; plain pointers, for every program compiles it.
+  struct reaction {
+    void (*call)(void* to);
+    void* to;
+  };
+
+  /// From here on the first signal calls `on_signal` from `loop`. Only one of these at a time,
   /// in the whole process, listens; and only to signals that have their default effect.
-  interrupts(event_loop& loop, std::function<void()> on_signal) {
+  interrupts(event_loop& loop, reaction on_signal) {
     bool expected = false;
     if (!taken_.compare_exchange_strong(expected, true)) return;
     int ends[2];
@@ -52,10 +57,10 @@ class interrupts {
     }
     write_end_ = ends[1];
     caught_ = 0;
-    listener_ = std::make_shared<listener>(loop, ends[0], std::move(on_signal));
+    listener_ = std::make_shared<listener>(loop, ends[0], on_signal);
     listener_->pipe.async_wait(reader::wait_read,
                                [keep = listener_](auto const& error) {
-                                 if (!error && keep->tell) keep->tell();
+                                 if (!error && keep->tell.call) keep->tell.call(keep->tell.to);
                                });
     for (std::size_t i = 0; i < signals_.size(); ++i) {
       struct sigaction present {};
@@ -74,7 +79,7 @@ class interrupts {
   ~interrupts() {
     if (!listener_) return;
     restore_defaults();
-    listener_->tell = nullptr;  // Asio keeps the listener until it has run the handler
+    listener_->tell.call = nullptr;  // Asio keeps the listener until it has run the handler
     asio::error_code ignored;
     listener_->pipe.close(ignored);
     ::close(write_end_);
@@ -117,10 +122,10 @@ class interrupts {
 
   using reader = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
   struct listener {
-    listener(event_loop& loop, int read_end, std::function<void()> on_signal)
-        : pipe(loop.context(), read_end), tell(std::move(on_signal)) {}
+    listener(event_loop& loop, int read_end, reaction on_signal)
+        : pipe(loop.context(), read_end), tell(on_signal) {}
     reader pipe;
-    std::function<void()> tell;
+    reaction tell;
   };
   std::shared_ptr<listener> listener_;  // null: somebody else listens
 };
@@ -130,7 +135,11 @@ class interrupts {
 /// This platform has no sigaction; signals keep their default effect.
 class interrupts {
  public:
-  interrupts(event_loop&, std::function<void()>) {}
+  struct reaction {
+    void (*call)(void* to);
+    void* to;
+  };
+  interrupts(event_loop&, reaction) {}
   [[nodiscard]] int caught() const noexcept { return 0; }
 };
 

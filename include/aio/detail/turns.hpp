@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// How a loop gets its turns on an io_context that the program runs. Only programs that have such a
+// loop compile this: what others would never call takes a fifth of their compile time.
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+
+#include "aio/detail/timer_heap.hpp"
+
+namespace aio::detail {
+
+class turns {
+ public:
+  virtual ~turns() = default;
+
+  /// A turn soon; asking again before it comes changes nothing.
+  virtual void ask() = 0;
+  /// The same. Threads: any.
+  virtual void ask_from_thread() = 0;
+  /// A turn at `deadline`, and until then context.run() goes on; max() for none.
+  virtual void ask_at(time_point deadline) = 0;
+  /// No turns any more.
+  virtual void leave() noexcept = 0;
+};
+
+/// Loop has `take_turn()`.
+template <class Context, class Loop>
+class borrowed_turns final : public turns {
+ public:
+  borrowed_turns(Context& context, Loop& loop) : context_(context), shared_(std::make_shared<shared>(&loop)) {}
+
+  void ask() override {
+    if (std::exchange(shared_->asked, true)) return;
+    asio::post(context_, [state = shared_] {
+      state->asked = false;
+      state->take();
+    });
+  }
+
+  void ask_from_thread() override {
+    asio::post(context_, [state = shared_] { state->take(); });
+  }
+
+  void ask_at(time_point deadline) override {
+    if (std::exchange(shared_->alarm_at, deadline) == deadline) return;
+    if (!alarm_) alarm_.emplace(context_);
+    alarm_->cancel();
+    if (deadline == time_point::max()) return;
+    alarm_->expires_at(deadline);
+    alarm_->async_wait([state = shared_](auto const& error) {
+      if (error || !state->loop) return;  // set anew, or the loop is gone
+      state->alarm_at = time_point::max();
+      state->take();
+    });
+  }
+
+  void leave() noexcept override {
+    shared_->loop = nullptr;
+    alarm_.reset();
+  }
+
+ private:
+  // Asio keeps handlers that refer to it.
+  struct shared {
+    explicit shared(Loop* of) noexcept : loop(of) {}
+    void take() const {
+      if (loop) loop->take_turn();
+    }
+    Loop* loop;  // null once it is gone
+    bool asked = false;
+    time_point alarm_at = time_point::max();
+  };
+  // With executors of this one kind compilers are spared those of all kinds.
+  using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+                                           typename Context::executor_type>;
+
+  Context& context_;
+  std::shared_ptr<shared> shared_;
+  std::optional<timer> alarm_;
+};
+
+}  // namespace aio::detail
