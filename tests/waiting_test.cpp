@@ -234,3 +234,28 @@ TEST_CASE("waiting loop: a handler that polls the context itself lets operations
   loop.run_until_complete(main());
   CHECK(log.text() == "handler | resumed | again | polled");
 }
+
+TEST_CASE("waiting loop: on a context that the program runs, too, which can go on with it") {
+  aio_test::trace log;
+  asio::io_context context;
+  aio::event_loop loop(context);
+  auto finished = loop.create_future();
+  auto main = [&]() -> aio::task<> {
+    asio::post(context, [&] {
+      log("handler");
+      finished.set_result();
+    });
+    co_await finished;
+    co_await turn_of_asio();
+    log("resumed");
+  };
+  loop.run_until_complete(main());
+  CHECK(log.text() == "handler | resumed");
+
+  auto const next = loop.create_task(turn_of_asio());
+  asio::post(context, [&] { log("program's"); });
+  context.restart();  // it had run out of work
+  context.run();
+  CHECK(next.done());
+  CHECK(log.text() == "handler | resumed | program's");
+}

@@ -568,16 +568,18 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  if (timers_.empty() || timers_.next() == time_point::max()) {
+  // One handler: what else became ready with it comes next without another look at the system, or
+  // together with the tasks that this one made ready.
+  if (!timers_.empty() && timers_.next() != time_point::max()) {
+    run_handlers([this] { return context_.run_one_until(timers_.next()); });
+  } else if (!own_) {
+    run_handlers([this] { return context_.run_one(); });
+  } else {
     waiting_ = true;
     attended_ = false;
     run_handlers([this] { return context_.run(); });
     attended_ = true;
     waiting_ = false;
-  } else {
-    // One handler: what else became ready with it comes next without another look at the system,
-    // or together with the tasks that this one made ready.
-    run_handlers([this] { return context_.run_one_until(timers_.next()); });
   }
 }
 

@@ -180,7 +180,8 @@ class task_state final : public task_core {
  private:
   frame_base& base() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
-  void dispose() noexcept override {
+  // Not inlined into a guess of which task it is: that takes longer than the call.
+  [[gnu::noinline]] void dispose() noexcept override {
     AIO_ASSERT(base().phase == frame_phase::gone && !base().error);
     if (has_members()) [[unlikely]] {
       dispose_of_all();

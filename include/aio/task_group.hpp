@@ -12,6 +12,7 @@
 // When you want the values, gather is shorter.
 
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -83,7 +84,7 @@ class task_group final : private detail::task_owner {
  private:
   friend detail::group_access;
 
-  enum class phase { created, entered, exiting, over };
+  enum class phase : std::uint8_t { created, entered, exiting, over };
   class exit_awaiter;
 
   [[nodiscard]] bool is_open() const noexcept {
