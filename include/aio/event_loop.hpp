@@ -249,14 +249,11 @@ class event_loop : public detail::scheduler {
   }
   /// Wakes `task`, which can run at once if nothing else is ready.
   void resume_from_handler(detail::task_core& task) noexcept {
-    if (waiting_ && !attended_ && idle() && !debug()) [[likely]] {
-      attended_ = true;
-      ++iteration_;
-      detail::task_core::run_node(*this, task);
-      end_inside();
-    } else {
-      from_handler([&]() noexcept { task.wake(); });
-    }
+    if (!waiting_ || attended_ || !idle() || debug()) [[unlikely]] return wake_from_handler(task);
+    attended_ = true;
+    ++iteration_;
+    detail::task_core::run_node(*this, task);
+    end_inside();
   }
 
   /// Whether the calling thread is the one that runs this loop.
@@ -296,6 +293,7 @@ class event_loop : public detail::scheduler {
   void run_iteration() noexcept;
   void iterate_inside() noexcept;
   void end_inside() noexcept;
+  void wake_from_handler(detail::task_core& task) noexcept;
   void run_watched(detail::ready_node& node) noexcept;
   void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
@@ -501,6 +499,10 @@ AIO_NEVER_INLINE void event_loop::iterate_inside() noexcept {
   take_inbox();
   run_iteration();
   end_inside();
+}
+
+AIO_NEVER_INLINE void event_loop::wake_from_handler(detail::task_core& task) noexcept {
+  from_handler([&]() noexcept { task.wake(); });
 }
 
 // What is left to do is not for handlers.

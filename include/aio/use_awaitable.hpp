@@ -323,24 +323,27 @@ class io_state : public waitable {
     if (started_) arrive();
   }
 
-  void arrive() noexcept {
+  AIO_ALWAYS_INLINE void arrive() noexcept {
+    event_loop& on = loop();
+    if (on.on_loop_thread() && cancellable_ && !cancel_requested_) [[likely]] {
+      arrived_ = true;
+      on.resume_from_handler(*frame_->task);
+    } else {
+      arrive_otherwise();
+    }
+  }
+  // On another thread, in another context on the same one, or asked to be cancelled meanwhile.
+  AIO_NEVER_INLINE void arrive_otherwise() noexcept {
     task_core& task = *frame_->task;
     if (!loop().on_loop_thread()) {
       loop().push_from_thread(task);
       return;
     }
     arrived_ = true;
-    if (cancel_requested_) [[unlikely]] {
-      arrive_late(task);
-    } else if (cancellable_) {
-      loop().resume_from_handler(task);
-    } else {
+    if (!cancel_requested_) {
       task.wake();
-    }
-  }
-  AIO_NEVER_INLINE void arrive_late(task_core& task) noexcept {
-    if (values_ && !is_aborted(*values_)) {
-      task.keep_cancel(cancel_message_);
+    } else if (values_ && !is_aborted(*values_)) {
+      task.keep_cancel(cancel_message_);  // it came too late
       task.wake();
     } else {
       task.wake_cancelled(cancel_message_);
