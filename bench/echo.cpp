@@ -24,11 +24,13 @@
 #include <utility>
 #include <vector>
 
+#include <aio/event.hpp>
 #include <aio/task_group.hpp>
 #include <aio/use_awaitable.hpp>
 #include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/posix/basic_stream_descriptor.hpp>
 #include <asio/this_coro.hpp>
 
 #include "bench.hpp"
@@ -116,8 +118,9 @@ struct scene {
 
 using concrete_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
 
-aio::task<> aio_serve(concrete_socket& socket, std::size_t size) {
-  std::vector<char> data(size);
+template <class Socket>
+aio::task<> aio_serve(Socket& socket, std::size_t size) {
+  std::vector<char> data(size + 1);
   try {
     for (;;) {
       std::size_t const got = co_await socket.async_read_some(asio::buffer(data), aio::use_awaitable);
@@ -129,35 +132,39 @@ aio::task<> aio_serve(concrete_socket& socket, std::size_t size) {
   }
 }
 
-aio::task<> aio_ask(concrete_socket& socket, std::size_t size, std::size_t messages) {
-  std::vector<char> data(size);
+template <class Socket>
+aio::task<> aio_ask(Socket& socket, std::size_t size, std::size_t messages) {
+  std::vector<char> data(size + 1);
   for (std::size_t i = 0; i < messages; ++i) {
     for (std::size_t sent = 0; sent < size;) {
       sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, size - sent), aio::use_awaitable);
     }
     for (std::size_t got = 0; got < size;) {
-      got += co_await socket.async_read_some(asio::buffer(data.data() + got, size - got), aio::use_awaitable);
+      auto const room = asio::buffer(data.data() + got, data.size() - got);
+      got += co_await socket.async_read_some(room, aio::use_awaitable);
     }
   }
 }
 
-aio::task<> aio_ask_all(std::deque<concrete_socket>& clients, std::size_t size, std::size_t messages) {
+template <class Socket>
+aio::task<> aio_ask_all(std::deque<Socket>& clients, std::size_t size, std::size_t messages) {
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    for (concrete_socket& client : clients) group.create_task(aio_ask(client, size, messages));
+    for (Socket& client : clients) group.create_task(aio_ask(client, size, messages));
     co_return;
   });
 }
 
-aio::task<> aio_echo(bench::run& run, scene& all) {
-  auto const executor = aio::get_running_loop().get_executor();
-  std::deque<concrete_socket> clients;
-  std::deque<concrete_socket> servers;
+/// `Home` is what the sockets belong to.
+template <class Socket, class Home>
+aio::task<> aio_echo(bench::run& run, scene& all, Home& home) {
+  std::deque<Socket> clients;
+  std::deque<Socket> servers;
   for (ends const& one : all.connections) {
-    clients.emplace_back(executor, tcp::v4(), one.client);
-    servers.emplace_back(executor, tcp::v4(), one.server);
+    clients.emplace_back(home, tcp::v4(), one.client);
+    servers.emplace_back(home, tcp::v4(), one.server);
   }
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    for (concrete_socket& server : servers) group.create_task(aio_serve(server, all.size));
+    for (Socket& server : servers) group.create_task(aio_serve(server, all.size));
     co_await aio_ask_all(clients, all.size, warm_up_per_connection);
     run.start();
     co_await aio_ask_all(clients, all.size, all.messages);
@@ -168,7 +175,87 @@ aio::task<> aio_echo(bench::run& run, scene& all) {
 
 void with_aio(bench::run& run) {
   scene all(run);
-  aio::run(aio::run_options().signals(aio::on_signal::leave), aio_echo(run, all));
+  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
+    auto executor = aio::get_running_loop().get_executor();
+    co_await aio_echo<concrete_socket>(run, all, executor);
+  });
+}
+
+// ---------------------------------------------------------------- aio, sockets in an epoll set of their own
+
+// Asio does not know these sockets, so it does not try reads that find nothing. It watches their set as one descriptor:
+// each time that some are ready costs an epoll_wait and an epoll_ctl more, however many they are.
+class watched_set {
+ public:
+  explicit watched_set(aio::event_loop& loop)
+      : loop_(loop), set_(loop.get_executor(), checked(epoll_create1(0), "epoll_create1")) {
+    watch();
+  }
+
+  class socket {
+   public:
+    socket(watched_set& home, tcp, int descriptor) : descriptor_(descriptor) {
+      epoll_event event{};
+      event.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+      event.data.ptr = this;
+      checked(epoll_ctl(home.set_.native_handle(), EPOLL_CTL_ADD, descriptor_, &event), "epoll_ctl");
+    }
+    socket(socket const&) = delete;
+    ~socket() { close(descriptor_); }
+
+    aio::task<std::size_t> async_read_some(asio::mutable_buffer room, aio::use_awaitable_t) {
+      for (;;) {
+        co_await readable_.wait();
+        ssize_t const got = recv(descriptor_, room.data(), room.size(), MSG_DONTWAIT);
+        if (got == 0) throw std::system_error(asio::error::eof);
+        if (got < 0 && errno != EAGAIN) checked(-1, "recv");
+        // A short read emptied the socket. An end that came with the data is not announced again.
+        if (got < 0 || (static_cast<std::size_t>(got) < room.size() && !ended_)) readable_.clear();
+        if (got > 0) co_return static_cast<std::size_t>(got);
+      }
+    }
+    aio::task<std::size_t> async_write_some(asio::const_buffer data, aio::use_awaitable_t) {
+      // Messages are smaller than a socket's buffer, so there is no wait for room.
+      ssize_t const sent = send(descriptor_, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+      if (sent < 0) checked(-1, "send");
+      co_return static_cast<std::size_t>(sent);
+    }
+
+   private:
+    friend watched_set;
+    int descriptor_;
+    bool ended_ = false;
+    aio::event readable_;
+  };
+
+ private:
+  void watch() {
+    set_.async_wait(set_.wait_read, [this](std::error_code error) {
+      if (!error) loop_.from_handler([this] { announce(); });
+    });
+  }
+
+  void announce() {
+    epoll_event events[128];  // if more are ready the next wait is over at once
+    int const count = checked(epoll_wait(set_.native_handle(), events, 128, 0), "epoll_wait");
+    for (int i = 0; i < count; ++i) {
+      socket& one = *static_cast<socket*>(events[i].data.ptr);
+      if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) one.ended_ = true;
+      one.readable_.set();
+    }
+    watch();
+  }
+
+  aio::event_loop& loop_;
+  asio::posix::basic_stream_descriptor<asio::io_context::executor_type> set_;
+};
+
+void with_aio_and_set(bench::run& run) {
+  scene all(run);
+  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
+    watched_set set(aio::get_running_loop());
+    co_await aio_echo<watched_set::socket>(run, all, set);
+  });
 }
 
 // ---------------------------------------------------------------- asio::awaitable, with Asio's own sockets
@@ -419,6 +506,8 @@ void with_epoll(bench::run& run) {
 constexpr std::size_t messages = 50'000;
 
 bench::add const aio_case{{.workload = "W9", .variant = "aio", .unit = "message", .operations = messages}, with_aio};
+bench::add const set_case{{.workload = "W9", .variant = "aio+epoll", .unit = "message", .operations = messages},
+                          with_aio_and_set};
 bench::add const awaitable_case{{.workload = "W9", .variant = "awaitable", .unit = "message", .operations = messages},
                                 with_awaitable};
 bench::add const callbacks_case{{.workload = "W9", .variant = "callbacks", .unit = "message", .operations = messages},

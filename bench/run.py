@@ -19,6 +19,7 @@ where the machine is shared, a fifth is noise. A ratio of 0.5 means that aio tak
   awaitable+signals    W8 with a cancellation signal per child, where `awaitable` is a parallel group
   aio (9,968)          W9-10000 where the limit of descriptors allows no more connections
   epoll                W9 with nothing but the kernel
+  aio+epoll            W9 in aio, with sockets in an epoll set of their own, that Asio watches as one descriptor
   asyncio, uvloop      the same in Python, see twins/
 
 Python 3.9 or newer, nothing else. --instructions needs valgrind.

@@ -6,7 +6,8 @@
     bench/syscalls.py --connections 10
 
 As callgrind's instructions, they are the difference of two runs, so that start-up and connecting do not count.
-"recvfrom (failed)" found nothing: Asio tries to read before it waits.
+"recvfrom (failed)" found nothing: Asio tries to read before it waits. What was tried against it is in
+docs/performance.md.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import tempfile
 
 import measure
 
-VARIANTS = ("aio", "callbacks", "awaitable", "epoll")
+VARIANTS = ("aio", "aio+epoll", "callbacks", "awaitable", "epoll")
 
 
 def counted(program, variant, messages, connections):
