@@ -84,7 +84,8 @@ class timer_heap {
     item.node->in_heap.index = static_cast<std::uint32_t>(at);
   }
 
-  void take_out(std::size_t at) noexcept {
+  // Not inside the loop's own function, which has to stay small.
+  AIO_NEVER_INLINE void take_out(std::size_t at) noexcept {
     entry const last = entries_.back();
     entries_.pop_back();
     if (at == entries_.size()) return;
