@@ -236,6 +236,33 @@ TEST_CASE("call_at: a deadline in the past is due in the next iteration, behind 
   });
 }
 
+TEST_CASE("call_at: what is made by a timer for a time that has passed waits for the next iteration") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    auto& loop = aio::get_running_loop();
+    auto const now = loop.time() + 5s;
+    auto const note = [&](char const* name) { log(name); };
+    aio::callback_handle dropped;
+    loop.call_at(now, [&] {
+      log("first");
+      loop.call_at(now, note, "now");
+      loop.call_at(now - 1s, note, "1 ago");
+      dropped = loop.call_at(now - 2s, note, "dropped");
+      loop.call_at(now - 3s, note, "3 ago");
+      loop.call_at(now + 1ns, note, "later");
+    });
+    loop.call_at(now, [&] {
+      log("second");
+      dropped.cancel();
+      loop.call_soon(note, "soon");
+      loop.call_at(now - 2s, note, "2 ago");
+    });
+    loop.call_at(now, note, "third");
+    co_await aio::sleep_for(10s);
+    CHECK(log.text() == "first | second | third | soon | 3 ago | 2 ago | 1 ago | now | later");
+  });
+}
+
 TEST_CASE("call_at: the handle knows its deadline") {
   aio::testing::run([]() -> aio::task<> {
     auto& loop = aio::get_running_loop();
@@ -688,6 +715,21 @@ TEST_CASE("close: drops callbacks that did not run, with what they captured") {
   CHECK(soon.use_count() == 1);
   CHECK(later.use_count() == 1);
   CHECK(inbox.use_count() == 1);
+}
+
+TEST_CASE("close: a timer that was not due is dropped, and its handle may be cancelled afterwards") {
+  auto const kept = std::make_shared<int>();
+  aio::callback_handle timer;
+  {
+    aio::event_loop loop;
+    timer = loop.call_later(1h, [kept] {});
+    loop.close();
+    timer.cancel();
+  }
+  timer.cancel();
+  CHECK(timer.cancelled());
+  timer = {};
+  CHECK(kept.use_count() == 1);
 }
 
 TEST_CASE("close: callbacks of a future that is set after the loop closed are dropped with the loop") {

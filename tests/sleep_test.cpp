@@ -5,6 +5,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
+#include "aio/run.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
@@ -170,6 +171,95 @@ TEST_CASE("sleep: cancelled in the iteration in which it is due, it is cancelled
     CHECK(log.text() == "before cancelled | after cancelled");
     CHECK(sleepers[0].cancelled());
     CHECK(sleepers[1].cancelled());
+  });
+}
+
+TEST_CASE("sleep: cancelled in that iteration it wakes behind what was ready then, as if it never was due") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto& loop = aio::get_running_loop();
+    auto const note = [&](char const* name) { return [&log, name] { log(name); }; };
+    auto a = aio::create_task(sleep_and_tell(2s, log, "a"));
+    auto b = aio::create_task(sleep_and_tell(2s, log, "b"));
+    auto const deadline = now() + 2s;
+    loop.call_at(deadline, [&] {  // before all three
+      log("before");
+      loop.call_soon(note("w"));
+      b.cancel();
+      b.cancel();
+      loop.call_soon(note("x"));
+    });
+    co_await aio::sleep_for(1s);
+    auto c = aio::create_task(sleep_and_tell(1s, log, "c"));
+    co_await aio::sleep_for(0s);
+    loop.call_at(deadline, [&] {  // behind them
+      log("after");
+      loop.call_soon(note("y"));
+      a.cancel();
+      c.cancel();
+      loop.call_soon(note("z"));
+    });
+    co_await aio::sleep_for(2s);
+    CHECK(log.text() == "before | after | w | b cancelled | x | a cancelled | c cancelled | y | z");
+    CHECK(b.cancelled());
+  });
+}
+
+TEST_CASE("sleep: cancelled by what was ready before the timers it wakes in the next iteration") {
+  aio::run([]() -> aio::task<> {
+    trace log;
+    auto& loop = aio::get_running_loop();
+    auto a = aio::create_task(sleep_and_tell(1ns, log, "a"));
+    auto b = aio::create_task(sleep_and_tell(1ns, log, "b"));
+    loop.call_soon([&] {
+      auto const begin = now();
+      while (now() - begin < 1us) {
+      }
+      loop.call_soon([&] {  // in the iteration that finds both due
+        loop.call_soon([&] { log("w"); });
+        a.cancel();
+        loop.call_soon([&] { log("x"); });
+      });
+    });
+    (void)co_await aio::as_result(a);
+    co_await b;
+    CHECK(log.text() == "w | a cancelled | x | b");
+  });
+}
+
+TEST_CASE("sleep: very many that are due can be cancelled at once, in any order") {
+  aio::testing::run([]() -> aio::task<> {
+    constexpr int count = 200'000;
+    int cancelled = 0;
+    auto const sleeper = [&]() -> aio::task<> {
+      try {
+        co_await aio::sleep_for(1s);
+      } catch (aio::cancelled_error const&) {
+        ++cancelled;
+      }
+    };
+    std::vector<aio::task_handle<>> sleepers;
+    aio::get_running_loop().call_later(1s, [&] {
+      for (auto at = sleepers.rbegin(); at != sleepers.rend(); ++at) at->cancel();
+    });
+    for (int i = 0; i < count; ++i) sleepers.push_back(aio::create_task(sleeper()));
+    for (auto& each : sleepers) co_await each;
+    CHECK(cancelled == count);
+  });
+}
+
+TEST_CASE("sleep_until: cancelled it stops at once, and can be kept and awaited later") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const begin = now();
+    auto a = aio::create_task([](aio::time_point deadline) -> aio::task<> {
+      auto later = aio::sleep_until(deadline);
+      co_await aio::sleep_for(1s);
+      co_await later;
+    }, begin + 100s);
+    co_await aio::sleep_for(2s);
+    a.cancel();
+    CHECK((co_await aio::as_result(a)).cancelled());
+    CHECK(now() == begin + 2s);
   });
 }
 

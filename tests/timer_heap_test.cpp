@@ -2,7 +2,11 @@
 #include "aio/detail/timer_heap.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <random>
+#include <stdexcept>
+#include <vector>
 
 #include "support/catch.hpp"
 
@@ -11,8 +15,8 @@ using aio::detail::time_point;
 using aio::detail::timer_heap;
 
 namespace {
-struct timer : aio::detail::timer_node {
-  explicit timer(int name_ = 0) noexcept : timer_node([](ready_node*) noexcept {}), name(name_) {}
+struct timer : aio::detail::ready_node {
+  explicit timer(int name_ = 0) noexcept : ready_node([](ready_node*) noexcept {}), name(name_) {}
   int name;
 };
 time_point at(int seconds) { return time_point(std::chrono::seconds(seconds)); }
@@ -53,27 +57,49 @@ TEST_CASE("timer_heap: a timer added again goes to the end of its deadline") {
   CHECK(pop(heap) == 1);
 }
 
-TEST_CASE("timer_heap: a node knows whether it is armed, and removing one that is not does nothing") {
+TEST_CASE("timer_heap: removing says whether the timer was in this heap or in another one") {
+  timer_heap heap, other;
+  timer a(1), b(2), c(3);
+  heap.add(a, at(1));
+  heap.add(b, at(2));
+  other.add(c, at(3));
+  CHECK(!other.remove(a));
+  CHECK(!other.remove(b));
+  CHECK(!heap.remove(c));
+  CHECK(heap.remove(a));
+  CHECK(heap.size() == 1);
+  CHECK(other.size() == 1);
+  CHECK(pop(heap) == 2);
+  CHECK(other.remove(c));
+  CHECK(other.empty());
+}
+
+TEST_CASE("timer_heap: refuses more timers than it can count, and stays as it was") {
   timer_heap heap;
-  timer a;
-  CHECK(a.index == timer::not_armed);
-  heap.remove(a);
+  timer a(1), b(2);
   heap.add(a, at(1));
-  CHECK(a.index != timer::not_armed);
-  heap.remove(a);
-  CHECK(a.index == timer::not_armed);
-  CHECK(heap.empty());
-  heap.remove(a);
-  heap.add(a, at(1));
-  (void)heap.pop();
-  CHECK(a.index == timer::not_armed);
+  CHECK_THROWS_AS(heap.add(b, at(2), std::numeric_limits<std::uint32_t>::max()), std::length_error);
+  CHECK(heap.size() == 1);
+  CHECK(pop(heap) == 1);
+}
+
+TEST_CASE("timer_heap: more additions than there are numbers leave the order of one deadline as it is") {
+  constexpr std::uint32_t last = std::numeric_limits<std::uint32_t>::max();
+  for (std::uint32_t const first : {last - 50, last / 2 - 50, last}) {
+    timer_heap heap(first);
+    std::vector<timer> timers;
+    for (int i = 0; i < 100; ++i) timers.emplace_back(i);
+    for (timer& each : timers) heap.add(each, at(5));
+    for (int i = 0; i < 100; ++i) REQUIRE(pop(heap) == i);
+  }
 }
 
 TEST_CASE("timer_heap: agrees with a sorted list over random additions and removals") {
   std::mt19937 random(42);
-  timer_heap heap;
+  timer_heap heap(std::uint32_t(0) - 5000);
   std::vector<timer> timers;
   for (int i = 0; i < 500; ++i) timers.emplace_back(i);
+  std::vector<bool> armed(timers.size());
   struct item {
     time_point deadline;
     int order;
@@ -91,13 +117,16 @@ TEST_CASE("timer_heap: agrees with a sorted list over random additions and remov
       auto const first = std::min_element(expected.begin(), expected.end());
       REQUIRE(heap.next() == first->deadline);
       REQUIRE(pop(heap) == first->name);
+      armed[static_cast<std::size_t>(first->name)] = false;
       expected.erase(first);
-    } else if (chosen.index != timer::not_armed) {
-      heap.remove(chosen);
+    } else if (armed[which]) {
+      REQUIRE(heap.remove(chosen));
+      armed[which] = false;
       std::erase_if(expected, [&](item const& each) { return each.name == chosen.name; });
     } else {
       auto const deadline = at(static_cast<int>(random() % 50));
       heap.add(chosen, deadline);
+      armed[which] = true;
       expected.push_back({deadline, order++, chosen.name});
     }
     REQUIRE(heap.size() == expected.size());

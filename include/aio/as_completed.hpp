@@ -154,7 +154,7 @@ struct completions<Handle>::shared {
     if (todo > 0 && limit) {
       timer = &detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
       timer->retain();
-      on.add_timer(*timer, detail::deadline_after(on, *limit));
+      timer->arm(detail::deadline_after(on, *limit));
     }
   }
   // The timer and this keep each other until one of them is over.

@@ -373,7 +373,7 @@ callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args
       detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made, deadline);
   try {
-    add_timer(made, deadline);
+    made.arm(deadline);
   } catch (...) {
     made.release();
     throw;
@@ -486,12 +486,15 @@ inline void event_loop::iterate() {
 }
 
 inline void event_loop::run_iteration() noexcept {
-  take_due_timers();
+  find_due_timers();
   ++iteration_;
   if (debug()) [[unlikely]] {
-    run_ready([this](detail::ready_node& node) { (this->*watch_)(node); });
+    auto const watched = [this](detail::ready_node& node) { (this->*watch_)(node); };
+    run_ready(watched);
+    run_due_timers(watched);
   } else {
     run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
+    run_due_timers();
   }
 }
 

@@ -16,11 +16,8 @@
 
 #include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
-#include "aio/detail/on_demand.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/detail/timer_heap.hpp"
-#include "aio/error.hpp"
 
 namespace aio {
 
@@ -99,85 +96,55 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
   return length > time_point::max() - now ? time_point::max() : now + length;
 }
 
-/// A wait for a deadline, inside an awaiter that waits for nothing else.
-class sleep_timer final : public leaf_waiter, private scope_timer {
+/// The common part of what waits: the timer is the task itself.
+class sleep_base {
  public:
-  explicit sleep_timer(frame_base& frame) noexcept : scope_timer(&fire) { attach(frame); }
-
-  void wait_until(time_point deadline) {
-    arm(loop(), deadline);
-    suspend();
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  bool await_ready() const noexcept { return false; }
+  AIO_ALWAYS_INLINE void await_resume() {
+    if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
   }
-  void stop() noexcept { disarm(loop()); }
 
- private:
-  static void fire(ready_node* node) noexcept {
-    auto& self = static_cast<sleep_timer&>(static_cast<scope_timer&>(*node));
-    self.fired();
-    if (self.waiting()) self.wake();
-  }
+ protected:
+  [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
+
+  frame_base* frame_ = nullptr;
 };
 
-class sleep_awaiter {
+class sleep_awaiter : public sleep_base {
  public:
   explicit sleep_awaiter(time_point::duration length) noexcept : length_(length) {}
 
-  void attach(frame_base& frame) noexcept { frame_ = &frame; }
-  bool await_ready() const noexcept { return false; }
   AIO_ALWAYS_INLINE void await_suspend(std::coroutine_handle<>) {
-    if (has_timer()) {
+    if (length_ > time_point::duration::zero()) {
       start_timer();
     } else {
-      frame_->task->suspend_ready(*frame_);
+      task().suspend_ready(*frame_);
     }
-  }
-  AIO_ALWAYS_INLINE void await_resume() {
-    if (frame_->task->cancel_delivered()) [[unlikely]] throw stop();
   }
 
  private:
-  [[nodiscard]] bool has_timer() const noexcept { return length_ > time_point::duration::zero(); }
-
-  AIO_COLD AIO_NEVER_INLINE cancelled_error stop() {
-    if (has_timer()) timer_->stop();
-    return frame_->task->take_cancellation();
-  }
-
   AIO_NEVER_INLINE void start_timer() {
-    timer_.emplace(*frame_).wait_until(deadline_after(frame_->task->loop(), length_));
+    task().suspend_until(*frame_, deadline_after(task().loop(), length_));
   }
 
-  frame_base* frame_ = nullptr;
   time_point::duration length_;
-  on_demand<sleep_timer> timer_;
 };
 
-class sleep_until_awaiter {
+class sleep_until_awaiter : public sleep_base {
  public:
   explicit sleep_until_awaiter(time_point deadline) noexcept : deadline_(deadline) {}
 
-  void attach(frame_base& frame) noexcept { frame_ = &frame; }
-  bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    if (deadline_ > frame_->task->loop().now()) {
-      timer_.emplace(*frame_).wait_until(deadline_);
-      has_timer_ = true;
+    if (deadline_ > task().loop().now()) {
+      task().suspend_until(*frame_, deadline_);
     } else {
-      frame_->task->suspend_ready(*frame_);
-    }
-  }
-  AIO_ALWAYS_INLINE void await_resume() {
-    if (frame_->task->cancel_delivered()) [[unlikely]] {
-      if (has_timer_) timer_->stop();
-      frame_->task->throw_cancelled();
+      task().suspend_ready(*frame_);
     }
   }
 
  private:
-  frame_base* frame_ = nullptr;
   time_point deadline_;
-  bool has_timer_ = false;
-  on_demand<sleep_timer> timer_;
 };
 
 }  // namespace detail

@@ -19,11 +19,11 @@
 namespace aio::detail {
 
 /// Shared by the loop that will run it and the handles that may cancel it.
-class callback : public timer_node {
+class callback : public ready_node {
  public:
   /// `values` of context variables are what it will see.
   callback(scheduler& owner, char const* origin, context_values values) noexcept
-      : timer_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
+      : ready_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
@@ -32,10 +32,17 @@ class callback : public timer_node {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
   }
 
+  /// Lets the loop run it when the deadline has passed.
+  void arm(time_point deadline) {
+    loop_->add_timer(*this, deadline);
+    armed_ = true;
+  }
+
   /// Threads: any, unless it waits for a deadline.
   void cancel() noexcept {
     if (cancelled_.exchange(true, std::memory_order_relaxed)) return;
-    if (index != not_armed) {
+    if (armed_) {
+      armed_ = false;
       loop_->remove_timer(*this);
       release();
     }
@@ -54,6 +61,7 @@ class callback : public timer_node {
   static void discard_all(ready_queue& queue) noexcept {
     while (ready_node* const node =
                queue.remove_if([](ready_node& at) { return is_callback(at); })) {
+      static_cast<callback*>(node)->leave_line();
       static_cast<callback*>(node)->release();
     }
   }
@@ -68,6 +76,7 @@ class callback : public timer_node {
 
   static void run_callback(ready_node* node) noexcept {
     auto& self = *static_cast<callback*>(node);
+    self.leave_line();
     if (!self.cancelled()) {
       scheduler& on = *self.loop_;
       context_values* const outer = std::exchange(on.callback_values, &self.values_);
@@ -83,6 +92,11 @@ class callback : public timer_node {
     self.release();
   }
 
+  // Written only where it had a deadline: others may be cancelled on any thread meanwhile.
+  void leave_line() noexcept {
+    if (armed_) armed_ = false;
+  }
+
   static std::uint64_t next_id() noexcept {
     thread_local constinit std::uint64_t last = 0;
     return ++last;
@@ -94,6 +108,7 @@ class callback : public timer_node {
   std::uint64_t id_ = next_id();
   std::atomic<int> uses_{1};
   std::atomic<bool> cancelled_{false};
+  bool armed_ = false;  // the loop has it among its timers
 };
 
 template <class Fn>

@@ -4,19 +4,29 @@
 // The line of what runs next. Nodes are intrusive: a suspended task is its own node, so waking
 // it never allocates.
 
+#include <cstdint>
 #include <utility>
 
 #include "aio/config.hpp"
 
 namespace aio::detail {
 
-/// Something that the loop can run once. Stands in at most one list at a time.
+/// Where a timer_heap holds a node, and its turn among those of its deadline.
+struct heap_place {
+  std::uint32_t index;
+  std::uint32_t sequence;
+};
+
+/// Something that the loop can run once. Stands in at most one list or timer_heap at a time.
 struct ready_node {
   using function = void (*)(ready_node*) noexcept;
 
   explicit ready_node(function run_when_due) noexcept : run(run_when_due) {}
 
-  ready_node* next;  // of a node in a list
+  union {
+    ready_node* next;    // of a node in a list
+    heap_place in_heap;  // of a node in a timer_heap
+  };
   function run;
 };
 

@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -90,12 +91,19 @@ class scheduler {
 
   // Timers.
   [[nodiscard]] virtual time_point now() const noexcept { return std::chrono::steady_clock::now(); }
-  void add_timer(timer_node& node, time_point deadline) {
-    timers_.add(node, deadline);
+  /// Runs `node` when its deadline has passed. It stays among the timers until the loop runs it.
+  void add_timer(ready_node& node, time_point deadline) {
+    if (due_until_ && deadline <= *due_until_) [[unlikely]] {
+      timers_.make_room(late_.size() + 1);
+      late_.add(node, deadline);
+    } else {
+      timers_.add(node, deadline, late_.size());
+    }
     if (!attended_) [[unlikely]] attend();
   }
-  void remove_timer(timer_node& node) noexcept {
-    timers_.remove(node);
+  /// Requires: it was added, and has not been run or removed.
+  void remove_timer(ready_node& node) noexcept {
+    if (!timers_.remove(node)) late_.remove(node);
     if (!attended_) [[unlikely]] attend();
   }
 
@@ -198,11 +206,11 @@ class scheduler {
     return inbox_filled_.load(std::memory_order_acquire);
   }
 
-  /// Moves the timers that are due to the end of the ready queue.
-  void take_due_timers() noexcept {
+  /// Finds out which timers are due, to be run after what is ready now.
+  void find_due_timers() noexcept {
     if (timers_.empty()) return;
     time_point const present = now();
-    while (!timers_.empty() && timers_.next() <= present) ready_.push(timers_.pop());
+    if (timers_.next() <= present) due_until_ = present;
   }
 
   /// Hands exactly what is ready now to `run_one`, in order.
@@ -211,14 +219,31 @@ class scheduler {
     batch_.splice(ready_);
     while (!batch_.empty()) run_one(batch_.pop());
   }
-  void run_ready() noexcept {
-    run_ready([](ready_node& node) { node.run(&node); });
-  }
+  void run_ready() noexcept { run_ready(&run_node); }
 
-  /// Hands everything that waits for its turn or its deadline to `drop`.
+  /// Hands exactly the timers that find_due_timers() found and nobody removed to `run_one`.
+  template <class Run>
+  void run_due_timers(Run run_one) noexcept {
+    if (!due_until_) return;
+    while (!timers_.empty() && timers_.next() <= *due_until_) run_one(timers_.pop());
+    due_until_.reset();
+    while (!late_.empty()) {  // into memory that was made sure of when they came
+      time_point const deadline = late_.next();
+      timers_.add(late_.pop(), deadline);
+    }
+  }
+  void run_due_timers() noexcept { run_due_timers(&run_node); }
+
+  /// Hands everything that waits for its turn or its deadline to `drop`, which takes what it knows
+  /// out of a queue. The timers that it leaves run.
   template <class Drop>
   void drop_waiting(Drop drop) noexcept {
-    while (!timers_.empty()) ready_.push(timers_.pop());
+    while (!timers_.empty()) {
+      ready_queue due;
+      due.push(timers_.pop());
+      drop(due);
+      if (!due.empty()) run_node(due.pop());
+    }
     drop(ready_);
   }
 
@@ -226,6 +251,8 @@ class scheduler {
   bool attended_ = false;  // somebody will run what is ready and look at the timers
 
  private:
+  static void run_node(ready_node& node) noexcept { node.run(&node); }
+
   /// Something became ready, or a timer changed, while nobody attended.
   virtual void attend() noexcept = 0;
 
@@ -272,6 +299,8 @@ class scheduler {
 
   ready_queue ready_;  // runs in the next iteration
   ready_queue batch_;  // the rest of the present one
+  std::optional<time_point> due_until_;  // the timers up to then run in the present iteration
+  timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
   exception_handler on_exception_;
   bool debug_ = false;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
@@ -303,33 +332,30 @@ class home_loop {
 };
 
 /// A timer that lives in an awaiter or a scope, which takes it down before it goes.
-class scope_timer : public timer_node {
+class scope_timer : public ready_node {
  public:
-  using timer_node::timer_node;
+  using ready_node::ready_node;
 
   void arm(scheduler& on, time_point deadline) {
     on.add_timer(*this, deadline);
-    pending_ = true;
+    state_ = state::timed;
   }
   /// Fires in the next iteration.
   void arm_now(scheduler& on) noexcept {
     on.push(*this);
-    pending_ = true;
+    state_ = state::queued;
   }
   void disarm(scheduler& on) noexcept {
-    if (!pending_) return;
-    pending_ = false;
-    if (index != not_armed) {
-      on.remove_timer(*this);
-    } else {
-      on.forget(*this);  // due, and in line to be run
-    }
+    state const before = std::exchange(state_, state::idle);
+    if (before == state::timed) on.remove_timer(*this);
+    if (before == state::queued) on.forget(*this);
   }
   /// To be called by `run`.
-  void fired() noexcept { pending_ = false; }
+  void fired() noexcept { state_ = state::idle; }
 
  private:
-  bool pending_ = false;
+  enum class state : std::uint8_t { idle, timed, queued };
+  state state_ = state::idle;
 };
 
 }  // namespace detail

@@ -232,6 +232,12 @@ class task_owner {
   ~task_owner() = default;
 };
 
+/// What a task waits for while it sleeps: one for all, for the timer is the task's own node.
+class sleep_wait final : public waitable {
+ public:
+  inline bool cancel_wait(task_core& task, cancel_message const& message) override;
+};
+
 struct all_tasks_tag : forgetful {};
 struct siblings_tag : forgetful {};
 
@@ -345,18 +351,17 @@ class alignas(frame_alignment) task_core : public future_core,
 
   /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
   AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
-    auto& self = static_cast<task_core&>(node);  // if it is one
     if (node.run != &run_step) {
       if (node.run == &run_owner) {
-        self.tell_owner();
+        static_cast<task_core&>(node).tell_owner();
         return;
       }
-      if (node.run != &run_first_step || !self.begin()) {
+      if (node.run != &run_first_step || !static_cast<task_core&>(node).begin()) {
         node.run(&node);
         return;
       }
     }
-    self.step(on);
+    static_cast<task_core&>(node).step(on);
   }
 
   /// Where it waits; meaningless unless it is suspended.
@@ -408,6 +413,20 @@ class alignas(frame_alignment) task_core : public future_core,
     waiting_for_ = &target;
     if (must_cancel_) [[unlikely]] cancel_at_once(target);
   }
+  /// Suspends in `frame` until the deadline has passed. The task's own node is the timer: the loop
+  /// runs it when it is due, and it stands in line then (SL-2).
+  void suspend_until(frame_base& frame, time_point deadline) {
+    loop().add_timer(*this, deadline);
+    run = &run_sleeper;
+    suspend_on(frame, sleep_);
+  }
+  /// Takes the timer down, and says whether the task slept.
+  bool stop_sleeping() noexcept {
+    if (run != &run_sleeper) return false;
+    loop().remove_timer(*this);
+    stop_being_timer();
+    return true;
+  }
   /// Takes suspend_on() back: nothing will wake the task.
   void stop_waiting() noexcept { waiting_for_ = nullptr; }
   AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
@@ -453,6 +472,7 @@ class alignas(frame_alignment) task_core : public future_core,
   static void run_step(ready_node* node) noexcept;
   static void run_step_with_check(ready_node* node) noexcept;
   static void run_owner(ready_node* node) noexcept;
+  static void run_sleeper(ready_node* node) noexcept;
   static task_extras* inherit_values();
   void step(scheduler& on) noexcept;
   bool begin() noexcept;
@@ -486,6 +506,8 @@ class alignas(frame_alignment) task_core : public future_core,
     if (run == &run_step) run = &run_step_with_check;
   }
 
+  void stop_being_timer() noexcept { run = must_cancel_ ? &run_step_with_check : &run_step; }
+
   void cancel_at_once(waitable& target) {
     if (target.cancel_wait(*this, requested_message())) must_cancel_ = false;
   }
@@ -513,8 +535,8 @@ class alignas(frame_alignment) task_core : public future_core,
     context.created = created_;
   }
 
-  // Invariant, while not done: exactly one of: running; queued; in a callback list or known to
-  // the waitable that will queue it.
+  // Invariant, while not done: exactly one of: running; queued; among the timers (run is
+  // run_sleeper); in a callback list or known to the waitable that will queue it.
   frame_base* resume_point_;         // the innermost frame
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
   task_owner* owner_ = nullptr;
@@ -527,6 +549,7 @@ class alignas(frame_alignment) task_core : public future_core,
   bool cancel_kept_ = false;     // must_cancel_ came too late for an operation (D3)
   bool forwarding_cancel_ = false;
 
+  inline static constinit sleep_wait sleep_;
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
 };
 
@@ -588,6 +611,18 @@ class leaf_waiter : public waitable {
 // ---------------------------------------------------------------- implementation
 
 inline bool future_core::let_go(task_core& task) noexcept { return remove_callback(task); }
+
+inline bool sleep_wait::cancel_wait(task_core& task, cancel_message const& message) {
+  if (!task.stop_sleeping()) return false;
+  task.wake_cancelled(message);
+  return true;
+}
+
+inline void task_core::run_sleeper(ready_node* node) noexcept {
+  auto& self = static_cast<task_core&>(*node);
+  self.stop_being_timer();
+  self.wake();
+}
 
 inline void task_core::run_step(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);

@@ -2,11 +2,14 @@
 #pragma once
 
 // Deadlines in order. Equal ones keep the order in which they were added (asyncio leaves that
-// open: LOOP-4, D5). Nodes live with whoever waits.
+// open: LOOP-4, D5). Nodes live with whoever waits, who knows which of them are armed.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "aio/config.hpp"
@@ -16,39 +19,50 @@ namespace aio::detail {
 
 using time_point = std::chrono::steady_clock::time_point;
 
-/// A callback with a deadline: moves from the heap to the ready queue when it is due.
-struct timer_node : ready_node {
-  using ready_node::ready_node;
-
-  static constexpr std::size_t not_armed = static_cast<std::size_t>(-1);
-  std::size_t index = not_armed;  // where the heap holds it
-};
-
 /// A 4-ary heap by (deadline, sequence). Cancelling takes a node out at once.
+///
+/// An entry has room for four in a cache line: the sequence stands in the node, which is only looked
+/// at where deadlines are equal.
 class timer_heap {
  public:
+  timer_heap() noexcept = default;
+  /// Numbers what is added from `first_sequence`.
+  explicit timer_heap(std::uint32_t first_sequence) noexcept : sequence_(first_sequence) {}
+
   [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
   [[nodiscard]] std::size_t size() const noexcept { return entries_.size(); }
 
   /// The earliest deadline. Requires: not empty.
   [[nodiscard]] time_point next() const noexcept { return entries_.front().deadline; }
 
+  /// Adds a node that is in no list and no heap, and keeps memory for `spare` more.
   /// Strong guarantee: if memory runs out nothing has changed.
-  void add(timer_node& node, time_point deadline) {
-    AIO_ASSERT(node.index == timer_node::not_armed);
-    entries_.push_back({deadline, sequence_++, &node});
-    rise(entries_.size() - 1);
+  void add(ready_node& node, time_point deadline, std::size_t spare = 0) {
+    make_room(1 + spare);
+    entries_.push_back({deadline, &node});
+    node.in_heap.sequence = sequence_++;
+    rise(entries_.size() - 1, entries_.back());
   }
 
-  /// Takes `node` out if it is armed.
-  void remove(timer_node& node) noexcept {
-    if (node.index == timer_node::not_armed) return;
-    take_out(node.index);
+  /// The next `more` calls of add() will find memory.
+  void make_room(std::size_t more) {
+    std::size_t const needed = entries_.size() + more;
+    if (needed <= entries_.capacity()) [[likely]] return;
+    if (needed > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("too many timers");
+    entries_.reserve(std::max(needed, 2 * entries_.capacity()));
+  }
+
+  /// Takes `node` out and says so; false if it is in another heap. Requires: it is in one.
+  bool remove(ready_node& node) noexcept {
+    std::size_t const at = node.in_heap.index;
+    if (at >= entries_.size() || entries_[at].node != &node) return false;
+    take_out(at);
+    return true;
   }
 
   /// Takes the earliest node out. Requires: not empty.
-  [[nodiscard]] timer_node& pop() noexcept {
-    timer_node& node = *entries_.front().node;
+  [[nodiscard]] ready_node& pop() noexcept {
+    ready_node& node = *entries_.front().node;
     take_out(0);
     return node;
   }
@@ -56,45 +70,48 @@ class timer_heap {
  private:
   struct entry {
     time_point deadline;
-    std::uint64_t sequence;
-    timer_node* node;
+    ready_node* node;
 
+    // Sequences begin anew after 2^32: right for those that are less than half of that apart.
     bool before(entry const& other) const noexcept {
-      return deadline != other.deadline ? deadline < other.deadline : sequence < other.sequence;
+      if (deadline != other.deadline) [[likely]] return deadline < other.deadline;
+      return static_cast<std::int32_t>(node->in_heap.sequence - other.node->in_heap.sequence) < 0;
     }
   };
 
-  void place(std::size_t at, entry const& item) noexcept {
-    entries_[at] = item;
-    item.node->index = at;
+  static void place(entry* all, std::size_t at, entry const& item) noexcept {
+    all[at] = item;
+    item.node->in_heap.index = static_cast<std::uint32_t>(at);
   }
 
-  void take_out(std::size_t at) noexcept {
-    entries_[at].node->index = timer_node::not_armed;
+  // Not inside the loop's own function, which has to stay small.
+  AIO_NEVER_INLINE void take_out(std::size_t at) noexcept {
     entry const last = entries_.back();
     entries_.pop_back();
     if (at == entries_.size()) return;
-    place(at, last);
     if (at > 0 && last.before(entries_[(at - 1) / 4])) {
-      rise(at);
+      rise(at, last);
     } else {
-      sink(at);
+      sink(at, last);
     }
   }
 
-  void rise(std::size_t at) noexcept {
-    entry const item = entries_[at];
+  // Both put `item` where it belongs, from the gap `at` on. They keep the vector's address, which
+  // the compiler would read again after each place().
+
+  void rise(std::size_t at, entry const item) noexcept {
+    entry* const all = entries_.data();
     while (at > 0) {
       std::size_t const parent = (at - 1) / 4;
-      if (!item.before(entries_[parent])) break;
-      place(at, entries_[parent]);
+      if (!item.before(all[parent])) break;
+      place(all, at, all[parent]);
       at = parent;
     }
-    place(at, item);
+    place(all, at, item);
   }
 
-  void sink(std::size_t at) noexcept {
-    entry const item = entries_[at];
+  void sink(std::size_t at, entry const item) noexcept {
+    entry* const all = entries_.data();
     std::size_t const count = entries_.size();
     for (;;) {
       std::size_t const first = 4 * at + 1;
@@ -102,17 +119,17 @@ class timer_heap {
       std::size_t const end = first + 4 < count ? first + 4 : count;
       std::size_t least = first;
       for (std::size_t child = first + 1; child < end; ++child) {
-        if (entries_[child].before(entries_[least])) least = child;
+        if (all[child].before(all[least])) least = child;
       }
-      if (!entries_[least].before(item)) break;
-      place(at, entries_[least]);
+      if (!all[least].before(item)) break;
+      place(all, at, all[least]);
       at = least;
     }
-    place(at, item);
+    place(all, at, item);
   }
 
   std::vector<entry> entries_;
-  std::uint64_t sequence_ = 0;
+  std::uint32_t sequence_ = 0;
 };
 
 }  // namespace aio::detail
