@@ -214,15 +214,17 @@ struct task_access {
   template <class T>
   static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
                               bool eager, std::unique_ptr<task_extras> extras) {
+    std::uint64_t const number = task_core::next_number();
     frame_base& frame = release(from);
-    return start_as<T>(on, frame, created, eager, extras.release());
+    return start_as<T>(on, frame, created, eager, extras.release(), number);
   }
   template <class T>
   AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from,
                                                 std::source_location created) {
     if (!from.frame_) [[unlikely]] refuse_used();
     task_extras* const extras = task_core::inherit();
-    return start_as<T>(on, *std::exchange(from.frame_, nullptr), created, false, extras);
+    std::uint64_t const number = task_core::next_number();
+    return start_as<T>(on, *std::exchange(from.frame_, nullptr), created, false, extras, number);
   }
 
   template <class T>
@@ -234,9 +236,8 @@ struct task_access {
   template <class T>
   AIO_ALWAYS_INLINE static task_state<T>& start_as(scheduler& on, frame_base& frame,
                                                    std::source_location created, bool eager,
-                                                   task_extras* extras) noexcept {
+                                                   task_extras* extras, std::uint64_t number) noexcept {
     static_assert(sizeof(task_state<T>) == sizeof(task_core));
-    std::uint64_t const number = task_core::next_number();
     auto* const made =
         ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras, number);
     made->enlist(eager);

@@ -88,7 +88,7 @@ class task_group final : private detail::task_owner {
   class exit_awaiter;
 
   [[nodiscard]] bool is_open() const noexcept {
-    return !aborting_ && (phase_ == phase::entered || (phase_ == phase::exiting && !children_.empty()));
+    return open_ || (phase_ == phase::exiting && !aborting_ && !children_.empty());
   }
   [[noreturn]] void refuse() const;
   template <class T>
@@ -106,6 +106,7 @@ class task_group final : private detail::task_owner {
   std::vector<std::string> names_;      // of the tasks that failed, beside errors_
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
   phase phase_ = phase::created;
+  bool open_ = false;  // the body runs, and nothing has failed
   bool aborting_ = false;
   bool cancel_requested_ = false;         // by cancel()
   bool parent_cancel_requested_ = false;  // the group cancelled its parent, and takes that back
@@ -222,10 +223,12 @@ inline void task_group::enter(detail::task_core& parent) {
     aborting_ = true;
     parent.cancel(nullptr);
   }
+  open_ = !aborting_;
 }
 
 inline void task_group::abort() {
   aborting_ = true;
+  open_ = false;
   for (auto* child = children_.front(); child; child = children_.after(*child)) {
     if (!child->done()) child->cancel(nullptr);
   }
@@ -281,6 +284,7 @@ struct group_access {
     task<T> inside = call<T>(body, group);
     result<T> outcome = co_await as_result(std::move(inside));
     group.phase_ = task_group::phase::exiting;
+    group.open_ = false;
 
     std::exception_ptr cancellation = outcome.cancelled() ? outcome.error() : nullptr;
     if (!outcome.has_value() && !group.aborting_) group.abort();
