@@ -177,16 +177,16 @@ TEST_CASE("waiting loop: operations resume their tasks in iterations of their ow
   auto main = [&]() -> aio::task<> {
     aio_test::iteration_trace log;
     aio::event reached;
+    auto const waits = [&](std::string name, int turns) -> aio::task<> {
+      for (int i = 0; i < turns; ++i) co_await turn_of_asio();
+      log(name);
+      if (name == "b") reached.set();
+    };
+    auto const listens = [&]() -> aio::task<> {
+      co_await reached.wait();
+      log("woken");
+    };
     co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-      auto const waits = [&](std::string name, int turns) -> aio::task<> {
-        for (int i = 0; i < turns; ++i) co_await turn_of_asio();
-        log(name);
-        if (name == "b") reached.set();
-      };
-      auto const listens = [&]() -> aio::task<> {
-        co_await reached.wait();
-        log("woken");
-      };
       group.create_task(listens());
       group.create_task(waits("a", 1));
       group.create_task(waits("b", 1));

@@ -270,7 +270,7 @@ class event_loop : public detail::scheduler {
   }
 
  protected:
-  /// Waits until there is something to do: I/O, a wake-up, or the next deadline. May do it, too.
+  /// Waits for something to do: I/O, a wake-up, the next deadline. May run iterations, see from_handler().
   inline virtual void wait();
 
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
@@ -328,8 +328,8 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
-  bool waiting_ = false;   // in context_.run(): handlers that wait for their turn need not leave it
-  bool iterated_ = false;  // the last thing that happened in there was an iteration
+  bool waiting_ = false;   // wait() is inside context_.run(): what its handlers leave to do makes it return
+  bool iterated_ = false;  // the last thing that it did was an iteration
   std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   std::unique_ptr<detail::turns> turns_;  // on a context that the program runs; else null
