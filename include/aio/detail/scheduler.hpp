@@ -40,7 +40,7 @@ namespace detail {
 
 class task_core;
 struct frame_base;
-struct all_tasks_tag;
+struct all_tasks_tag : forgetful {};
 
 class scheduler {
  public:

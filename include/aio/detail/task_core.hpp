@@ -238,7 +238,6 @@ class sleep_wait final : public waitable {
   inline bool cancel_wait(task_core& task, cancel_message const& message) override;
 };
 
-struct all_tasks_tag : forgetful {};
 struct siblings_tag : forgetful {};
 
 /// What only some tasks need.
