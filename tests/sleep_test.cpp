@@ -258,7 +258,8 @@ TEST_CASE("sleep_until: cancelled it stops at once, and can be kept and awaited 
     }, begin + 100s);
     co_await aio::sleep_for(2s);
     a.cancel();
-    CHECK((co_await aio::as_result(a)).cancelled());
+    auto const outcome = co_await aio::as_result(a);
+    CHECK(outcome.cancelled());
     CHECK(now() == begin + 2s);
   });
 }

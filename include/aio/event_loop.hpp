@@ -235,7 +235,7 @@ class event_loop : public detail::scheduler {
   void io_started() noexcept { ++io_pending_; }
   void io_finished() noexcept { --io_pending_; }
 
-  // For handlers on the loop's own context. Where the loop waits for nothing but such handlers they
+  // For handlers on the loop's own context, on its thread. Where it waits for nothing but such they
   // run an iteration right there: entering and leaving Asio for each would cost as much as the rest
   // of aio's part.
 
