@@ -343,6 +343,28 @@ TEST_CASE("use_awaitable: an exception from the start of an operation is thrown"
   });
 }
 
+TEST_CASE("use_awaitable: an exception from the start of an operation that completed, or completes later, is thrown") {
+  aio::testing::run([]() -> aio::task<> {
+    auto at_once = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [](auto handler) {
+          std::move(handler)(5);
+          throw std::runtime_error("after it completed");
+        },
+        aio::use_awaitable);
+    auto const first = co_await aio::as_result(std::move(at_once));
+    CHECK_THROWS_WITH(first.rethrow(), "after it completed");
+    auto& context = aio::get_running_loop().context();
+    auto later = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [&](auto handler) {
+          asio::post(context, [handler = std::move(handler)]() mutable { std::move(handler)(5); });
+          throw std::runtime_error("before it completes");
+        },
+        aio::use_awaitable);
+    auto const second = co_await aio::as_result(std::move(later));
+    CHECK_THROWS_WITH(second.rethrow(), "before it completes");
+  });
+}
+
 TEST_CASE("use_awaitable: a handler that is destroyed uncalled makes it throw") {
   aio::testing::run([]() -> aio::task<> {
     auto& context = aio::get_running_loop().context();
@@ -690,6 +712,45 @@ TEST_CASE("use_awaitable: an operation of another context is not told of a cance
     auto const ended = co_await aio::as_result(handle);
     CHECK(ended.cancelled());
     CHECK(log.text() == "done");
+  });
+}
+
+TEST_CASE("use_awaitable: an operation that completes on a thread of its own is asked to stop, and waited for") {
+  // Such an operation names no executor, so it counts as one of the loop's.
+  aio::run([]() -> aio::task<> {
+    for (bool const aborts : {false, true}) {
+      aio_test::trace log;
+      std::thread helper;
+      auto main = [&]() -> aio::task<> {
+        int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(asio::error_code, int)>(
+            [&](auto handler) {
+              auto slot = asio::get_associated_cancellation_slot(handler);
+              slot.assign([&, handler = std::make_shared<decltype(handler)>(std::move(handler))](auto) {
+                log("asked");
+                helper = std::thread([=] {
+                  std::move (*handler)(aborts ? asio::error::make_error_code(asio::error::operation_aborted)
+                                              : asio::error_code(),
+                                       3);
+                });
+              });
+            },
+            aio::use_awaitable);
+        log("got " + std::to_string(n));
+        co_await aio::sleep_for(1h);
+      };
+      auto handle = aio::create_task(main);
+      co_await aio::sleep_for(0s);
+      handle.cancel("enough");
+      auto const ended = co_await aio::as_result(handle);
+      helper.join();
+      CHECK(log.text() == (aborts ? "asked" : "asked | got 3"));
+      try {
+        ended.rethrow();
+      } catch (aio::cancelled_error const& e) {
+        log(std::string(e.message()));
+      }
+      CHECK(log.text() == (aborts ? "asked | enough" : "asked | got 3 | enough"));
+    }
   });
 }
 

@@ -125,10 +125,10 @@ class event_loop : public detail::scheduler {
   /// Ends run_forever() after the current iteration. asyncio: stop, LOOP-10.
   void stop() noexcept {
     stopping_ = true;
-    if (waiting_) attend();
+    if (waits()) attend();
   }
 
-  [[nodiscard]] bool is_running() const noexcept { return attended_ || waiting_; }
+  [[nodiscard]] bool is_running() const noexcept { return attendant_ != attendant::nobody; }
   [[nodiscard]] bool is_closed() const noexcept { return closed_; }
 
   /// Cancels every task and runs the loop until all are done; tasks that they make meanwhile are
@@ -223,6 +223,7 @@ class event_loop : public detail::scheduler {
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
     watch_ = &event_loop::run_watched;
+    if (waits()) attend();  // handlers watch nothing
   }
 
   /// Real time, also with a virtual clock. Default: 100 ms. asyncio: slow_callback_duration.
@@ -242,18 +243,18 @@ class event_loop : public detail::scheduler {
   /// Calls `wake_tasks()`, and lets what became ready run.
   template <class Wake>
   void from_handler(Wake wake_tasks) noexcept {
-    bool const inside = waiting_ && !attended_;
-    if (inside) attended_ = true;
+    bool const inside = attendant_ == attendant::waiting;
+    if (inside) attendant_ = attendant::loop;
     wake_tasks();
     if (inside) iterate_inside();
   }
-  /// Wakes `task`, which can run at once if nothing else is ready.
+  /// Wakes `task`, which can run at once: where the loop waits nothing else is ready.
   void resume_from_handler(detail::task_core& task) noexcept {
-    if (!waiting_ || attended_ || !idle() || debug()) [[unlikely]] return wake_from_handler(task);
-    attended_ = true;
+    if (attendant_ != attendant::waiting) [[unlikely]] return wake_later(task);
+    attendant_ = attendant::handler;
     ++iteration_;
     detail::task_core::run_node(*this, task);
-    end_inside();
+    if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
   }
 
   /// Whether the calling thread is the one that runs this loop.
@@ -274,6 +275,10 @@ class event_loop : public detail::scheduler {
   inline virtual void wait();
 
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
+  /// Whether there is a timer to wait for: not those that wait for ever.
+  [[nodiscard]] bool has_deadline() const noexcept {
+    return !timers_.empty() && timers_.next() != time_point::max();
+  }
 
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
@@ -287,13 +292,16 @@ class event_loop : public detail::scheduler {
  private:
   using guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
+  /// Whether wait() is in context_.run(), and is to return when a handler leaves something to do.
+  [[nodiscard]] bool waits() const noexcept {
+    return attendant_ == attendant::waiting || attendant_ == attendant::handler;
+  }
   void run_until_done(detail::future_core& state);
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
   void iterate_inside() noexcept;
-  void end_inside() noexcept;
-  void wake_from_handler(detail::task_core& task) noexcept;
+  void wake_later(detail::task_core& task) noexcept;
   void run_watched(detail::ready_node& node) noexcept;
   void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
@@ -328,8 +336,7 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
-  bool waiting_ = false;   // wait() is inside context_.run(): what its handlers leave to do makes it return
-  bool iterated_ = false;  // the last thing that it did was an iteration
+  bool iterated_ = false;  // the last thing that wait() did was an iteration
   std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   std::unique_ptr<detail::turns> turns_;  // on a context that the program runs; else null
@@ -455,13 +462,13 @@ inline void event_loop::run_forever() {
 inline void event_loop::run_loop() {
   struct scope {
     explicit scope(event_loop& loop) : self(loop), running(loop) {
-      self.attended_ = true;
+      self.attendant_ = attendant::loop;
       // Otherwise Asio returns at once when it has no operation to wait for.
       if (self.waits_for_wake_ups_) self.work_started();
     }
     ~scope() {
       if (self.waits_for_wake_ups_) self.work_finished();
-      self.attended_ = false;
+      self.attendant_ = attendant::nobody;
       self.stopping_ = false;
       if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
     }
@@ -498,22 +505,16 @@ inline void event_loop::run_iteration() noexcept {
   }
 }
 
+AIO_NEVER_INLINE void event_loop::wake_later(detail::task_core& task) noexcept { task.wake(); }
+
 AIO_NEVER_INLINE void event_loop::iterate_inside() noexcept {
   take_inbox();
   run_iteration();
-  end_inside();
-}
-
-AIO_NEVER_INLINE void event_loop::wake_from_handler(detail::task_core& task) noexcept {
-  from_handler([&]() noexcept { task.wake(); });
-}
-
-// What is left to do is not for handlers.
-inline void event_loop::end_inside() noexcept {
-  attended_ = false;
-  if (!idle() || stopping_ || !timers_.empty()) {
-    iterated_ = true;
-    context_.stop();
+  attendant_ = attendant::handler;
+  if (has_ready() || stopping_ || debug() || has_deadline()) {
+    attend();
+  } else {
+    attendant_ = attendant::waiting;
   }
 }
 
@@ -575,16 +576,14 @@ inline std::size_t event_loop::poll_io() {
 inline void event_loop::wait() {
   // One handler: what else became ready with it comes next without another look at the system, or
   // together with the tasks that this one made ready.
-  if (!timers_.empty() && timers_.next() != time_point::max()) {
+  if (has_deadline()) {
     run_handlers([this] { return context_.run_one_until(timers_.next()); });
-  } else if (!own_) {
+  } else if (!own_ || debug()) {
     run_handlers([this] { return context_.run_one(); });
   } else {
-    waiting_ = true;
-    attended_ = false;
+    attendant_ = attendant::waiting;
     run_handlers([this] { return context_.run(); });
-    attended_ = true;
-    waiting_ = false;
+    attendant_ = attendant::loop;
   }
 }
 
@@ -599,20 +598,23 @@ inline void event_loop::wake() {
 inline void event_loop::attend() noexcept {
   if (turns_) {
     if (!closed_) turns_->ask();
-  } else if (waiting_) {
-    context_.stop();  // a handler of somebody else's made something ready
+  } else if (waits()) {
+    // What is left to do is not for handlers: wait() is over when this one returns.
+    iterated_ = attendant_ == attendant::handler;
+    attendant_ = attendant::loop;
+    context_.stop();
   }
 }
 
 // One iteration, called by a context that the program runs.
 inline void event_loop::take_turn() {
-  if (attended_ || closed_) return;
+  if (attendant_ != attendant::nobody || closed_) return;
   running_scope const running_here(*this);
-  attended_ = true;
+  attendant_ = attendant::loop;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   take_inbox();
   run_iteration();
-  attended_ = false;
+  attendant_ = attendant::nobody;
   if (!idle()) {
     turns_->ask();
   } else {

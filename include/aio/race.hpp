@@ -154,7 +154,8 @@ class race_base : public leaf_waiter {
     if (task().cancel_delivered()) task().throw_cancelled();
     if (cancel_requested_) {
       if (!won_before_cancel_) throw cancelled_error(message_);
-      task().keep_cancel(message_);
+      task().note_cancellation(message_);
+      task().keep_noted_cancellation();
     }
     return winner_;
   }

@@ -152,34 +152,35 @@ auto unwrap(std::tuple<R...>&& values) {
 // ---- cancelling
 
 /// Where an operation leaves what cancels it: an asio::cancellation_signal for one operation, which
-/// has its memory in the awaiter.
+/// has its memory in the awaiter. Has no destructor, which compilers would run with every awaiter:
+/// clear() it at the end.
 class cancel_hook {
  public:
   cancel_hook() noexcept = default;
   cancel_hook(cancel_hook const&) = delete;
-  ~cancel_hook() { clear(); }
 
   void emit(asio::cancellation_type_t type) {
-    if (act_) act_(*this, &type);
+    if (act_) act_(room_, type);
   }
   [[nodiscard]] bool has_handler() const noexcept { return act_ != nullptr; }
-  void clear() noexcept {
-    if (act_) std::exchange(act_, nullptr)(*this, nullptr);
+  AIO_ALWAYS_INLINE void clear() noexcept {
+    if (destroy_) [[unlikely]] std::exchange(destroy_, nullptr)(room_);
+    act_ = nullptr;
   }
 
   template <class Handler, class... Args>
   Handler& emplace(Args&&... args) {
-    clear();
+    if (act_) clear();
     if constexpr (fits<Handler>) {
       auto* const made = ::new (static_cast<void*>(room_)) Handler(std::forward<Args>(args)...);
-      act_ = [](cancel_hook& self, asio::cancellation_type_t const* type) {
-        auto& handler = *std::launder(reinterpret_cast<Handler*>(self.room_));
-        if (type) {
-          handler(*type);
-        } else {
-          std::destroy_at(&handler);
-        }
+      act_ = [](std::byte* at, asio::cancellation_type_t type) {
+        (*std::launder(reinterpret_cast<Handler*>(at)))(type);
       };
+      if constexpr (!std::is_trivially_destructible_v<Handler>) {
+        destroy_ = [](std::byte* at) noexcept {
+          std::destroy_at(std::launder(reinterpret_cast<Handler*>(at)));
+        };
+      }
       return *made;
     } else {
       return *emplace<boxed<Handler>>(std::forward<Args>(args)...).held;
@@ -200,8 +201,8 @@ class cancel_hook {
     std::unique_ptr<Handler> held;
   };
 
-  // Calls the handler, or destroys it where there is no type.
-  void (*act_)(cancel_hook&, asio::cancellation_type_t const*) = nullptr;
+  void (*act_)(std::byte*, asio::cancellation_type_t) = nullptr;  // null: nothing is there
+  void (*destroy_)(std::byte*) noexcept = nullptr;                // null: nothing to do
   alignas(void*) std::byte room_[room];
 };
 
@@ -250,15 +251,26 @@ class io_state : public waitable {
  public:
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
 
-  bool cancel_wait(task_core&, cancel_message const& message) override {
-    if (arrived_ || !cancellable_) return false;
-    if (!std::exchange(cancel_requested_, true)) cancel_message_ = message;  // CAN-10
+  bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (progress_ != progress::pending && progress_ != progress::asked) return false;
+    if (progress_ == progress::pending) task.note_cancellation(message);  // the first counts (CAN-10)
+    progress_ = progress::asked;
     hook_.emit(asio::cancellation_type::all);
     return true;
   }
   late cancelled_after_wake(task_core&) noexcept override { return late::keep; }
 
  protected:
+  enum class progress : std::uint8_t {
+    none,       // not started
+    pending,    // can be cancelled
+    asked,      // was asked to be cancelled
+    foreign,    // pending on another context: it completes on some thread, and cannot be cancelled
+    failing,    // its start threw, and the handler is somewhere still
+    completed,  // values_ is there, and nothing else has to be looked at
+    ended,      // it is over, in some other way
+  };
+
   io_state() noexcept = default;
   io_state(io_state&&) noexcept {}  // before it is awaited there is nothing to move
   ~io_state() = default;
@@ -281,7 +293,7 @@ class io_state : public waitable {
     }
 
     [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
-      return cancel_slot(state_->cancellable_ ? &state_->hook_ : nullptr);
+      return cancel_slot(state_->foreign_ ? nullptr : &state_->hook_);
     }
     [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
 
@@ -289,73 +301,110 @@ class io_state : public waitable {
     io_state* state_;
   };
 
+  [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
   [[nodiscard]] event_loop& loop() const noexcept {
     return static_cast<event_loop&>(frame_->task->loop());
   }
 
   /// Before the operation starts; `own` says that it belongs to the loop's context.
-  void begin(bool own) {
-    cancellable_ = own;
-    loop().io_started();
-    if (!own) loop().work_started();
-    started_ = true;
-    frame_->task->suspend_on(*frame_, *this);
+  /// Requires: no cancellation is pending.
+  AIO_ALWAYS_INLINE void begin(event_loop& on, bool own) {
+    progress_ = progress::pending;
+    on.io_started();
+    if (!own) [[unlikely]] begin_foreign(on);
+    task().suspend_on_checked(*frame_, *this);
   }
-  void end() noexcept {
-    if (!started_) return;
-    started_ = false;
-    loop().io_finished();
-    if (!cancellable_) loop().work_finished();
+
+  /// The start threw `error`. The handler is somewhere still, or was destroyed: its end wakes the
+  /// task either way.
+  void start_failed(std::exception_ptr error) noexcept {
+    if (progress_ == progress::completed) progress_ = progress::ended;
+    if (progress_ == progress::pending) progress_ = progress::failing;
+    failed_ = true;
+    ::new (static_cast<void*>(error_)) std::exception_ptr(std::move(error));
+  }
+
+  [[nodiscard]] bool completed() const noexcept { return progress_ == progress::completed; }
+  /// Where it is not: counts the operation out, and throws what ended it. Else there are values.
+  AIO_NEVER_INLINE void end_otherwise() {
+    hook_.clear();
+    progress const before = std::exchange(progress_, progress::ended);
+    if (before != progress::ended && before != progress::none) {  // it completed on another thread
+      loop().io_finished();
+      if (foreign_) loop().work_finished();
+    }
+    if (before == progress::asked) settle_cancellation();
+    std::exception_ptr error;
+    if (std::exchange(failed_, false)) {
+      auto* const stored = std::launder(reinterpret_cast<std::exception_ptr*>(error_));
+      error = std::move(*stored);
+      std::destroy_at(stored);
+    }
+    if (task().cancel_delivered()) task().throw_cancelled();
+    if (error) std::rethrow_exception(std::move(error));
+    if (!values_) {
+      throw usage_error("Asio destroyed the operation without completing it: its io_context or "
+                        "service was shut down");
+    }
   }
 
   frame_base* frame_ = nullptr;
   std::optional<std::tuple<R...>> values_;
 
  private:
+  AIO_NEVER_INLINE void begin_foreign(event_loop& on) {
+    on.work_started();
+    progress_ = progress::foreign;
+    foreign_ = true;
+  }
+
   template <class... A>
-  void complete(A&&... values) {
+  AIO_ALWAYS_INLINE void complete(A&&... values) {
     values_.emplace(std::forward<A>(values)...);
-    arrive();
-  }
-
-  // Asio destroyed the handler without calling it.
-  void dropped() noexcept {
-    if (started_) arrive();
-  }
-
-  AIO_ALWAYS_INLINE void arrive() noexcept {
     event_loop& on = loop();
-    if (on.on_loop_thread() && cancellable_ && !cancel_requested_) [[likely]] {
-      arrived_ = true;
-      on.resume_from_handler(*frame_->task);
+    if (on.on_loop_thread() && progress_ == progress::pending) [[likely]] {
+      progress_ = progress::completed;
+      hook_.clear();
+      on.io_finished();
+      on.resume_from_handler(task());
     } else {
       arrive_otherwise();
     }
   }
-  // On another thread, in another context on the same one, or asked to be cancelled meanwhile.
-  AIO_NEVER_INLINE void arrive_otherwise() noexcept {
-    task_core& task = *frame_->task;
-    if (!loop().on_loop_thread()) {
-      loop().push_from_thread(task);
-      return;
-    }
-    arrived_ = true;
-    if (!cancel_requested_) {
-      task.wake();
-    } else if (values_ && !is_aborted(*values_)) {
-      task.keep_cancel(cancel_message_);  // it came too late
-      task.wake();
+
+  void settle_cancellation() noexcept {
+    if (values_ && !is_aborted(*values_)) {
+      task().keep_noted_cancellation();  // it came too late
     } else {
-      task.wake_cancelled(cancel_message_);
+      task().deliver_noted_cancellation();
     }
   }
 
+  // Asio destroyed the handler without calling it.
+  void dropped() noexcept { arrive_otherwise(); }
+
+  // On another thread, in another context on the same one, dropped, or asked to be cancelled meanwhile.
+  AIO_NEVER_INLINE void arrive_otherwise() noexcept {
+    if (!loop().on_loop_thread()) {
+      loop().push_from_thread(task());
+      return;
+    }
+    if (progress_ == progress::foreign) {
+      task().wake();
+      return;
+    }
+    bool const asked = std::exchange(progress_, progress::ended) == progress::asked;
+    loop().io_finished();
+    if (asked) settle_cancellation();
+    task().wake();
+  }
+
   cancel_hook hook_;
-  bool cancellable_ = false;  // belongs to the loop's context
-  bool started_ = false;
-  bool arrived_ = false;
-  bool cancel_requested_ = false;
-  cancel_message cancel_message_;
+  progress progress_ = progress::none;  // the loop's thread only
+  bool foreign_ = false;                 // does not change while the operation is pending
+  bool failed_ = false;                  // there is an exception_ptr in error_
+  // A member of that type would give every awaiter a destructor.
+  alignas(std::exception_ptr) std::byte error_[sizeof(std::exception_ptr)];
 };
 
 /// Whether an operation's executor runs on the loop's context. Only then may the loop's thread
@@ -386,18 +435,18 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   explicit io_awaiter(std::in_place_t, I&& initiation, A&&... arguments)
       : initiation_(std::forward<I>(initiation)), arguments_(std::forward<A>(arguments)...) {}
   io_awaiter(io_awaiter&&) = default;
-  ~io_awaiter() { base::end(); }
+  ~io_awaiter() = default;
 
   using base::attach;
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    task_core& task = *this->frame_->task;
-    if (task.cancel_pending()) {  // it is thrown in the next step; the operation does not start
-      task.suspend_ready(*this->frame_);
+    if (this->task().cancel_pending()) [[unlikely]] {  // thrown in the next step; the operation does not start
+      this->task().suspend_ready(*this->frame_);
       return;
     }
-    base::begin(belongs_to(initiation_, this->loop()));
+    event_loop& on = this->loop();
+    base::begin(on, belongs_to(initiation_, on));
     try {
       std::apply(
           [&](auto&&... each) {
@@ -405,27 +454,18 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
           },
           std::move(arguments_));
     } catch (...) {
-      // The handler is somewhere still, or was destroyed: its end wakes the task either way.
-      failed_ = std::current_exception();
+      base::start_failed(std::current_exception());
     }
   }
 
-  auto await_resume() {
-    base::end();
-    task_core& task = *this->frame_->task;
-    if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
-    if (failed_) std::rethrow_exception(std::move(failed_));
-    if (!this->values_) {
-      throw usage_error("Asio destroyed the operation without completing it: its io_context or "
-                        "service was shut down");
-    }
+  AIO_ALWAYS_INLINE auto await_resume() {
+    if (!this->completed()) [[unlikely]] base::end_otherwise();
     return unwrap(std::move(*this->values_));
   }
 
  private:
   Initiation initiation_;
   Arguments arguments_;
-  std::exception_ptr failed_;  // what the start of the operation threw
 };
 
 // ---- awaiting without a token

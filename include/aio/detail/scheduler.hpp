@@ -76,11 +76,11 @@ class scheduler {
 
   // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
   AIO_ALWAYS_INLINE void push(ready_node& node) noexcept {
-    if (ready_.push(node) && !attended_) [[unlikely]] attend();
+    if (ready_.push(node) && attendant_ != attendant::loop) [[unlikely]] attend();
   }
   void splice(ready_queue& nodes) noexcept {
     ready_.splice(nodes);
-    if (!attended_) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]] attend();
   }
 
   /// Takes a node out that was pushed and must not run any more. Linear, for rare cases.
@@ -99,12 +99,12 @@ class scheduler {
     } else {
       timers_.add(node, deadline, late_.size());
     }
-    if (!attended_) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]] attend();
   }
   /// Requires: it was added, and has not been run or removed.
   void remove_timer(ready_node& node) noexcept {
     if (!timers_.remove(node)) late_.remove(node);
-    if (!attended_) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]] attend();
   }
 
   /// Runs `node` in an iteration of its loop. Threads: any; wakes the loop.
@@ -247,13 +247,21 @@ class scheduler {
     drop(ready_);
   }
 
+  /// Who will run what is ready, and look at the timers.
+  enum class attendant : std::uint8_t {
+    nobody,
+    waiting,  // nobody: the loop is inside its wait()
+    handler,  // nobody: a handler that ran inside wait() resumed a task
+    loop,     // the loop itself
+  };
+
   timer_heap timers_;
-  bool attended_ = false;  // somebody will run what is ready and look at the timers
+  attendant attendant_ = attendant::nobody;
 
  private:
   static void run_node(ready_node& node) noexcept { node.run(&node); }
 
-  /// Something became ready, or a timer changed, while nobody attended.
+  /// Something became ready, or a timer changed, and the loop will not look by itself.
   virtual void attend() noexcept = 0;
 
   /// Makes a loop that waits for I/O look at its inbox. Threads: any.

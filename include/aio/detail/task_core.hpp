@@ -426,6 +426,12 @@ class alignas(frame_alignment) task_core : public future_core,
     stop_being_timer();
     return true;
   }
+  /// The same. Requires: !cancel_pending().
+  AIO_ALWAYS_INLINE void suspend_on_checked(frame_base& frame, waitable& target) noexcept {
+    AIO_ASSERT(!must_cancel_);
+    resume_point_ = &frame;
+    waiting_for_ = &target;
+  }
   /// Takes suspend_on() back: nothing will wake the task.
   void stop_waiting() noexcept { waiting_for_ = nullptr; }
   AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
@@ -439,14 +445,18 @@ class alignas(frame_alignment) task_core : public future_core,
     wake();
   }
 
-  /// Whether a cancellation waits for the next suspension.
-  [[nodiscard]] bool cancel_pending() const noexcept { return must_cancel_; }
-  /// Lets a cancellation that came too late for an operation wait for the next suspension.
-  void keep_cancel(cancel_message const& message) {
-    set_message(&task_extras::requested, message);
+  /// Remembers a cancellation until it is known what becomes of it: one of the next two follows.
+  void note_cancellation(cancel_message const& message) { set_message(&task_extras::delivered, message); }
+  void deliver_noted_cancellation() noexcept { deliver_cancel_ = true; }
+  /// Lets it wait for the next suspension: it came too late for an operation.
+  void keep_noted_cancellation() noexcept {
+    if (extras_) extras_->requested = std::exchange(extras_->delivered, nullptr);
     set_must_cancel();
     cancel_kept_ = true;
   }
+
+  /// Whether a cancellation waits for the next suspension.
+  [[nodiscard]] bool cancel_pending() const noexcept { return must_cancel_; }
 
   /// What the awaiter does first when it is resumed.
   [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
