@@ -553,3 +553,36 @@ TEST_CASE("gather: a cancellation that comes while it waits for its siblings win
         "2:bad raise | 4:s CE | 5:cancel True | 8:s end | 10:report ValueError('bad') | "
         "10:gather CE ('mm',) | 11:CancelledError('mm') 1");
 }
+
+// Of its own children that end well while others run gather hears nothing. What decides has to come in its turn, though.
+
+TEST_CASE("gather: its last child decides in its own turn, also where a handle was done just before it",
+          "[H10]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto h = aio::create_task(good(log, "h", 1));
+          auto const y = aio::create_task(ticker(log, 5));
+          co_await aio::gather(h, good(log, "a", 1), good(log, "b", 0));
+          log("gather");
+          co_await y;
+        }) == "2:tick 0 | 2:b done | 3:h done | 3:tick 1 | "
+              "3:a done | 4:tick 2 | 5:tick 3 | 5:gather | 6:tick 4");
+}
+
+TEST_CASE("gather: children that end well one after the other end nothing but themselves", "[H10]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const y = aio::create_task(ticker(log, 6));
+          auto const results = co_await aio::gather(good(log, "u", 0), good(log, "w", 2), good(log, "v", 1));
+          log("gather " + std::get<0>(results) + std::get<1>(results) + std::get<2>(results));
+          co_await y;
+        }) == "2:tick 0 | 2:u done | 3:tick 1 | 3:v done | 4:tick 2 | "
+              "4:w done | 5:tick 3 | 6:tick 4 | 6:gather uwv | 7:tick 5");
+}
+
+TEST_CASE("gather: an error that is under way decides, and not the value that came after it", "[H10][D1]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const y = aio::create_task(ticker(log, 5));
+          auto const ended = co_await aio::as_result(aio::gather(bad(log, "f", 1), good(log, "v", 1)));
+          log("gather " + repr(ended.error()));
+          co_await y;
+        }) == "2:tick 0 | 3:tick 1 | 3:f raise | 3:v done | 4:tick 2 | 5:tick 3 | 5:gather ValueError('f') | 6:tick 4");
+}

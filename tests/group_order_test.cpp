@@ -4,6 +4,7 @@
 // those of asyncio, with siblings in the order of their creation (D5).
 
 #include <chrono>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -171,7 +172,7 @@ TEST_CASE("task_group: children that sleep wake in the order of their deadlines"
             co_return;
           });
           log(words("exit", aio_test::now()));
-        }) == "4:1 | 7:2 | 10:3 | 12:exit 3");
+        }) == "4:1 | 6:2 | 8:3 | 10:exit 3");
 }
 
 TEST_CASE("task_group: it takes tasks only while it is open, also from children during its exit",
@@ -980,4 +981,57 @@ TEST_CASE("task_group: a foreign cancellation is passed on after cancel() absorb
           auto const outcome = co_await aio::as_result(t);
           log(words(t.cancelled(), t.cancelling()));
         }) == "5:s CE | 7:CancelledError('foreign') 1 | 8:True 1");
+}
+
+// Of children that end well while others run a group hears nothing. What decides has to come in its turn, though.
+
+TEST_CASE("task_group: its last child lets it end in its own turn, whoever ended before it", "[H15]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::task_handle<> y;
+          co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+            group.create_task(good(log, "u", 1));
+            y = aio::create_task(ticker(log, 6));
+            group.create_task(good(log, "v", 1));
+            co_return;
+          });
+          log("exit");
+          co_await y;
+        }) == "2:tick 0 | 3:u done | 3:tick 1 | 3:v done | 4:tick 2 | 5:tick 3 | 5:exit | 6:tick 4 | 7:tick 5");
+}
+
+TEST_CASE("task_group: an error that is under way ends the wait, and not the value that came after it", "[H15][TG-8]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::task_handle<> y;
+          auto group_of_two = [&](aio::task_group& group) -> aio::task<> {
+            group.create_task(bad(log, "f", 1));
+            y = aio::create_task(ticker(log, 6));
+            group.create_task(good(log, "v", 1));
+            co_return;
+          };
+          auto const ended = co_await aio::as_result(aio::with_task_group(group_of_two));
+          log("group " + repr(ended.error()));
+          co_await y;
+        }) == "2:tick 0 | 3:f raise | 3:tick 1 | 3:v done | "
+              "4:tick 2 | 5:group [ValueError('f')] | 5:tick 3 | 6:tick 4 | 7:tick 5");
+}
+
+TEST_CASE("task_group: a value goes with the last handle to its child, and not after the group", "[TG-3]") {
+  aio::testing::run([]() -> aio::task<> {
+    std::weak_ptr<int> seen;
+    auto const give = [&]() -> aio::task<std::shared_ptr<int>> {
+      auto made = std::make_shared<int>(1);
+      seen = made;
+      co_return made;
+    };
+    co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+      auto const other = group.create_task(hops(5));
+      {
+        auto const kept = group.create_task(give);
+        co_await hops(2);
+        CHECK(seen.use_count() == 1);
+      }
+      CHECK(seen.expired());
+      CHECK_FALSE(other.done());
+    });
+  });
 }

@@ -43,8 +43,10 @@
 // instructions, and exceptions, which cost half when no function is left on their way.
 #if defined(__GNUC__) && defined(__OPTIMIZE__)
 #define AIO_ALWAYS_INLINE [[gnu::always_inline]] inline
+#define AIO_ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
 #else
 #define AIO_ALWAYS_INLINE inline
+#define AIO_ALWAYS_INLINE_LAMBDA
 #endif
 
 // What leads to an exception: kept apart from the code around it, which the unwinder then has less of to look at.

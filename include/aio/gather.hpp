@@ -154,8 +154,8 @@ class gather_base : private task_owner {
     }
   };
 
-  /// Hears of the end of `child`, which this started, and which has not begun.
-  void own(task_core& child) noexcept { child.set_first_owner(*this); }
+  /// As whom its tasks know it, who tell of their end.
+  [[nodiscard]] task_owner& owner() noexcept { return *this; }
 
  protected:
   /// A child as the rest sees it: what the gathering started itself has no listener.
@@ -165,15 +165,16 @@ class gather_base : private task_owner {
     [[nodiscard]] bool own() const noexcept { return listens == nullptr; }
   };
 
-  explicit gather_base(bool collect) noexcept : collect_(collect) {}
+  explicit gather_base(bool collect) noexcept : task_owner(false), collect_(collect) {}
   // Until it is awaited there is nothing else to move.
-  gather_base(gather_base&& other) noexcept : collect_(other.collect_) {}
+  gather_base(gather_base&& other) noexcept : task_owner(false), collect_(other.collect_) {}
   ~gather_base() = default;
 
   /// To be called before it listens to children.
   void begin(std::size_t count, std::size_t own) noexcept {
-    count_ = left_ = count;
-    own_left_ = own;
+    count_ = count;
+    foreign_left_ = count - own;
+    expect(static_cast<unsigned>(own));
   }
   /// To be called afterwards; true if nothing has to be waited for. What is done already counts at
   /// once (GA-11).
@@ -215,21 +216,14 @@ class gather_base : private task_owner {
   [[nodiscard]] std::exception_ptr take_error() noexcept { return std::exchange(error_, nullptr); }
   [[nodiscard]] bool failed() const noexcept { return error_ != nullptr; }
   [[nodiscard]] bool failed_by_cancellation() const noexcept { return is_cancellation(error_); }
-  [[nodiscard]] bool all_settled() const noexcept { return left_ == 0; }
+  [[nodiscard]] bool all_settled() const noexcept { return foreign_left_ + left() == 0; }
 
  private:
   virtual member at(std::size_t index) noexcept = 0;
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
 
-  void child_done(task_core& child) noexcept override {
-    if (child.state() == future_state::value && left_ > 1 && !error_) [[likely]] {
-      --left_;  // nothing is decided by it
-      --own_left_;
-    } else {
-      child_settled(child, true);
-    }
-  }
+  void child_done(task_core& child) noexcept override { child_settled(child, true); }
 
   AIO_NEVER_INLINE void settle_done_before() noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
@@ -239,8 +233,7 @@ class gather_base : private task_owner {
   }
 
   AIO_NEVER_INLINE void child_settled(future_core& core, bool own) noexcept {
-    --left_;
-    if (own) --own_left_;
+    if (!own) --foreign_left_;
     if (over_) {
       core.mark_error_read();
     } else if (collect_) {
@@ -257,13 +250,13 @@ class gather_base : private task_owner {
         core.mark_error_read();
       }
     }
-    if (!over_ && !error_ && left_ == 0 && cancel_requested_) {
+    if (!over_ && !error_ && all_settled() && cancel_requested_) {
       // Every child swallowed the cancellation: the gathering does not (GA-7). As CPython does
       // it, the last argument says with which message.
       future_core& last = *at(count_ - 1).core;
       error_ = last.cancelled() ? last.read_error() : last.fresh_cancellation();
     }
-    if (!over_ && (left_ == 0 || (error_ && own_left_ == 0))) {
+    if (!over_ && (all_settled() || (error_ && left() == 0))) {
       over_ = true;
       over();
     }
@@ -271,7 +264,7 @@ class gather_base : private task_owner {
   }
 
   void cancel_own_siblings() noexcept {
-    for (std::size_t i = 0; own_left_ > 0 && i < count_; ++i) {
+    for (std::size_t i = 0; left() > 0 && i < count_; ++i) {
       member const sibling = at(i);
       if (sibling.own() && !sibling.core->done()) sibling.core->cancel(nullptr);
     }
@@ -291,8 +284,7 @@ class gather_base : private task_owner {
   bool cancel_requested_ = false;
   bool over_ = false;
   std::size_t count_ = 0;
-  std::size_t left_ = 0;
-  std::size_t own_left_ = 0;
+  std::size_t foreign_left_ = 0;   // children of others that it has not heard of
   std::exception_ptr error_;       // what decided
   future_core* failed_ = nullptr;  // the task of gather's own whose error that is
 };
@@ -309,24 +301,13 @@ decltype(auto) as_child(A&& child) {
 template <class A>
 using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
 
-/// Refuses what cannot be gathered, before any sibling is started.
-template <class Child>
-AIO_ALWAYS_INLINE void require_startable(char const* caller, Child const& source, scheduler const& on) {
-  if constexpr (child_traits<Child>::own) {
-    if (!source.valid()) [[unlikely]] {
-      throw usage_error(std::string(caller) + ": a task was awaited or moved away before");
-    }
-  } else if (&handle_access::state(source).loop() != &on) {
-    throw usage_error(std::string(caller) + ": a future or task belongs to another event loop");
-  }
-}
-
 /// What gather gives for a child that returns T.
 template <bool Collect, class T>
 using gathered =
     std::conditional_t<Collect, result<T>, std::conditional_t<std::is_void_v<T>, std::monostate, T>>;
 
-template <bool Collect, class Child>
+/// The outcome of a child. `HasValue` says that it is one, and that nobody took it.
+template <bool Collect, class Child, bool HasValue = false>
 AIO_ALWAYS_INLINE auto take_result(typename child_traits<Child>::state& from)
     -> gathered<Collect, typename child_traits<Child>::value_type> {
   using T = typename child_traits<Child>::value_type;
@@ -335,7 +316,11 @@ AIO_ALWAYS_INLINE auto take_result(typename child_traits<Child>::state& from)
     if (from.cancelled()) return given(from.fresh_cancellation());
     if (from.state() != future_state::value) return given(from.read_error());
   }
-  from.require_value();
+  if constexpr (HasValue) {
+    AIO_ASSERT(from.state() == future_state::value);
+  } else {
+    from.require_value();
+  }
   auto make = [](auto&&... value) {
     if constexpr (Collect) {
       return given(std::in_place, std::forward<decltype(value)>(value)...);
@@ -354,7 +339,7 @@ AIO_ALWAYS_INLINE auto take_result(typename child_traits<Child>::state& from)
   } else if constexpr (!child_traits<Child>::own && std::is_copy_constructible_v<T>) {
     return make(std::as_const(from.value()));
   } else {
-    from.mark_value_taken();
+    if constexpr (!HasValue) from.mark_value_taken();
     return make(std::move(from.value()));
   }
 }
@@ -365,22 +350,32 @@ class gather_seat {
  public:
   using state_type = typename child_traits<Child>::state;
 
-  gather_seat() noexcept = default;
-  gather_seat(gather_seat const&) = delete;
-  ~gather_seat() {
-    if (state_) state_->release();
-  }
+  explicit gather_seat(Child&& source) noexcept : frame_(task_access::take(std::move(source))) {}
+  gather_seat(gather_seat&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  gather_seat& operator=(gather_seat&&) = delete;
 
-  AIO_ALWAYS_INLINE void take(Child& source, scheduler& on, std::source_location where) {
-    state_ = &task_access::start(on, std::move(source), where);
-    state_->retain();
+  /// Refuses what cannot be started, before any sibling is.
+  AIO_ALWAYS_INLINE void check(scheduler const&) const {
+    if (!frame_) [[unlikely]] throw usage_error("gather: a task was awaited or moved away before");
   }
-  void listen(gather_base& whole) noexcept { whole.own(*state_); }
-  [[nodiscard]] state_type& state() noexcept { return *state_; }
+  AIO_ALWAYS_INLINE void start(gather_base& whole, scheduler& on, std::source_location where) {
+    task_access::start_frame<typename Child::value_type>(on, *frame_, where, &whole.owner(), 2);
+  }
+  void abandon() noexcept { state().disown(); }
+  void listen(gather_base&) noexcept {}
+  /// In place of a destructor. A task that was not started goes as it would by itself.
+  AIO_ALWAYS_INLINE void leave(bool started) noexcept {
+    if (started) [[likely]] {
+      state().release_read();
+    } else if (frame_) {
+      (void)task_access::adopt<typename Child::value_type>(*frame_);
+    }
+  }
+  [[nodiscard]] state_type& state() noexcept { return state_type::of(*frame_); }
   [[nodiscard]] gather_base::listener* listens() noexcept { return nullptr; }
 
  private:
-  state_type* state_ = nullptr;
+  frame_base* frame_;  // null: there was no task
 };
 
 /// and of one that somebody else owns.
@@ -389,15 +384,25 @@ class gather_seat<Child, false> {
  public:
   using state_type = typename child_traits<Child>::state;
 
-  void take(Child& source, scheduler&, std::source_location) {
-    state_ = state_ptr<state_type>::share(handle_access::state(source));
+  template <class Given>
+  explicit gather_seat(Given&& source) : source_(std::forward<Given>(source)) {}
+  gather_seat(gather_seat&& other) noexcept : source_(std::move(other.source_)) {}
+  gather_seat& operator=(gather_seat&&) = delete;
+
+  void check(scheduler const& on) const {
+    if (&handle_access::state(source_).loop() != &on) {
+      throw usage_error("gather: a future or task belongs to another event loop");
+    }
   }
-  void listen(gather_base& whole) noexcept { listens_.listen(whole, *state_); }
-  [[nodiscard]] state_type& state() noexcept { return *state_; }
+  void start(gather_base&, scheduler&, std::source_location) const noexcept {}
+  void abandon() const noexcept {}
+  void listen(gather_base& whole) noexcept { listens_.listen(whole, state()); }
+  void leave(bool) const noexcept {}
+  [[nodiscard]] state_type& state() noexcept { return handle_access::state(source_); }
   [[nodiscard]] gather_base::listener* listens() noexcept { return &listens_; }
 
  private:
-  state_ptr<state_type> state_;
+  Child source_;
   gather_base::listener listens_;
 };
 
@@ -411,40 +416,58 @@ class gather_arguments : public gather_base {
 
   template <class... Given>
   explicit gather_arguments(std::in_place_t, Given&&... children)
-      : gather_base(Collect), sources_(std::forward<Given>(children)...) {}
+      : gather_base(Collect), seats_(std::forward<Given>(children)...) {}
   gather_arguments(gather_arguments&& other)
-      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
+      : gather_base(std::move(other)), seats_(std::move(other.seats_)) {}
 
  protected:
+  AIO_ALWAYS_INLINE ~gather_arguments() {
+    for_each([this](auto& seat, std::size_t index) AIO_ALWAYS_INLINE_LAMBDA { seat.leave(index < started_); });
+  }
+
   bool start(scheduler& on, std::source_location where) {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (require_startable("gather", std::get<I>(sources_), on), ...);
-      (std::get<I>(seats_).take(std::get<I>(sources_), on, where), ...);
-      begin(sizeof...(Children), (std::size_t{child_traits<Children>::own} + ...));
-      (std::get<I>(seats_).listen(*this), ...);
-      return begun();
-    }(std::index_sequence_for<Children...>());
+    for_each([&](auto& seat, std::size_t) { seat.check(on); });
+    try {
+      for_each([&](auto& seat, std::size_t) AIO_ALWAYS_INLINE_LAMBDA {
+        seat.start(*this, on, where);
+        ++started_;
+      });
+    } catch (...) {  // no memory for what they inherit
+      for_each([&](auto& seat, std::size_t index) {
+        if (index < started_) seat.abandon();
+      });
+      throw;
+    }
+    begin(sizeof...(Children), (std::size_t{child_traits<Children>::own} + ...));
+    for_each([&](auto& seat, std::size_t) { seat.listen(*this); });
+    return begun();
   }
   AIO_ALWAYS_INLINE results take() {
     return [&]<std::size_t... I>(std::index_sequence<I...>) {
-      // Braces: from left to right.
-      return results{take_result<Collect, Children>(std::get<I>(seats_).state())...};
+      // Braces: from left to right. Where nothing failed, a task that it started has its value.
+      return results{
+          take_result<Collect, Children, !Collect && child_traits<Children>::own>(std::get<I>(seats_).state())...};
     }(std::index_sequence_for<Children...>());
   }
 
  private:
+  template <class Function>
+  AIO_ALWAYS_INLINE void for_each(Function function) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (function(std::get<I>(seats_), I), ...);
+    }(std::index_sequence_for<Children...>());
+  }
+
   member at(std::size_t index) noexcept override {
     member found{};
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (void)((I == index ? (found = {&std::get<I>(seats_).state(), std::get<I>(seats_).listens()}, true)
-                         : false) ||
-             ...);
-    }(std::index_sequence_for<Children...>());
+    for_each([&](auto& seat, std::size_t i) {
+      if (i == index) found = {&seat.state(), seat.listens()};
+    });
     return found;
   }
 
-  std::tuple<Children...> sources_;
   std::tuple<gather_seat<Children>...> seats_;
+  std::size_t started_ = 0;
 };
 
 /// The children that were given as a range.
@@ -461,45 +484,50 @@ class gather_elements : public gather_base {
 
   template <class Range>
   explicit gather_elements(std::in_place_t, Range&& children) : gather_base(Collect) {
-    if constexpr (std::ranges::sized_range<Range>) sources_.reserve(std::ranges::size(children));
+    if constexpr (std::ranges::sized_range<Range>) seats_.reserve(std::ranges::size(children));
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
-        sources_.push_back(as_child(std::move(each)));
+        seats_.emplace_back(as_child(std::move(each)));
       } else {
-        sources_.push_back(each);
+        seats_.emplace_back(each);
       }
     }
   }
   gather_elements(gather_elements&& other)
-      : gather_base(std::move(other)), sources_(std::move(other.sources_)) {}
+      : gather_base(std::move(other)), seats_(std::move(other.seats_)) {}
 
  protected:
+  ~gather_elements() {
+    for (std::size_t i = 0; i < seats_.size(); ++i) seats_[i].leave(i < started_);
+  }
+
   bool start(scheduler& on, std::source_location where) {
-    for (auto const& each : sources_) require_startable("gather", each, on);
-    count_ = sources_.size();
-    seats_ = std::make_unique<gather_seat<Child>[]>(count_);
-    for (std::size_t i = 0; i < count_; ++i) seats_[i].take(sources_[i], on, where);
-    begin(count_, owns ? count_ : 0);
-    for (std::size_t i = 0; i < count_; ++i) seats_[i].listen(*this);
+    for (auto const& each : seats_) each.check(on);
+    try {
+      for (auto& each : seats_) {
+        each.start(*this, on, where);
+        ++started_;
+      }
+    } catch (...) {
+      for (std::size_t i = 0; i < started_; ++i) seats_[i].abandon();
+      throw;
+    }
+    begin(seats_.size(), owns ? seats_.size() : 0);
+    for (auto& each : seats_) each.listen(*this);
     return begun();
   }
   results take() {
     results values;
-    values.reserve(count_);
-    for (std::size_t i = 0; i < count_; ++i) {
-      values.push_back(take_result<Collect, Child>(seats_[i].state()));
-    }
+    values.reserve(seats_.size());
+    for (auto& each : seats_) values.push_back(take_result<Collect, Child, !Collect && owns>(each.state()));
     return values;
   }
 
  private:
-  member at(std::size_t index) noexcept override {
-    return {&seats_[index].state(), seats_[index].listens()};
-  }
+  member at(std::size_t index) noexcept override { return {&seats_[index].state(), seats_[index].listens()}; }
 
-  std::vector<Child> sources_;
-  std::size_t count_ = 0;
-  std::unique_ptr<gather_seat<Child>[]> seats_;
+  std::vector<gather_seat<Child>> seats_;  // does not grow once they listen
+  std::size_t started_ = 0;
 };
 
 /// What gather(...).as_future() makes: shared, and kept until every child is settled.

@@ -76,6 +76,16 @@ struct enlisted {
   bool own = false;  // started for this, and to be waited for
 };
 
+/// Refuses what cannot take part, before any sibling is started.
+template <class Child>
+void require_startable(Child const& source, scheduler const& on) {
+  if constexpr (child_traits<Child>::own) {
+    if (!source.valid()) throw usage_error("race: a task was awaited or moved away before");
+  } else if (&handle_access::state(source).loop() != &on) {
+    throw usage_error("race: a future or task belongs to another event loop");
+  }
+}
+
 /// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
 template <class Child>
 typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
@@ -96,7 +106,7 @@ typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
 class race_base : public leaf_waiter {
  public:
   struct child : enlisted, ready_node, task_owner {
-    child() noexcept : ready_node(&on_done) {}
+    child() noexcept : ready_node(&on_done), task_owner(false) {}
 
     race_base* parent = nullptr;
     bool listening = false;
@@ -105,6 +115,10 @@ class race_base : public leaf_waiter {
       auto& self = *static_cast<child*>(node);
       self.listening = false;
       self.parent->child_settled(self);
+    }
+    void own_task(task_core& task) noexcept {
+      expect(1);
+      task.set_owner(*this);
     }
     void child_done(task_core&) noexcept override { parent->child_settled(*this); }
   };
@@ -135,7 +149,7 @@ class race_base : public leaf_waiter {
       each.parent = this;
       if (each.own) {
         ++own_left_;
-        static_cast<task_core&>(*each.core).set_owner(&each);
+        each.own_task(static_cast<task_core&>(*each.core));
       } else {
         each.core->add_callback(each);
         each.listening = true;
@@ -234,7 +248,7 @@ class race_arguments final : public race_base {
  private:
   template <std::size_t... I>
   bool start(std::index_sequence<I...>) {
-    (require_startable("race", std::get<I>(sources_), loop()), ...);
+    (require_startable(std::get<I>(sources_), loop()), ...);
     (look(std::get<I>(sources_), I), ...);
     if (decided()) {
       (close(std::get<I>(sources_)), ...);
@@ -298,7 +312,7 @@ class race_elements final : public race_base {
 
   bool await_ready() {
     if (sources_.empty()) throw std::invalid_argument("race: there is nothing to wait for");
-    for (auto const& each : sources_) require_startable("race", each, loop());
+    for (auto const& each : sources_) require_startable(each, loop());
     if constexpr (!child_traits<Child>::own) {
       for (std::size_t i = 0; i < sources_.size() && !decided(); ++i) {
         if (handle_access::state(sources_[i]).done()) decide(i);

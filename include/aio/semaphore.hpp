@@ -34,16 +34,17 @@ namespace aio {
 /// cancelled.
 /// asyncio: Semaphore, SE-1 to SE-8.
 class semaphore {
-  struct line_tag {};
+  struct line_tag : detail::forgetful {};
 
  public:
   class permit;
-  class acquire_awaiter;
+  class acquire_operation;
 
   /// Throws: std::invalid_argument if `permits` is negative.
   explicit semaphore(std::ptrdiff_t permits = 1);
   semaphore(semaphore const&) = delete;
   semaphore& operator=(semaphore const&) = delete;
+  ~semaphore();
 
   /// Waits for a permit and returns it; the permit gives itself back at the end of its scope.
   ///
@@ -51,7 +52,7 @@ class semaphore {
   /// Resumes: in the iteration after the release that handed it the permit.
   /// Cancelled: leaves the line; a permit it was handed goes to the next in line.
   /// Throws: usage_error if it would wait and tasks of another loop have waited for it.
-  [[nodiscard("co_await it: nothing is acquired before")]] acquire_awaiter acquire() noexcept;
+  [[nodiscard("co_await it: nothing is acquired before")]] acquire_operation acquire() noexcept;
 
   /// Takes a permit if that needs no wait. Pair it with release().
   [[nodiscard]] bool try_acquire() noexcept;
@@ -70,6 +71,8 @@ class semaphore {
 
  private:
   friend class bounded_semaphore;
+  class acquire_awaiter;
+  using line = detail::intrusive_list<acquire_awaiter, line_tag>;
 
   [[noreturn]] static void refuse_release();
   void hand_over() noexcept;
@@ -79,10 +82,10 @@ class semaphore {
   std::size_t bound_ = std::numeric_limits<std::size_t>::max();  // of free_
   // In order of arrival: first those that were handed a permit, which leave when they run (M-10),
   // then those that wait for one.
-  detail::intrusive_list<acquire_awaiter, line_tag> line_;
-  acquire_awaiter* first_waiting_ = nullptr;
+  line line_;
+  line::position first_waiting_ = line_.end();
   // Those that were cancelled, until they run.
-  detail::intrusive_list<acquire_awaiter, line_tag> leaving_;
+  line leaving_;
   detail::home_loop home_;
 };
 
@@ -129,8 +132,7 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
 // ---------------------------------------------------------------- implementation
 
-class semaphore::acquire_awaiter final : public detail::leaf_waiter,
-                                         public detail::list_link<line_tag> {
+class semaphore::acquire_awaiter final : public detail::leaf_waiter, public detail::list_link<line_tag> {
  public:
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}
 
@@ -139,15 +141,14 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
     semaphore& owner = *owner_;
     owner.home_.require(loop(), "semaphore");
     owner.line_.push_back(*this);
-    if (!owner.first_waiting_) owner.first_waiting_ = this;
+    if (owner.first_waiting_ == owner.line_.end()) owner.first_waiting_ = this;
     suspend();
   }
   AIO_ALWAYS_INLINE permit await_resume() {
     if (suspended()) {
-      bool const in_line = linked();  // else the semaphore is gone
-      if (in_line) owner_->line_.remove(*this);
-      if (task().cancel_delivered()) [[unlikely]] throw leave(in_line);
-      if (!in_line) [[unlikely]] return permit();
+      if (owner_) [[likely]] line::remove(*this);
+      if (task().cancel_delivered()) [[unlikely]] throw leave();
+      if (!owner_) [[unlikely]] return permit();
       if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
     }
     return permit(*owner_);
@@ -155,9 +156,9 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
 
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     if (!leaf_waiter::cancel_wait(task, message)) return false;
-    if (!linked()) return true;
-    if (owner_->first_waiting_ == this) owner_->first_waiting_ = owner_->line_.after(*this);
-    owner_->line_.remove(*this);
+    if (!owner_) return true;
+    if (owner_->first_waiting_ == this) owner_->first_waiting_ = next;
+    line::remove(*this);
     owner_->leaving_.push_back(*this);
     return true;
   }
@@ -165,14 +166,23 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter,
  private:
   friend class semaphore;
 
-  AIO_COLD AIO_NEVER_INLINE cancelled_error leave(bool was_in_line) noexcept {
-    if (was_in_line) {
+  AIO_COLD AIO_NEVER_INLINE cancelled_error leave() noexcept {
+    if (owner_) {
       if (woken()) ++owner_->free_;  // it was handed a permit and cannot use it
       owner_->wake_more();
     }
     return task().take_cancellation();
   }
 
+  semaphore* owner_;  // null if it is gone
+};
+
+class semaphore::acquire_operation {
+ public:
+  explicit acquire_operation(semaphore& owner) noexcept : owner_(&owner) {}
+  AIO_ALWAYS_INLINE acquire_awaiter operator co_await() const noexcept { return acquire_awaiter(*owner_); }
+
+ private:
   semaphore* owner_;
 };
 
@@ -180,7 +190,13 @@ inline semaphore::semaphore(std::ptrdiff_t permits) : free_(static_cast<std::siz
   if (permits < 0) throw std::invalid_argument("a semaphore cannot begin with less than 0 permits");
 }
 
-inline semaphore::acquire_awaiter semaphore::acquire() noexcept { return acquire_awaiter(*this); }
+inline semaphore::~semaphore() {
+  for (line* const each : {&line_, &leaving_}) {
+    for (auto* left = each->front(); left; left = each->after(*left)) left->owner_ = nullptr;
+  }
+}
+
+inline semaphore::acquire_operation semaphore::acquire() noexcept { return acquire_operation(*this); }
 
 inline bool semaphore::try_acquire() noexcept {
   if (locked()) return false;
@@ -190,7 +206,7 @@ inline bool semaphore::try_acquire() noexcept {
 
 inline void semaphore::release() {
   if (free_ >= bound_) [[unlikely]] refuse_release();
-  if (first_waiting_) {
+  if (first_waiting_ != line_.end()) {
     hand_over();
   } else {
     ++free_;
@@ -202,15 +218,14 @@ AIO_NEVER_INLINE void semaphore::refuse_release() {
 }
 
 inline void semaphore::hand_over() noexcept {
-  acquire_awaiter& chosen = *first_waiting_;
-  chosen.wake();
-  first_waiting_ = line_.after(chosen);
+  line::element(first_waiting_).wake();
+  first_waiting_ = first_waiting_->next;
 }
 
 // There may be a permit for those behind: a release that found nobody who waits, only somebody who
 // was woken.
 AIO_NEVER_INLINE void semaphore::wake_more() noexcept {
-  while (free_ > 0 && first_waiting_) {
+  while (free_ > 0 && first_waiting_ != line_.end()) {
     --free_;
     hand_over();
   }

@@ -25,8 +25,8 @@ namespace aio {
 using time_point = std::chrono::steady_clock::time_point;
 
 namespace detail {
-class sleep_awaiter;
-class sleep_until_awaiter;
+class sleep_operation;
+class sleep_until_operation;
 
 /// A duration of any unit on the loop's clock, rounded up; too long ones become "for ever".
 /// Negative ones stay so: a deadline in the past is earlier than one of now.
@@ -49,11 +49,11 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
 /// Throws: std::invalid_argument if the duration is not a number.
 /// asyncio: sleep.
 template <class Rep, class Period>
-[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_awaiter sleep_for(
+[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_operation sleep_for(
     std::chrono::duration<Rep, Period> length);
 
 /// Waits until a point in the loop's time, see event_loop::time(). Otherwise as sleep_for.
-[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_awaiter sleep_until(
+[[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_operation sleep_until(
     time_point deadline) noexcept;
 
 // ---------------------------------------------------------------- implementation
@@ -131,6 +131,15 @@ class sleep_awaiter : public sleep_base {
   time_point::duration length_;
 };
 
+class sleep_operation {
+ public:
+  explicit sleep_operation(time_point::duration length) noexcept : length_(length) {}
+  AIO_ALWAYS_INLINE sleep_awaiter operator co_await() const noexcept { return sleep_awaiter(length_); }
+
+ private:
+  time_point::duration length_;
+};
+
 class sleep_until_awaiter : public sleep_base {
  public:
   explicit sleep_until_awaiter(time_point deadline) noexcept : deadline_(deadline) {}
@@ -147,15 +156,24 @@ class sleep_until_awaiter : public sleep_base {
   time_point deadline_;
 };
 
+class sleep_until_operation {
+ public:
+  explicit sleep_until_operation(time_point deadline) noexcept : deadline_(deadline) {}
+  sleep_until_awaiter operator co_await() const noexcept { return sleep_until_awaiter(deadline_); }
+
+ private:
+  time_point deadline_;
+};
+
 }  // namespace detail
 
 template <class Rep, class Period>
-detail::sleep_awaiter sleep_for(std::chrono::duration<Rep, Period> length) {
-  return detail::sleep_awaiter(detail::to_clock(length));
+detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> length) {
+  return detail::sleep_operation(detail::to_clock(length));
 }
 
-inline detail::sleep_until_awaiter sleep_until(time_point deadline) noexcept {
-  return detail::sleep_until_awaiter(deadline);
+inline detail::sleep_until_operation sleep_until(time_point deadline) noexcept {
+  return detail::sleep_until_operation(deadline);
 }
 
 }  // namespace aio

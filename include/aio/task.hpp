@@ -174,8 +174,23 @@ class task_state final : public task_core {
   using layout = block_layout<T>;
   using task_core::task_core;
 
+  /// That of a frame which was started.
+  static task_state& of(frame_base& frame) noexcept {
+    return *std::launder(static_cast<task_state*>(layout::core_storage(frame)));
+  }
+
   /// Requires: state() == future_state::value.
   std::add_lvalue_reference_t<T> value() noexcept { return layout::value(base()); }
+
+  /// release() of a task that is done and has no error that nobody read.
+  AIO_ALWAYS_INLINE void release_read() noexcept {
+    if (this->count_here(-1) > 0) [[unlikely]] return;
+    if (has_members()) [[unlikely]] {
+      dispose_of_all();
+    } else {
+      layout::free_ended(base());
+    }
+  }
 
  private:
   frame_base& base() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
@@ -209,22 +224,37 @@ struct task_access {
     return task<T>(frame);
   }
 
-  /// Makes a task of `from` that `on` runs from its next iteration on, or from start_now() on if
-  /// it is `eager`.
+  /// The frame, or null if there is none any more. To be started or adopted.
+  template <class T>
+  static frame_base* take(task<T>&& from) noexcept {
+    return std::exchange(from.frame_, nullptr);
+  }
+
+  // All that follow make a task of `from` that `on` runs from its next iteration on. It begins with
+  // the loop's handle and, where there are two, one for the caller.
+
+  /// With two handles. If it is `eager`, it runs from start_now() on.
   template <class T>
   static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
                               bool eager, std::unique_ptr<task_extras> extras) {
     std::uint64_t const number = task_core::next_number();
     frame_base& frame = release(from);
-    return start_as<T>(on, frame, created, eager, extras.release(), number);
+    return start_as<T>(on, frame, created, eager, extras.release(), number, nullptr, 2);
   }
   template <class T>
-  AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from,
-                                                std::source_location created) {
+  AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
+                                                task_owner* expected_by = nullptr, std::int32_t handles = 1) {
     if (!from.frame_) [[unlikely]] refuse_used();
+    task_state<T>& started = start_frame<T>(on, *from.frame_, created, expected_by, handles);
+    from.frame_ = nullptr;
+    return started;
+  }
+  /// The same for what take() gave, which is somebody else's until this returns.
+  template <class T>
+  AIO_ALWAYS_INLINE static task_state<T>& start_frame(scheduler& on, frame_base& frame, std::source_location created,
+                                                      task_owner* expected_by, std::int32_t handles) {
     task_extras* const extras = task_core::inherit();
-    std::uint64_t const number = task_core::next_number();
-    return start_as<T>(on, *std::exchange(from.frame_, nullptr), created, false, extras, number);
+    return start_as<T>(on, frame, created, false, extras, task_core::next_number(), expected_by, handles);
   }
 
   template <class T>
@@ -235,11 +265,12 @@ struct task_access {
  private:
   template <class T>
   AIO_ALWAYS_INLINE static task_state<T>& start_as(scheduler& on, frame_base& frame,
-                                                   std::source_location created, bool eager,
-                                                   task_extras* extras, std::uint64_t number) noexcept {
+                                                   std::source_location created, bool eager, task_extras* extras,
+                                                   std::uint64_t number, task_owner* expected_by,
+                                                   std::int32_t handles) noexcept {
     static_assert(sizeof(task_state<T>) == sizeof(task_core));
     auto* const made =
-        ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras, number);
+        ::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, extras, number, expected_by, handles);
     made->enlist(eager);
     return *made;
   }
@@ -515,10 +546,9 @@ class promise_base {
   }
 
   template <class A>
-  auto await_transform(A&& awaited,
-                                 std::source_location at = std::source_location::current()) {
+  auto await_transform(A&& awaited, calling_place at = AIO_CALLER) {
     using type = std::remove_cvref_t<A>;
-    frame_->where = at;
+    frame_->where = place_of(at);
     if constexpr (is_task<type>) {
       static_assert(!std::is_lvalue_reference_v<A>,
                     "a task is awaited once and as an rvalue: write co_await std::move(t), or "

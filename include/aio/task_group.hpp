@@ -47,7 +47,7 @@ struct group_access;
 class task_group final : private detail::task_owner {
  public:
   /// A group to be entered by with_task_group(group, body).
-  task_group() noexcept = default;
+  task_group() noexcept : task_owner(true) {}
   task_group(task_group const&) = delete;
   task_group& operator=(task_group const&) = delete;
   ~task_group() { AIO_ASSERT(children_.empty()); }
@@ -101,7 +101,8 @@ class task_group final : private detail::task_owner {
   void add_error(std::exception_ptr error, std::string name);
 
   detail::task_core* parent_ = nullptr;
-  detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;  // in order of creation
+  // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
+  detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;
   std::vector<std::exception_ptr> errors_;
   std::vector<std::string> names_;      // of the tasks that failed, beside errors_
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
@@ -162,8 +163,8 @@ class task_group::exit_awaiter final : public detail::leaf_waiter {
 template <class T>
 AIO_ALWAYS_INLINE task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
   if (!is_open()) [[unlikely]] refuse(coroutine);
-  auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created);
-  child.set_first_owner(*this);
+  auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created, this, 2);
+  expect(1);
   children_.push_back(child);
   return detail_make_handle(child);
 }
@@ -175,8 +176,9 @@ task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine
   auto handle = detail::task_starter::start(parent_->loop(), std::move(options),
                                             std::move(coroutine), created);
   auto& child = detail::handle_access::state(handle);
-  child.set_owner(this);
+  expect(1);
   children_.push_back(child);
+  child.set_owner(*this);
   return handle;
 }
 

@@ -220,16 +220,17 @@ create_task(task_options options, Fn&& fn, Args&&... args);
 
 // ---------------------------------------------------------------- implementation
 
+// The handle that was counted when the task was started with two.
 template <class U>
-task_handle<U> detail_make_handle(detail::task_state<U>& state) {
-  return task_handle<U>(detail::state_ptr<detail::task_state<U>>::share(state));
+task_handle<U> detail_make_handle(detail::task_state<U>& started) {
+  return task_handle<U>(detail::state_ptr<detail::task_state<U>>(&started));
 }
 
 namespace detail {
 
 template <class T>
 task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_location created) {
-  return detail_make_handle(task_access::start(on, std::move(coroutine), created));
+  return detail_make_handle(task_access::start(on, std::move(coroutine), created, nullptr, 2));
 }
 
 struct task_starter {

@@ -11,6 +11,7 @@
 // destroying of aio's frames goes through frame_base, never through a coroutine_handle that a
 // compiler hands out: on g++ 12 those are wrong for some frames (see AIO_SHIFTED_FRAMES).
 
+#include <bit>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -25,6 +26,26 @@ namespace aio::detail {
 class task_core;
 
 inline constexpr std::size_t frame_alignment = 16;
+
+// Where a function was called, as the default of one of its arguments. A class there would get a
+// place in every frame of g++ that awaits; a pointer is passed in a register.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_source_location)
+#define AIO_CALLER_IS_A_POINTER 1
+#endif
+#endif
+#ifdef AIO_CALLER_IS_A_POINTER
+using calling_place = decltype(__builtin_source_location());
+inline std::source_location place_of(calling_place from) noexcept {
+  static_assert(sizeof(calling_place) == sizeof(std::source_location));
+  return std::bit_cast<std::source_location>(from);
+}
+#define AIO_CALLER __builtin_source_location()
+#else
+using calling_place = std::source_location;
+inline std::source_location place_of(calling_place from) noexcept { return from; }
+#define AIO_CALLER ::std::source_location::current()
+#endif
 
 /// How far a coroutine has come.
 enum class frame_phase : std::uint8_t {

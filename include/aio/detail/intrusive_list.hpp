@@ -39,13 +39,16 @@ class intrusive_list {
  public:
   intrusive_list() noexcept { end_.previous = end_.next = &end_; }
   /// Leaves its elements linked to nothing: an awaiter finds that what it waited for is gone.
-  ~intrusive_list() {
+  ~intrusive_list()
+    requires link_type::remembers
+  {
     for (list_link<Tag>* link = end_.next; link != &end_;) {
       list_link<Tag>* const next = link->next;
       link->previous = link->next = nullptr;
       link = next;
     }
   }
+  ~intrusive_list() = default;
   intrusive_list(intrusive_list const&) = delete;
   intrusive_list& operator=(intrusive_list const&) = delete;
 
@@ -67,6 +70,12 @@ class intrusive_list {
     link.next->previous = link.previous;
     if constexpr (link_type::remembers) link.previous = link.next = nullptr;
   }
+
+  /// A place in the list: that of an element, or the end.
+  using position = list_link<Tag>*;
+  [[nodiscard]] position end() noexcept { return &end_; }
+  /// Requires: not the end.
+  [[nodiscard]] static T& element(position at) noexcept { return static_cast<T&>(*at); }
 
   /// The first element, or null.
   [[nodiscard]] T* front() noexcept { return at(end_.next); }

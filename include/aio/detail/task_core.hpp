@@ -62,15 +62,15 @@ enum class future_state : std::uint8_t { pending, value, error, cancelled };
 class future_core : public waitable {
  public:
   /// Handles to what is `shared_by_threads` may be copied and dropped on any thread.
-  explicit future_core(scheduler& owner, bool shared_by_threads = false) noexcept
-      : loop_(&owner), shared_by_threads_(shared_by_threads) {}
+  explicit future_core(scheduler& owner, bool shared_by_threads = false, std::int32_t handles = 1) noexcept
+      : loop_(&owner), handles_(handles), status_{future_state::pending, shared_by_threads} {}
   future_core(future_core const&) = delete;
   future_core& operator=(future_core const&) = delete;
 
   [[nodiscard]] scheduler& loop() const noexcept { return *loop_; }
-  [[nodiscard]] future_state state() const noexcept { return state_; }
-  [[nodiscard]] bool done() const noexcept { return state_ != future_state::pending; }
-  [[nodiscard]] bool cancelled() const noexcept { return state_ == future_state::cancelled; }
+  [[nodiscard]] future_state state() const noexcept { return status_.state; }
+  [[nodiscard]] bool done() const noexcept { return status_.state != future_state::pending; }
+  [[nodiscard]] bool cancelled() const noexcept { return status_.state == future_state::cancelled; }
   /// The same, or with the cancellation of another as its error.
   [[nodiscard]] bool ended_cancelled() const noexcept {
     return cancelled() || is_cancellation(error_);
@@ -86,7 +86,7 @@ class future_core : public waitable {
   /// In debug mode, refuses a call from a foreign thread. A future that nobody waits for may have
   /// outlived its loop, and needs none.
   void check_thread(char const* caller) const {
-    if (!done() && (!shared_by_threads_ || !callbacks_.empty())) loop_->check_thread(caller);
+    if (!done() && (!status_.shared_by_threads || !callbacks_.empty())) loop_->check_thread(caller);
   }
 
   /// cancel() by somebody with a handle, who no longer asks how it ended if it has.
@@ -130,24 +130,24 @@ class future_core : public waitable {
 
   /// The error or the cancellation as an exception; null if there is a value. Reading it counts.
   [[nodiscard]] std::exception_ptr read_error() {
-    error_was_read_ = true;
+    status_.error_was_read = true;
     return cancelled() ? read_cancellation() : error_;
   }
 
   /// Throws invalid_state_error while pending or when the value was taken; what was stored if
   /// that is an error.
   AIO_ALWAYS_INLINE void require_value() {
-    if (state_ != future_state::value || value_taken_) [[unlikely]] refuse_value();
+    if (status_.state != future_state::value || status_.value_taken) [[unlikely]] refuse_value();
   }
-  void mark_value_taken() noexcept { value_taken_ = true; }
-  [[nodiscard]] bool value_taken() const noexcept { return value_taken_; }
+  void mark_value_taken() noexcept { status_.value_taken = true; }
+  [[nodiscard]] bool value_taken() const noexcept { return status_.value_taken; }
 
-  void mark_error_read() noexcept { error_was_read_ = true; }
+  void mark_error_read() noexcept { status_.error_was_read = true; }
 
   /// Once a task awaited itself, nobody else can await it while it runs: so it is with CPython's
   /// accelerated tasks.
-  void mark_awaited_itself() noexcept { awaited_itself_ = true; }
-  [[nodiscard]] bool awaited_itself() const noexcept { return awaited_itself_; }
+  void mark_awaited_itself() noexcept { status_.awaited_itself = true; }
+  [[nodiscard]] bool awaited_itself() const noexcept { return status_.awaited_itself; }
 
   /// A cancellation with what cancel() was given, if it was not forwarded; does not count as read.
   [[nodiscard]] virtual std::exception_ptr fresh_cancellation() {
@@ -159,7 +159,7 @@ class future_core : public waitable {
 
   AIO_ALWAYS_INLINE void complete(future_state outcome) noexcept {
     AIO_ASSERT(!done() && outcome != future_state::pending);
-    state_ = outcome;
+    status_.state = outcome;
     if (!callbacks_.empty()) queue_callbacks();
   }
 
@@ -178,23 +178,24 @@ class future_core : public waitable {
   std::int32_t count_here(std::int32_t step) noexcept { return handles_ += step; }
 
   AIO_NEVER_INLINE void drop() noexcept {
-    if (state_ == future_state::error && !error_was_read_) [[unlikely]] report_unread();
+    if (status_.state == future_state::error && !status_.error_was_read) [[unlikely]] report_unread();
     dispose();
   }
 
   std::exception_ptr error_;
 
- private:
   virtual void dispose() noexcept = 0;
+
+ private:
   virtual void describe_unread(exception_context&) const {}
 
   std::int32_t count(std::int32_t step) noexcept {
-    if (!shared_by_threads_) return count_here(step);
+    if (!status_.shared_by_threads) return count_here(step);
     return std::atomic_ref(handles_).fetch_add(step, std::memory_order_acq_rel) + step;
   }
   [[noreturn]] AIO_NEVER_INLINE void refuse_value() {
     if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
-    if (value_taken_) {
+    if (status_.value_taken) {
       throw invalid_state_error("the result was taken away by awaiting an rvalue handle or "
                                 "future; await an lvalue to share it");
     }
@@ -213,23 +214,44 @@ class future_core : public waitable {
 
   scheduler* loop_;
   ready_queue callbacks_;
-  std::int32_t handles_ = 1;
+  std::int32_t handles_;
   std::int32_t lent_ = 0;  // handles that do not count before this is done
-  future_state state_ = future_state::pending;
-  bool error_was_read_ = false;
-  bool value_taken_ = false;
-  bool awaited_itself_ = false;
-  bool const shared_by_threads_;
+  // One word, so that compilers write it at once.
+  struct status {
+    future_state state;
+    bool shared_by_threads;  // does not change
+    bool error_was_read = false;
+    bool value_taken = false;
+    bool awaited_itself = false;
+    std::uint8_t unused[3] = {};
+  };
+  status status_;
 };
 
-/// Whoever wants to hear first that a task is done: a group, a gather.
+/// Whoever wants to hear first that its tasks are done: a group, a gather.
+///
+/// A child's end is told one iteration later, as if by a callback that was added before all others
+/// (H10, H15). Of a child that ends with a value while others run nobody could tell the difference:
+/// the last word will be one of theirs. So that one is only counted out, at once.
 class task_owner {
  public:
   /// Afterwards the loop gives up its handle to `child`.
   virtual void child_done(task_core& child) noexcept = 0;
 
  protected:
+  explicit task_owner(bool lists_children) noexcept : lists_children_(lists_children) {}
   ~task_owner() = default;
+
+  /// To be called for children before they end.
+  void expect(unsigned children) noexcept { running_ += children; }
+  /// Children that were not counted out and not told of.
+  [[nodiscard]] unsigned left() const noexcept { return running_ + untold_; }
+
+ private:
+  friend class task_core;
+  unsigned running_ = 0;  // children that have not ended
+  unsigned untold_ = 0;   // children that have, and child_done() will be called
+  bool const lists_children_;  // they are linked by siblings_tag, and leave that list when they are counted out
 };
 
 /// What a task waits for while it sleeps: one for all, for the timer is the task's own node.
@@ -261,11 +283,13 @@ class alignas(frame_alignment) task_core : public future_core,
                                            public list_link<all_tasks_tag>,
                                            public list_link<siblings_tag> {
  public:
-  task_core(scheduler& owner, std::source_location created, task_extras* extras,
-            std::uint64_t number) noexcept
-      : future_core(owner),
+  /// `expected_by`, if any, expects it. One of the `handles` is the loop's.
+  task_core(scheduler& on, std::source_location created, task_extras* extras, std::uint64_t number,
+            task_owner* expected_by, std::int32_t handles) noexcept
+      : future_core(on, false, handles),
         ready_node(&run_first_step),
         resume_point_(&root()),
+        owner_(expected_by),
         extras_(extras),
         created_(created),
         number_(number) {
@@ -280,7 +304,7 @@ class alignas(frame_alignment) task_core : public future_core,
 
   /// What tasks without a name are called by, different in the whole process. Each thread takes a
   /// thousand at a time, for an atomic addition per task would be a tenth of its cost.
-  static std::uint64_t next_number() noexcept {
+  AIO_ALWAYS_INLINE static std::uint64_t next_number() noexcept {
     constexpr std::uint64_t taken_at_once = 1024;
     thread_local constinit std::uint64_t last = 0;
     if (last % taken_at_once == 0) [[unlikely]] {
@@ -315,10 +339,10 @@ class alignas(frame_alignment) task_core : public future_core,
   /// Requests a cancellation (CAN-1 to CAN-6).
   bool cancel(cancel_message const& message) override {
     if (done()) return false;
-    ++cancel_requests_;
+    ++cancellation_.requests;
     if (forward_cancel(message)) return true;
     set_must_cancel();
-    cancel_kept_ = false;
+    cancellation_.kept = false;
     set_message(&task_extras::requested, message);
     return true;
   }
@@ -328,10 +352,10 @@ class alignas(frame_alignment) task_core : public future_core,
   }
 
   unsigned uncancel() noexcept {
-    if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
-    return cancel_requests_;
+    if (cancellation_.requests > 0 && --cancellation_.requests == 0) cancellation_.must_throw = false;
+    return cancellation_.requests;
   }
-  [[nodiscard]] unsigned cancelling() const noexcept { return cancel_requests_; }
+  [[nodiscard]] unsigned cancelling() const noexcept { return cancellation_.requests; }
 
   [[nodiscard]] std::string name() const {
     return extras_ && extras_->name ? *extras_->name : "Task-" + std::to_string(number_);
@@ -345,20 +369,18 @@ class alignas(frame_alignment) task_core : public future_core,
 
   /// Whether `node` stands for the next step of a task.
   static bool is_step(ready_node const& node) noexcept {
-    return node.run == &run_step || node.run == &run_first_step || node.run == &run_step_with_check;
+    return node.run == &run_step || node.run == &run_first_step || node.run == &run_step_with_check ||
+           node.run == &run_never_started;
   }
 
   /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
   AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
     if (node.run != &run_step) {
-      if (node.run == &run_owner) {
-        static_cast<task_core&>(node).tell_owner();
-        return;
-      }
-      if (node.run != &run_first_step || !static_cast<task_core&>(node).begin()) {
+      if (node.run != &run_first_step) {
         node.run(&node);
         return;
       }
+      static_cast<task_core&>(node).begin();
     }
     static_cast<task_core&>(node).step(on);
   }
@@ -367,18 +389,21 @@ class alignas(frame_alignment) task_core : public future_core,
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
   [[nodiscard]] bool is_running() const noexcept { return loop().current == this; }
 
-  /// Tells `owner` of the end before any callback; null to tell nobody any more. Of an end that
-  /// has been, `owner` hears in the next iteration.
-  void set_owner(task_owner* owner) noexcept {
-    owner_ = owner;
-    if (owner && done()) [[unlikely]] {
+  /// Tells `owner`, who expects it, of the end before any callback. Of an end that has been `owner`
+  /// hears in the next iteration.
+  void set_owner(task_owner& owner) noexcept {
+    owner_ = &owner;
+    if (done()) [[unlikely]] {
       retain();
       queue_owner();
     }
   }
 
-  /// The same for a task that has not begun.
-  void set_first_owner(task_owner& owner) noexcept { owner_ = &owner; }
+  /// Takes back that somebody expects it, and cancels it. Requires: it has not begun.
+  void disown() noexcept {
+    owner_ = nullptr;
+    cancel(nullptr);
+  }
 
   /// The values of context variables that the task sees.
   [[nodiscard]] context_values const& values() const noexcept {
@@ -410,7 +435,7 @@ class alignas(frame_alignment) task_core : public future_core,
   AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (must_cancel_) [[unlikely]] cancel_at_once(target);
+    if (cancellation_.must_throw) [[unlikely]] cancel_at_once(target);
   }
   /// Suspends in `frame` until the deadline has passed. The task's own node is the timer: the loop
   /// runs it when it is due, and it stands in line then (SL-2).
@@ -428,7 +453,7 @@ class alignas(frame_alignment) task_core : public future_core,
   }
   /// The same. Requires: !cancel_pending().
   AIO_ALWAYS_INLINE void suspend_on_checked(frame_base& frame, waitable& target) noexcept {
-    AIO_ASSERT(!must_cancel_);
+    AIO_ASSERT(!cancellation_.must_throw);
     resume_point_ = &frame;
     waiting_for_ = &target;
   }
@@ -441,28 +466,28 @@ class alignas(frame_alignment) task_core : public future_core,
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {
     set_message(&task_extras::delivered, message);
-    deliver_cancel_ = true;
+    cancellation_.deliver = true;
     wake();
   }
 
   /// Remembers a cancellation until it is known what becomes of it: one of the next two follows.
   void note_cancellation(cancel_message const& message) { set_message(&task_extras::delivered, message); }
-  void deliver_noted_cancellation() noexcept { deliver_cancel_ = true; }
+  void deliver_noted_cancellation() noexcept { cancellation_.deliver = true; }
   /// Lets it wait for the next suspension: it came too late for an operation.
   void keep_noted_cancellation() noexcept {
     if (extras_) extras_->requested = std::exchange(extras_->delivered, nullptr);
     set_must_cancel();
-    cancel_kept_ = true;
+    cancellation_.kept = true;
   }
 
   /// Whether a cancellation waits for the next suspension.
-  [[nodiscard]] bool cancel_pending() const noexcept { return must_cancel_; }
+  [[nodiscard]] bool cancel_pending() const noexcept { return cancellation_.must_throw; }
 
   /// What the awaiter does first when it is resumed.
-  [[nodiscard]] bool cancel_delivered() const noexcept { return deliver_cancel_; }
+  [[nodiscard]] bool cancel_delivered() const noexcept { return cancellation_.deliver; }
   [[noreturn]] AIO_ALWAYS_INLINE void throw_cancelled() { throw take_cancellation(); }
   [[nodiscard]] AIO_COLD cancelled_error take_cancellation() noexcept {
-    deliver_cancel_ = false;
+    cancellation_.deliver = false;
     return extras_ ? cancelled_error(std::exchange(extras_->delivered, nullptr)) : cancelled_error();
   }
 
@@ -478,13 +503,14 @@ class alignas(frame_alignment) task_core : public future_core,
 
  private:
   static void run_first_step(ready_node* node) noexcept;
+  static void run_never_started(ready_node* node) noexcept;
   static void run_step(ready_node* node) noexcept;
   static void run_step_with_check(ready_node* node) noexcept;
   static void run_owner(ready_node* node) noexcept;
   static void run_sleeper(ready_node* node) noexcept;
   static task_extras* inherit_values();
   void step(scheduler& on) noexcept;
-  bool begin() noexcept;
+  void begin() noexcept;
   void meet_cancellation() noexcept;
   void end_unstarted() noexcept;
   void finish() noexcept;
@@ -496,29 +522,30 @@ class alignas(frame_alignment) task_core : public future_core,
 
   bool forward_cancel(cancel_message const& message) {
     if (!waiting_for_) return false;
-    if (forwarding_cancel_) {
+    if (cancellation_.forwarding) {
       // Tasks that await each other in a ring: it is broken where the cancellation comes back.
       // CPython ends in a RecursionError here.
-      if (deliver_cancel_ || !waiting_for_->let_go(*this)) return false;
+      if (cancellation_.deliver || !waiting_for_->let_go(*this)) return false;
       wake_cancelled(message);
       return true;
     }
-    forwarding_cancel_ = true;
+    cancellation_.forwarding = true;
     bool const accepted = waiting_for_->cancel_wait(*this, message);
-    forwarding_cancel_ = false;
+    cancellation_.forwarding = false;
     return accepted;
   }
 
   // The next step looks at it: other steps need not.
   void set_must_cancel() noexcept {
-    must_cancel_ = true;
+    cancellation_.must_throw = true;
     if (run == &run_step) run = &run_step_with_check;
+    if (run == &run_first_step) run = &run_never_started;
   }
 
-  void stop_being_timer() noexcept { run = must_cancel_ ? &run_step_with_check : &run_step; }
+  void stop_being_timer() noexcept { run = cancellation_.must_throw ? &run_step_with_check : &run_step; }
 
   void cancel_at_once(waitable& target) {
-    if (target.cancel_wait(*this, requested_message())) must_cancel_ = false;
+    if (target.cancel_wait(*this, requested_message())) cancellation_.must_throw = false;
   }
 
   [[nodiscard]] task_extras& extras() {
@@ -548,15 +575,19 @@ class alignas(frame_alignment) task_core : public future_core,
   // run_sleeper); in a callback list or known to the waitable that will queue it.
   frame_base* resume_point_;         // the innermost frame
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
-  task_owner* owner_ = nullptr;
+  task_owner* owner_;  // of no meaning once it was told
   std::unique_ptr<task_extras> extras_;
   std::source_location created_;
   std::uint64_t number_;
-  unsigned cancel_requests_ = 0;
-  bool must_cancel_ = false;     // throw at the next step or suspension
-  bool deliver_cancel_ = false;  // the awaiter that is resumed throws
-  bool cancel_kept_ = false;     // must_cancel_ came too late for an operation (D3)
-  bool forwarding_cancel_ = false;
+  // One word, so that compilers clear it at once.
+  struct cancellation_state {
+    unsigned requests;
+    bool must_throw;    // at the next step or suspension
+    bool deliver;       // the awaiter that is resumed throws
+    bool kept;          // must_throw came too late for an operation (D3)
+    bool forwarding;
+  };
+  cancellation_state cancellation_{};
 
   inline static constinit sleep_wait sleep_;
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
@@ -640,24 +671,30 @@ inline void task_core::run_step(ready_node* node) noexcept {
 
 inline void task_core::run_first_step(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);
-  if (self.begin()) {
-    self.step(self.loop());
-  } else {
+  self.begin();
+  self.step(self.loop());
+}
+
+// In place of the first step, of a task that was cancelled before it; unless that was taken back.
+inline void task_core::run_never_started(ready_node* node) noexcept {
+  auto& self = static_cast<task_core&>(*node);
+  if (self.cancellation_.must_throw) {
     self.end_unstarted();
+  } else {
+    run_first_step(node);
   }
 }
 
-AIO_ALWAYS_INLINE bool task_core::begin() noexcept {
-  if (must_cancel_) [[unlikely]] return false;
+AIO_ALWAYS_INLINE void task_core::begin() noexcept {
+  AIO_ASSERT(!cancellation_.must_throw);
   run = &run_step;
   root().phase = frame_phase::entered;
-  return true;
 }
 
 inline void task_core::run_step_with_check(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);
-  if (self.must_cancel_) self.meet_cancellation();
-  if (!self.must_cancel_) self.run = &run_step;
+  if (self.cancellation_.must_throw) self.meet_cancellation();
+  if (!self.cancellation_.must_throw) self.run = &run_step;
   self.step(self.loop());
 }
 
@@ -671,12 +708,12 @@ AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
 }
 
 AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
-  late const how = deliver_cancel_ ? late::carried
+  late const how = cancellation_.deliver ? late::carried
                    : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
                                    : late::deliver;
-  must_cancel_ = cancel_kept_ = how == late::keep;
+  cancellation_.must_throw = cancellation_.kept = how == late::keep;
   if (how == late::deliver) {
-    deliver_cancel_ = true;
+    cancellation_.deliver = true;
     set_message(&task_extras::delivered, requested_message());
   }
 }
@@ -684,7 +721,7 @@ AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
 // Cancelled before it began: the body never runs (CAN-6). The frame goes first: arguments that
 // the coroutine owned are released before anybody hears of its end.
 inline void task_core::end_unstarted() noexcept {
-  must_cancel_ = cancel_kept_ = false;
+  cancellation_.must_throw = cancellation_.kept = false;
   root().destroy_frame();
   root().error = std::make_exception_ptr(cancelled_error(requested_message()));
   root().cancelled = true;
@@ -692,7 +729,7 @@ inline void task_core::end_unstarted() noexcept {
 }
 
 AIO_ALWAYS_INLINE void task_core::finish() noexcept {
-  if (root().error || must_cancel_) [[unlikely]] {
+  if (root().error || cancellation_.must_throw) [[unlikely]] {
     finish_badly();
   } else {
     end(future_state::value);
@@ -705,7 +742,7 @@ AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
     error_ = std::move(root().error);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
     set_message(&task_extras::requested, nullptr);
-  } else if (!cancel_kept_) {
+  } else if (!cancellation_.kept) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
     outcome = future_state::cancelled;
@@ -716,17 +753,28 @@ AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
 AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
   intrusive_list<task_core, all_tasks_tag>::remove(*this);
   if (owner_) {
-    queue_owner();
-    complete(outcome);
+    if (outcome == future_state::value && owner_->running_ > 1) [[likely]] {
+      --owner_->running_;
+      if (owner_->lists_children_) intrusive_list<task_core, siblings_tag>::remove(*this);
+    } else {
+      queue_owner();
+      return complete(outcome);
+    }
+  }
+  complete(outcome);
+  if (count_here(-1) > 0) [[unlikely]] return;
+  if (outcome == future_state::value) {
+    dispose();
   } else {
-    complete(outcome);
-    release();
+    drop();
   }
 }
 
 // The task's own node is free: a task that is done is never queued again. With it goes the loop's
 // own handle.
 AIO_ALWAYS_INLINE void task_core::queue_owner() noexcept {
+  --owner_->running_;
+  ++owner_->untold_;
   run = &run_owner;
   loop().push(*this);
 }
@@ -736,7 +784,8 @@ inline void task_core::run_owner(ready_node* node) noexcept {
 }
 
 AIO_ALWAYS_INLINE void task_core::tell_owner() noexcept {
-  if (owner_) std::exchange(owner_, nullptr)->child_done(*this);
+  --owner_->untold_;
+  owner_->child_done(*this);
   release();
 }
 
