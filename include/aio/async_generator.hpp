@@ -170,7 +170,7 @@ class exit_registration {
 };
 
 /// What a generator has beside its coroutine; lies in front of the frame_base.
-struct alignas(frame_alignment) generator_state {
+struct generator_state {
   void* value = nullptr;  // what it yielded
   std::vector<std::unique_ptr<exit_entry>> cleanups;
   // Runs the clean-up. Made together with the first one, so that the end cannot fail for want of
@@ -403,6 +403,7 @@ class generator_promise final : public generator_promise_base {
   }
 
   static void* operator new(std::size_t frame_size) {
+    static_assert((sizeof(generator_state) + sizeof(frame_base)) % frame_alignment == 0);
     std::size_t const size = sizeof(generator_state) + sizeof(frame_base) + frame_size;
     void* const memory = frame_pool::allocate(size);
     auto* const state = ::new (memory) generator_state;

@@ -53,8 +53,9 @@ template <class Rep, class Period>
     std::chrono::duration<Rep, Period> length);
 
 /// Waits until a point in the loop's time, see event_loop::time(). Otherwise as sleep_for.
+/// By reference, since a copy would get a place in the frame of who awaits.
 [[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_operation sleep_until(
-    time_point deadline) noexcept;
+    time_point const& deadline) noexcept;
 
 // ---------------------------------------------------------------- implementation
 
@@ -96,70 +97,56 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
   return length > time_point::max() - now ? time_point::max() : now + length;
 }
 
-/// The common part of what waits: the timer is the task itself.
-class sleep_base {
+/// Waits in what does not await it directly, such as as_result(). The timer is the task itself.
+template <class Operation>
+class sleep_awaiter {
  public:
+  explicit sleep_awaiter(Operation operation) noexcept : operation_(operation) {}
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
   bool await_ready() const noexcept { return false; }
-  AIO_ALWAYS_INLINE void await_resume() {
-    if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
-  }
-
- protected:
-  [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
-
-  frame_base* frame_ = nullptr;
-};
-
-class sleep_awaiter : public sleep_base {
- public:
-  explicit sleep_awaiter(time_point::duration length) noexcept : length_(length) {}
-
-  AIO_ALWAYS_INLINE void await_suspend(std::coroutine_handle<>) {
-    if (length_ > time_point::duration::zero()) {
-      start_timer();
-    } else {
-      task().suspend_ready(*frame_);
-    }
+  void await_suspend(std::coroutine_handle<>) { operation_.suspend_in(*frame_); }
+  void await_resume() {
+    if (frame_->task->cancel_delivered()) frame_->task->throw_cancelled();
   }
 
  private:
-  AIO_NEVER_INLINE void start_timer() {
-    task().suspend_until(*frame_, deadline_after(task().loop(), length_));
-  }
-
-  time_point::duration length_;
+  Operation operation_;
+  frame_base* frame_ = nullptr;
 };
 
 class sleep_operation {
  public:
   explicit sleep_operation(time_point::duration length) noexcept : length_(length) {}
-  AIO_ALWAYS_INLINE sleep_awaiter operator co_await() const noexcept { return sleep_awaiter(length_); }
 
- private:
-  time_point::duration length_;
-};
-
-class sleep_until_awaiter : public sleep_base {
- public:
-  explicit sleep_until_awaiter(time_point deadline) noexcept : deadline_(deadline) {}
-
-  void await_suspend(std::coroutine_handle<>) {
-    if (deadline_ > task().loop().now()) {
-      task().suspend_until(*frame_, deadline_);
+  AIO_ALWAYS_INLINE void suspend_in(frame_base& frame) const {
+    if (length_ > time_point::duration::zero()) {
+      start_timer(frame);
     } else {
-      task().suspend_ready(*frame_);
+      frame.task->suspend_ready(frame);
     }
   }
+  sleep_awaiter<sleep_operation> operator co_await() const noexcept { return sleep_awaiter(*this); }
 
  private:
-  time_point deadline_;
+  AIO_NEVER_INLINE void start_timer(frame_base& frame) const {
+    frame.task->suspend_until(frame, deadline_after(frame.task->loop(), length_));
+  }
+
+  time_point::duration length_;
 };
 
 class sleep_until_operation {
  public:
   explicit sleep_until_operation(time_point deadline) noexcept : deadline_(deadline) {}
-  sleep_until_awaiter operator co_await() const noexcept { return sleep_until_awaiter(deadline_); }
+
+  void suspend_in(frame_base& frame) const {
+    if (deadline_ > frame.task->loop().now()) {
+      frame.task->suspend_until(frame, deadline_);
+    } else {
+      frame.task->suspend_ready(frame);
+    }
+  }
+  sleep_awaiter<sleep_until_operation> operator co_await() const noexcept { return sleep_awaiter(*this); }
 
  private:
   time_point deadline_;
@@ -172,7 +159,7 @@ detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> length) {
   return detail::sleep_operation(detail::to_clock(length));
 }
 
-inline detail::sleep_until_operation sleep_until(time_point deadline) noexcept {
+inline detail::sleep_until_operation sleep_until(time_point const& deadline) noexcept {
   return detail::sleep_until_operation(deadline);
 }
 

@@ -118,6 +118,7 @@ struct block_layout {
   static constexpr std::size_t core_offset = value_size;
   static constexpr std::size_t base_offset = core_offset + sizeof(task_core);
   static constexpr std::size_t header_size = base_offset + sizeof(frame_base);
+  static_assert(header_size % frame_alignment == 0);
 
   static void* start(frame_base& base) noexcept {
     return reinterpret_cast<char*>(&base) - base_offset;
@@ -523,6 +524,23 @@ concept duration_like = requires(A const& a) {
   a.count();
 };
 
+// ---- awaiting what needs nothing of its own in the frame
+
+/// Suspends the task by `suspend_in(frame)`, which is all that there is to it; what wakes it is the
+/// task's own node.
+template <class A>
+concept self_suspending = requires(A& a, frame_base& frame) { a.suspend_in(frame); };
+
+/// The rest of such a wait: the task is suspended when this is made.
+struct suspended {
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  AIO_ALWAYS_INLINE void await_resume() const {
+    task_core& task = *scheduler::running()->current;
+    if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
+  }
+};
+
 // ---- the promise
 
 class promise_base {
@@ -556,6 +574,9 @@ class promise_base {
       return attached<child_awaiter<typename type::value_type>>(*frame_, [&] {
         return child_awaiter<typename type::value_type>(static_cast<type&&>(awaited));
       });
+    } else if constexpr (self_suspending<type>) {
+      awaited.suspend_in(*frame_);
+      return suspended();
     } else if constexpr (attachable<type>) {
       awaited.attach(*frame_);
       return attached_reference<type>(awaited);

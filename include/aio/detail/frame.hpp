@@ -56,16 +56,13 @@ enum class frame_phase : std::uint8_t {
   gone,        // nothing lives in the frame any more
 };
 
-struct alignas(frame_alignment) frame_base {
+/// Stands right in front of its frame, and has a size that asks for what is before it to be of
+/// eight bytes more than a multiple of frame_alignment.
+struct frame_base {
   explicit frame_base(std::size_t block_class_) noexcept
-      : block_class(static_cast<std::uint32_t>(block_class_)) {
-#if AIO_SHIFTED_FRAMES
-    self = this;
-#endif
-  }
+      : block_class(static_cast<std::uint32_t>(block_class_)), task(nullptr) {}
 
   frame_base* continuation = nullptr;  // whom the trampoline resumes when this is done
-  task_core* task = nullptr;           // the task that runs this; null before it is awaited
   std::exception_ptr error;            // what the body ended with
   std::source_location where = {};     // the co_await it is in; at first, the coroutine itself
   std::uint32_t block_class;  // of frame_pool
@@ -73,10 +70,10 @@ struct alignas(frame_alignment) frame_base {
   bool has_value = false;  // the result was made
   bool cancelled = false;  // error is a cancelled_error
   bool shifted = false;    // the compiler left a word in front of the frame's functions
-
-#if AIO_SHIFTED_FRAMES
-  frame_base* self;  // Invariant: the last word before the frame
-#endif
+  union {
+    task_core* task;   // that runs this; null before it is awaited
+    frame_base* self;  // this, while the promise looks for it: the last word before the frame
+  };
 
   [[nodiscard]] bool done() const noexcept { return phase >= frame_phase::ended; }
 
@@ -98,7 +95,7 @@ struct alignas(frame_alignment) frame_base {
     if (phase != frame_phase::gone) [[unlikely]] destroy_what_is_left();
   }
 
-  /// Finds the base from inside the constructor of a promise.
+  /// Finds the base from inside the constructor of a promise, once.
   template <class Promise>
   static frame_base& of_promise(Promise& promise) {
 #if AIO_SHIFTED_FRAMES
@@ -116,6 +113,7 @@ struct alignas(frame_alignment) frame_base {
       }
       base->shifted = true;
     }
+    base->task = nullptr;
     return *base;
 #else
     return of_frame(std::coroutine_handle<Promise>::from_promise(promise).address());
@@ -126,6 +124,7 @@ struct alignas(frame_alignment) frame_base {
   void* prepare_frame() noexcept {
     void* const memory = frame();
 #if AIO_SHIFTED_FRAMES
+    self = this;
     *static_cast<void**>(memory) = this;
 #endif
     return memory;
@@ -149,8 +148,6 @@ struct alignas(frame_alignment) frame_base {
 #endif
 };
 
-#if AIO_SHIFTED_FRAMES
-static_assert(offsetof(frame_base, self) + sizeof(void*) == sizeof(frame_base));
-#endif
+static_assert(offsetof(frame_base, task) + sizeof(void*) == sizeof(frame_base));
 
 }  // namespace aio::detail

@@ -25,7 +25,7 @@ class frame_pool {
     std::size_t const index = class_of(size);
     if (index < classes) {
       if (node* const block = lists_.free[index]) {
-        unpoison(block, (index + 1) * granularity);
+        unpoison(block, size_of(index));
         lists_.free[index] = block->next;
         return block;
       }
@@ -40,7 +40,7 @@ class frame_pool {
 
   /// All blocks of one class have the same size.
   static constexpr std::size_t class_of(std::size_t size) noexcept {
-    return (size - 1) / granularity;
+    return size <= smallest ? 0 : (size - smallest + granularity - 1) / granularity;
   }
 
   /// The same for what was allocated with a size of that class.
@@ -49,7 +49,7 @@ class frame_pool {
       auto* const block = static_cast<node*>(memory);
       block->next = lists_.free[index];
       lists_.free[index] = block;
-      poison(block, (index + 1) * granularity);
+      poison(block, size_of(index));
     } else {
       std::free(memory);
     }
@@ -59,7 +59,7 @@ class frame_pool {
   static void trim() noexcept {
     for (std::size_t index = 0; index < classes; ++index) {
       while (node* const block = lists_.free[index]) {
-        unpoison(block, (index + 1) * granularity);
+        unpoison(block, size_of(index));
         lists_.free[index] = block->next;
         std::free(block);
       }
@@ -67,8 +67,11 @@ class frame_pool {
   }
 
  private:
+  // The sizes for which glibc's malloc takes eight bytes more, and not up to 23.
   static constexpr std::size_t granularity = 16;
+  static constexpr std::size_t smallest = 24;
   static constexpr std::size_t classes = 256;  // up to 4 KiB; what is larger goes to malloc
+  static constexpr std::size_t size_of(std::size_t index) noexcept { return smallest + index * granularity; }
 
   struct node {
     node* next;
@@ -89,7 +92,7 @@ class frame_pool {
 
   AIO_NEVER_INLINE static void* allocate_fresh(std::size_t index) {
     if (lists_.kept == 0) open_lists();
-    if (void* const memory = std::malloc((index + 1) * granularity)) return memory;
+    if (void* const memory = std::malloc(size_of(index))) return memory;
     throw std::bad_alloc();
   }
 

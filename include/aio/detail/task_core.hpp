@@ -216,15 +216,24 @@ class future_core : public waitable {
   ready_queue callbacks_;
   std::int32_t handles_;
   std::int32_t lent_ = 0;  // handles that do not count before this is done
-  // One word, so that compilers write it at once.
+
+ protected:
+  // One word, which compilers write at once.
   struct status {
     future_state state;
-    bool shared_by_threads;  // does not change
-    bool error_was_read = false;
-    bool value_taken = false;
-    bool awaited_itself = false;
-    std::uint8_t unused[3] = {};
+    bool shared_by_threads;  // does not change; other threads read it
+    bool error_was_read : 1 = false;
+    bool value_taken : 1 = false;
+    bool awaited_itself : 1 = false;
+    bool : 0;
+    // Of a task that is to be cancelled:
+    bool must_throw : 1 = false;         // at the next step or suspension
+    bool deliver_cancel : 1 = false;     // the awaiter that is resumed throws
+    bool cancel_kept : 1 = false;        // must_throw came too late for an operation (D3)
+    bool forwarding_cancel : 1 = false;  // to what the task waits for
+    unsigned cancel_requests = 0;
   };
+  static_assert(sizeof(status) == 8);
   status status_;
 };
 
@@ -278,10 +287,10 @@ context_values& own_context();
 
 /// A task: a future that runs a coroutine. Lives in the memory block of the coroutine's frame
 /// (see frame.hpp), and outlives the frame as long as there are handles.
-class alignas(frame_alignment) task_core : public future_core,
-                                           public ready_node,
-                                           public list_link<all_tasks_tag>,
-                                           public list_link<siblings_tag> {
+class task_core : public future_core,
+                  public ready_node,
+                  public list_link<all_tasks_tag>,
+                  public list_link<siblings_tag> {
  public:
   /// `expected_by`, if any, expects it. One of the `handles` is the loop's.
   task_core(scheduler& on, std::source_location created, task_extras* extras, std::uint64_t number,
@@ -339,10 +348,10 @@ class alignas(frame_alignment) task_core : public future_core,
   /// Requests a cancellation (CAN-1 to CAN-6).
   bool cancel(cancel_message const& message) override {
     if (done()) return false;
-    ++cancellation_.requests;
+    ++status_.cancel_requests;
     if (forward_cancel(message)) return true;
     set_must_cancel();
-    cancellation_.kept = false;
+    status_.cancel_kept = false;
     set_message(&task_extras::requested, message);
     return true;
   }
@@ -352,10 +361,10 @@ class alignas(frame_alignment) task_core : public future_core,
   }
 
   unsigned uncancel() noexcept {
-    if (cancellation_.requests > 0 && --cancellation_.requests == 0) cancellation_.must_throw = false;
-    return cancellation_.requests;
+    if (status_.cancel_requests > 0 && --status_.cancel_requests == 0) status_.must_throw = false;
+    return status_.cancel_requests;
   }
-  [[nodiscard]] unsigned cancelling() const noexcept { return cancellation_.requests; }
+  [[nodiscard]] unsigned cancelling() const noexcept { return status_.cancel_requests; }
 
   [[nodiscard]] std::string name() const {
     return extras_ && extras_->name ? *extras_->name : "Task-" + std::to_string(number_);
@@ -435,7 +444,7 @@ class alignas(frame_alignment) task_core : public future_core,
   AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (cancellation_.must_throw) [[unlikely]] cancel_at_once(target);
+    if (status_.must_throw) [[unlikely]] cancel_at_once(target);
   }
   /// Suspends in `frame` until the deadline has passed. The task's own node is the timer: the loop
   /// runs it when it is due, and it stands in line then (SL-2).
@@ -453,7 +462,7 @@ class alignas(frame_alignment) task_core : public future_core,
   }
   /// The same. Requires: !cancel_pending().
   AIO_ALWAYS_INLINE void suspend_on_checked(frame_base& frame, waitable& target) noexcept {
-    AIO_ASSERT(!cancellation_.must_throw);
+    AIO_ASSERT(!status_.must_throw);
     resume_point_ = &frame;
     waiting_for_ = &target;
   }
@@ -466,28 +475,28 @@ class alignas(frame_alignment) task_core : public future_core,
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {
     set_message(&task_extras::delivered, message);
-    cancellation_.deliver = true;
+    status_.deliver_cancel = true;
     wake();
   }
 
   /// Remembers a cancellation until it is known what becomes of it: one of the next two follows.
   void note_cancellation(cancel_message const& message) { set_message(&task_extras::delivered, message); }
-  void deliver_noted_cancellation() noexcept { cancellation_.deliver = true; }
+  void deliver_noted_cancellation() noexcept { status_.deliver_cancel = true; }
   /// Lets it wait for the next suspension: it came too late for an operation.
   void keep_noted_cancellation() noexcept {
     if (extras_) extras_->requested = std::exchange(extras_->delivered, nullptr);
     set_must_cancel();
-    cancellation_.kept = true;
+    status_.cancel_kept = true;
   }
 
   /// Whether a cancellation waits for the next suspension.
-  [[nodiscard]] bool cancel_pending() const noexcept { return cancellation_.must_throw; }
+  [[nodiscard]] bool cancel_pending() const noexcept { return status_.must_throw; }
 
   /// What the awaiter does first when it is resumed.
-  [[nodiscard]] bool cancel_delivered() const noexcept { return cancellation_.deliver; }
+  [[nodiscard]] bool cancel_delivered() const noexcept { return status_.deliver_cancel; }
   [[noreturn]] AIO_ALWAYS_INLINE void throw_cancelled() { throw take_cancellation(); }
   [[nodiscard]] AIO_COLD cancelled_error take_cancellation() noexcept {
-    cancellation_.deliver = false;
+    status_.deliver_cancel = false;
     return extras_ ? cancelled_error(std::exchange(extras_->delivered, nullptr)) : cancelled_error();
   }
 
@@ -522,30 +531,30 @@ class alignas(frame_alignment) task_core : public future_core,
 
   bool forward_cancel(cancel_message const& message) {
     if (!waiting_for_) return false;
-    if (cancellation_.forwarding) {
+    if (status_.forwarding_cancel) {
       // Tasks that await each other in a ring: it is broken where the cancellation comes back.
       // CPython ends in a RecursionError here.
-      if (cancellation_.deliver || !waiting_for_->let_go(*this)) return false;
+      if (status_.deliver_cancel || !waiting_for_->let_go(*this)) return false;
       wake_cancelled(message);
       return true;
     }
-    cancellation_.forwarding = true;
+    status_.forwarding_cancel = true;
     bool const accepted = waiting_for_->cancel_wait(*this, message);
-    cancellation_.forwarding = false;
+    status_.forwarding_cancel = false;
     return accepted;
   }
 
   // The next step looks at it: other steps need not.
   void set_must_cancel() noexcept {
-    cancellation_.must_throw = true;
+    status_.must_throw = true;
     if (run == &run_step) run = &run_step_with_check;
     if (run == &run_first_step) run = &run_never_started;
   }
 
-  void stop_being_timer() noexcept { run = cancellation_.must_throw ? &run_step_with_check : &run_step; }
+  void stop_being_timer() noexcept { run = status_.must_throw ? &run_step_with_check : &run_step; }
 
   void cancel_at_once(waitable& target) {
-    if (target.cancel_wait(*this, requested_message())) cancellation_.must_throw = false;
+    if (target.cancel_wait(*this, requested_message())) status_.must_throw = false;
   }
 
   [[nodiscard]] task_extras& extras() {
@@ -579,15 +588,6 @@ class alignas(frame_alignment) task_core : public future_core,
   std::unique_ptr<task_extras> extras_;
   std::source_location created_;
   std::uint64_t number_;
-  // One word, so that compilers clear it at once.
-  struct cancellation_state {
-    unsigned requests;
-    bool must_throw;    // at the next step or suspension
-    bool deliver;       // the awaiter that is resumed throws
-    bool kept;          // must_throw came too late for an operation (D3)
-    bool forwarding;
-  };
-  cancellation_state cancellation_{};
 
   inline static constinit sleep_wait sleep_;
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
@@ -678,7 +678,7 @@ inline void task_core::run_first_step(ready_node* node) noexcept {
 // In place of the first step, of a task that was cancelled before it; unless that was taken back.
 inline void task_core::run_never_started(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);
-  if (self.cancellation_.must_throw) {
+  if (self.status_.must_throw) {
     self.end_unstarted();
   } else {
     run_first_step(node);
@@ -686,15 +686,15 @@ inline void task_core::run_never_started(ready_node* node) noexcept {
 }
 
 AIO_ALWAYS_INLINE void task_core::begin() noexcept {
-  AIO_ASSERT(!cancellation_.must_throw);
+  AIO_ASSERT(!status_.must_throw);
   run = &run_step;
   root().phase = frame_phase::entered;
 }
 
 inline void task_core::run_step_with_check(ready_node* node) noexcept {
   auto& self = static_cast<task_core&>(*node);
-  if (self.cancellation_.must_throw) self.meet_cancellation();
-  if (!self.cancellation_.must_throw) self.run = &run_step;
+  if (self.status_.must_throw) self.meet_cancellation();
+  if (!self.status_.must_throw) self.run = &run_step;
   self.step(self.loop());
 }
 
@@ -708,12 +708,12 @@ AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
 }
 
 AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
-  late const how = cancellation_.deliver ? late::carried
+  late const how = status_.deliver_cancel ? late::carried
                    : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
                                    : late::deliver;
-  cancellation_.must_throw = cancellation_.kept = how == late::keep;
+  status_.must_throw = status_.cancel_kept = how == late::keep;
   if (how == late::deliver) {
-    cancellation_.deliver = true;
+    status_.deliver_cancel = true;
     set_message(&task_extras::delivered, requested_message());
   }
 }
@@ -721,7 +721,7 @@ AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
 // Cancelled before it began: the body never runs (CAN-6). The frame goes first: arguments that
 // the coroutine owned are released before anybody hears of its end.
 inline void task_core::end_unstarted() noexcept {
-  cancellation_.must_throw = cancellation_.kept = false;
+  status_.must_throw = status_.cancel_kept = false;
   root().destroy_frame();
   root().error = std::make_exception_ptr(cancelled_error(requested_message()));
   root().cancelled = true;
@@ -729,7 +729,7 @@ inline void task_core::end_unstarted() noexcept {
 }
 
 AIO_ALWAYS_INLINE void task_core::finish() noexcept {
-  if (root().error || cancellation_.must_throw) [[unlikely]] {
+  if (root().error || status_.must_throw) [[unlikely]] {
     finish_badly();
   } else {
     end(future_state::value);
@@ -742,7 +742,7 @@ AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
     error_ = std::move(root().error);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
     set_message(&task_extras::requested, nullptr);
-  } else if (!cancellation_.kept) {
+  } else if (!status_.cancel_kept) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
     outcome = future_state::cancelled;
