@@ -109,14 +109,15 @@ class scheduler {
 
   /// Runs `node` in an iteration of its loop. Threads: any; wakes the loop.
   void push_from_thread(ready_node& node) {
-    bool first = false;
-    {
-      std::lock_guard const lock(inbox_mutex_);
-      first = inbox_.empty();
-      inbox_.push(node);
-      inbox_filled_.store(true, std::memory_order_release);
-    }
-    if (first) wake();
+    // Release: whoever takes the inbox sees what the node holds. Its `newest` is not looked into
+    // here, and so needs no acquire; an addition on top of it continues its release.
+    ready_node* newest = inbox_.load(std::memory_order_relaxed);
+    do {
+      node.next = newest;
+    } while (!inbox_.compare_exchange_weak(newest, &node, std::memory_order_release,
+                                           std::memory_order_relaxed));
+    // From here on the node is the loop's. Who finds the inbox empty wakes it for those that follow.
+    if (!newest) wake();
   }
 
   /// Says that something outside this thread will come back with push_from_thread().
@@ -195,15 +196,15 @@ class scheduler {
 
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
 
-  /// Moves what other threads brought to the end of the ready queue.
-  void take_inbox() {
-    if (!inbox_filled_.load(std::memory_order_acquire)) return;
-    std::lock_guard const lock(inbox_mutex_);
-    inbox_filled_.store(false, std::memory_order_relaxed);
-    ready_.splice(inbox_);
+  /// Moves what other threads brought to the end of the ready queue, in the order of arrival.
+  void take_inbox() noexcept {
+    if (!inbox_filled()) return;
+    // Acquire: of the newest node, and so of all below it, see push_from_thread().
+    ready_.splice_reversed(*inbox_.exchange(nullptr, std::memory_order_acquire));
   }
+  /// A look alone, so relaxed: take_inbox() orders, and for what it misses a wake-up is on its way.
   [[nodiscard]] bool inbox_filled() const noexcept {
-    return inbox_filled_.load(std::memory_order_acquire);
+    return inbox_.load(std::memory_order_relaxed) != nullptr;
   }
 
   /// Finds out which timers are due, to be run after what is ready now.
@@ -305,9 +306,9 @@ class scheduler {
   bool debug_ = false;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
 
-  std::mutex inbox_mutex_;
-  ready_queue inbox_;  // guarded by inbox_mutex_
-  std::atomic<bool> inbox_filled_{false};
+  // What other threads brought, newest first, linked by `next`. They add one and the loop takes all:
+  // a newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
+  std::atomic<ready_node*> inbox_{nullptr};
 };
 
 /// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).
