@@ -209,6 +209,20 @@ TEST_CASE("allocation: none per callback") {
         }) == 0);
 }
 
+TEST_CASE("allocation: none per call in a thread, and none there to bring the result back") {
+  auto const since_last_call = [] {
+    thread_local long before = allocations;
+    return allocations - std::exchange(before, allocations);
+  };
+  long there = 0;
+  long const here = aio::run([&]() -> aio::task<long> {
+    auto call = [&]() -> aio::task<> { there += co_await aio::to_thread(since_last_call); };
+    co_return co_await steady(std::ref(call));
+  });
+  CHECK(here == 0);
+  CHECK(there == 0);
+}
+
 #if defined(ASIO_HAS_LOCAL_SOCKETS)
 TEST_CASE("allocation: none per Asio read or write, be it ready or not") {
   using socket = asio::local::stream_protocol::socket;

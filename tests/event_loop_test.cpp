@@ -340,6 +340,44 @@ TEST_CASE("call_soon_threadsafe: calls of one thread keep their order, and wake 
   }
 }
 
+TEST_CASE("call_soon_threadsafe: what came while the loop was busy runs in one iteration, in order of arrival") {
+  aio_test::trace log;
+  std::vector<std::uint64_t> iterations;
+  aio::event_loop loop;
+  auto const call_from_thread = [&](char const* name) {
+    std::thread([&, name] {
+      loop.call_soon_threadsafe([&, name] {
+        log(name);
+        iterations.push_back(loop.iteration());
+      });
+    }).join();
+  };
+  loop.call_soon([&] {
+    for (char const* name : {"a", "b", "c"}) call_from_thread(name);
+    loop.call_soon([&] { log("own"); });
+  });
+  loop.call_later(1ms, [&] { loop.stop(); });
+  loop.run_forever();
+  REQUIRE(log.text() == "own | a | b | c");
+  CHECK(iterations == std::vector<std::uint64_t>(3, iterations.front()));
+}
+
+TEST_CASE("call_soon_threadsafe: a loop that is about to wait misses no call") {
+  constexpr int rounds = 3000;
+  aio::event_loop loop;
+  std::atomic<int> heard = 0;
+  std::thread other([&] {
+    for (int i = 0; i < rounds; ++i) {
+      loop.call_soon_threadsafe([&heard] { ++heard; });
+      while (heard <= i) std::this_thread::yield();  // hangs if one is missed
+    }
+    loop.call_soon_threadsafe([&] { loop.stop(); });
+  });
+  loop.run_forever();
+  other.join();
+  CHECK(heard == rounds);
+}
+
 TEST_CASE("call_soon_threadsafe: its handle can be cancelled from another thread") {
   aio::event_loop loop;
   bool called = false;
@@ -910,6 +948,24 @@ TEST_CASE("event_loop on a program's context: I/O, to_thread and calls from thre
   context.run();
   REQUIRE(handle.done());
   CHECK(handle.result() == 42);
+}
+
+TEST_CASE("event_loop on a program's context: a burst of calls from threads asks for one turn") {
+  asio::io_context context;
+  aio::event_loop loop{context};
+  int called = 0;
+  for (int burst = 0; burst < 2; ++burst) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < 100; ++i) loop.call_soon_threadsafe([&] { ++called; });
+      });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(context.poll() == 1);
+    CHECK(called == 400 * (burst + 1));
+    context.restart();
+  }
 }
 
 TEST_CASE("event_loop on a program's context: poll() runs what is ready and does not wait") {

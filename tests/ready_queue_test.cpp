@@ -51,6 +51,19 @@ TEST_CASE("ready_queue: splice appends another queue in order and leaves it empt
   CHECK(drain(queue) == "abcd");
 }
 
+TEST_CASE("ready_queue: splice_reversed appends a stack from its bottom to its top") {
+  ready_queue queue;
+  item a('a'), b('b'), c('c'), d('d'), e('e');
+  a.next = nullptr;
+  queue.splice_reversed(a);
+  b.next = nullptr;
+  c.next = &b;
+  d.next = &c;
+  queue.splice_reversed(d);
+  queue.push(e);
+  CHECK(drain(queue) == "abcde");
+}
+
 TEST_CASE("ready_queue: remove_if takes out the first match, wherever it is") {
   item a('a'), b('b'), c('c'), d('d');
   auto const without = [&](char name) {

@@ -86,6 +86,31 @@ TEST_CASE("thread_pool: a thread that is idle gets the next job before a new one
   CHECK(threads.size() <= 8);
 }
 
+TEST_CASE("thread_pool: threads that sleep begin a burst of long jobs together, whichever of it is withdrawn") {
+  constexpr int most = 4, rounds = 300;
+  std::atomic<int> short_ones = 0, long_ones = 0;
+  int withdrawn = 0;
+  std::deque<std::latch> latches;
+  std::deque<job> jobs;
+  thread_pool pool(most);
+  for (int round = 1; round <= rounds; ++round) {
+    auto& all_there = latches.emplace_back(most);
+    std::vector<job*> burst;
+    for (int i = 0; i < most; ++i) {
+      burst.push_back(&jobs.emplace_back([&] { ++short_ones; }));
+      burst.push_back(&jobs.emplace_back([&] {
+        all_there.arrive_and_wait();  // hangs unless four run together
+        ++long_ones;
+      }));
+    }
+    for (job* each : burst) pool.submit(*each);
+    for (int i = 0; i < most; ++i) withdrawn += pool.withdraw(*burst[static_cast<std::size_t>(2 * i)]);
+    while (long_ones < round * most || short_ones + withdrawn < round * most) std::this_thread::yield();
+    if (round % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(100));  // they sleep, or are about to
+  }
+  CHECK(short_ones + withdrawn == rounds * most);
+}
+
 TEST_CASE("thread_pool: a job that no thread has begun can be withdrawn, and then never runs") {
   std::latch busy(1);
   std::latch go(1);

@@ -419,6 +419,17 @@ TEST_CASE("run_in_executor: an executor that goes without running the function m
   });
 }
 
+TEST_CASE("run_in_executor: a loop that is done at once waits for the thread that is still waking it") {
+  asio::thread_pool pool(2);
+  auto main = [&]() -> aio::task<> {
+    auto work = [&]() -> aio::task<> { co_await aio::run_in_executor(pool.get_executor(), [] {}); };
+    auto handle = aio::create_task(work);
+    while (!handle.done()) co_await aio::sleep_for(0s);  // the loop finds the result before it is woken
+  };
+  for (int i = 0; i < 300; ++i) aio::run(main);
+  SUCCEED("sanitizers find nothing");
+}
+
 TEST_CASE("run_in_executor: a cancelled function that was not begun is skipped, also when the loop is gone") {
   gate begun, go;
   std::atomic<bool> called = false;

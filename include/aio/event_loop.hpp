@@ -104,6 +104,7 @@ class event_loop : public detail::scheduler {
   ~event_loop() override {
     close();
     discard_callbacks();  // of futures that were set since
+    let_wakers_out();
   }
 
   /// Runs a task on this loop and returns its result. Throws: what the task throws; usage_error
@@ -326,6 +327,14 @@ class event_loop : public detail::scheduler {
 
   template <class, class>
   friend class detail::borrowed_turns;
+
+  // Handed to the context by wake(), to run on the loop's thread; lives in wake_up_memory_.
+  class wake_up;
+  template <class T>
+  class wake_up_allocator;
+
+  std::atomic<bool> waking_{false};  // a wake_up is on its way
+  alignas(std::max_align_t) std::byte wake_up_memory_[128];  // its context goes before
 
   std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
   asio::io_context& context_;
@@ -587,11 +596,56 @@ inline void event_loop::wait() {
   }
 }
 
+// For one object at a time.
+template <class T>
+class event_loop::wake_up_allocator {
+ public:
+  using value_type = T;
+
+  explicit wake_up_allocator(event_loop& loop) noexcept : loop_(&loop) {}
+  template <class U>
+  wake_up_allocator(wake_up_allocator<U> const& other) noexcept : loop_(other.loop_) {}
+
+  [[nodiscard]] T* allocate(std::size_t) const noexcept {
+    static_assert(sizeof(T) <= sizeof loop_->wake_up_memory_ && alignof(T) <= alignof(std::max_align_t));
+    return reinterpret_cast<T*>(loop_->wake_up_memory_);
+  }
+  void deallocate(T*, std::size_t) const noexcept {}
+
+  template <class U>
+  friend bool operator==(wake_up_allocator const& a, wake_up_allocator<U> const& b) noexcept {
+    return a.loop_ == b.loop_;
+  }
+
+ private:
+  template <class>
+  friend class wake_up_allocator;
+  event_loop* loop_;
+};
+
+class event_loop::wake_up {
+ public:
+  using allocator_type = wake_up_allocator<void>;
+
+  explicit wake_up(event_loop& loop) noexcept : loop_(&loop) {}
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*loop_); }
+
+  void operator()() const noexcept {
+    // Before the look at the inbox, and acquire: a thread that left its node and found this one on
+    // its way has been here before, so that the look finds the node. Release: the memory is free.
+    loop_->waking_.exchange(false, std::memory_order_acq_rel);
+    loop_->from_handler([] {});
+  }
+
+ private:
+  event_loop* loop_;
+};
+
 inline void event_loop::wake() {
   if (turns_) {
     turns_->ask_from_thread();
-  } else {
-    asio::post(context_, [this] { from_handler([] {}); });
+  } else if (!waking_.exchange(true, std::memory_order_acq_rel)) {
+    asio::post(context_, wake_up(*this));
   }
 }
 

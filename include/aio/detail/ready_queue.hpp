@@ -71,6 +71,21 @@ class ready_queue {
     other.head_ = nullptr;
   }
 
+  /// Appends a stack of nodes, linked by `next`, from the bottom to its top `newest`.
+  void splice_reversed(ready_node& newest) noexcept {
+    ready_node* oldest = nullptr;
+    for (ready_node* at = &newest; at;) {
+      ready_node* const older = std::exchange(at->next, oldest);
+      oldest = std::exchange(at, older);
+    }
+    if (head_) {
+      tail_->next = oldest;
+    } else {
+      head_ = oldest;
+    }
+    tail_ = &newest;
+  }
+
   /// Takes out the first node for which `matches(node)` holds; null if there is none. Linear.
   template <class Predicate>
   ready_node* remove_if(Predicate matches) {

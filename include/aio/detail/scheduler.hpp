@@ -109,14 +109,16 @@ class scheduler {
 
   /// Runs `node` in an iteration of its loop. Threads: any; wakes the loop.
   void push_from_thread(ready_node& node) {
-    bool first = false;
-    {
-      std::lock_guard const lock(inbox_mutex_);
-      first = inbox_.empty();
-      inbox_.push(node);
-      inbox_filled_.store(true, std::memory_order_release);
-    }
-    if (first) wake();
+    // Release: whoever takes the inbox sees what the node holds. Its `newest` is not looked into
+    // here, and so needs no acquire; an addition on top of it continues its release.
+    ready_node* newest = inbox_.load(std::memory_order_relaxed);
+    do {
+      node.next = newest;
+    } while (!inbox_.compare_exchange_weak(newest, &node, std::memory_order_release,
+                                           std::memory_order_relaxed));
+    // From here on the node is the loop's, and so may be the end of the loop: unless this thread
+    // found the inbox empty, and wakes the loop for those that follow. let_wakers_out() waits for it.
+    if (!newest) wake_and_leave();
   }
 
   /// Says that something outside this thread will come back with push_from_thread().
@@ -195,15 +197,23 @@ class scheduler {
 
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
 
-  /// Moves what other threads brought to the end of the ready queue.
-  void take_inbox() {
-    if (!inbox_filled_.load(std::memory_order_acquire)) return;
-    std::lock_guard const lock(inbox_mutex_);
-    inbox_filled_.store(false, std::memory_order_relaxed);
-    ready_.splice(inbox_);
+  /// Moves what other threads brought to the end of the ready queue, in the order of arrival.
+  void take_inbox() noexcept {
+    if (!inbox_filled()) return;
+    // Acquire: of the newest node, and so of all below it, see push_from_thread().
+    ready_.splice_reversed(*inbox_.exchange(nullptr, std::memory_order_acquire));
+    ++wakers_;  // whose node was the oldest
   }
+  /// A look alone, so relaxed: take_inbox() orders, and for what it misses a wake-up is on its way.
   [[nodiscard]] bool inbox_filled() const noexcept {
-    return inbox_filled_.load(std::memory_order_acquire);
+    return inbox_.load(std::memory_order_relaxed) != nullptr;
+  }
+
+  /// Waits until no thread is inside push_from_thread() whose node was taken: it woke a loop that was
+  /// awake, and may be slow to notice.
+  void let_wakers_out() const noexcept {
+    // Acquire: what they did here comes before what the destructor does.
+    while (wakers_out_.load(std::memory_order_acquire) != wakers_) std::this_thread::yield();
   }
 
   /// Finds out which timers are due, to be run after what is ready now.
@@ -267,6 +277,14 @@ class scheduler {
   /// Makes a loop that waits for I/O look at its inbox. Threads: any.
   virtual void wake() = 0;
 
+  void wake_and_leave() {
+    struct leave {
+      ~leave() { out.fetch_add(1, std::memory_order_release); }
+      std::atomic<std::uint32_t>& out;
+    } const at_end{wakers_out_};
+    wake();
+  }
+
   void require_own_thread(char const* caller) const {
     auto const runs_on = runs_on_.load(std::memory_order_relaxed);
     if (runs_on == std::thread::id() || runs_on == std::this_thread::get_id()) return;
@@ -313,9 +331,11 @@ class scheduler {
   bool debug_ = false;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
 
-  std::mutex inbox_mutex_;
-  ready_queue inbox_;  // guarded by inbox_mutex_
-  std::atomic<bool> inbox_filled_{false};
+  // What other threads brought, newest first, linked by `next`. They add one and the loop takes all:
+  // a newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
+  std::atomic<ready_node*> inbox_{nullptr};
+  std::uint32_t wakers_ = 0;                   // threads that were to wake the loop, as far as it knows
+  std::atomic<std::uint32_t> wakers_out_{0};  // those that are done with it
 };
 
 /// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).

@@ -3,6 +3,11 @@
 
 // Threads for blocking functions: started when they are needed, jobs are their own queue nodes
 // and can leave the queue again.
+//
+// While jobs wait and threads sleep, one of the threads is on its way. When it takes a job and there
+// is more, it wakes the next before it begins, so that no job stays behind a long one. A burst of
+// jobs of any length begins no later than if its submitter woke a thread for each, one after the
+// other; but the submitter goes on at once, and few threads wake in vain when the jobs are short.
 
 #include <condition_variable>
 #include <cstddef>
@@ -48,8 +53,7 @@ class thread_pool {
       if (idle_ <= queued_ && threads_.size() < most_threads_) start_thread();
       queue_.push_back(job);
       ++queued_;
-      wake = idle_ > woken_;
-      if (wake) ++woken_;
+      wake = wakes_thread();
     }
     if (wake) job_came_.notify_one();
   }
@@ -72,6 +76,13 @@ class thread_pool {
     }
   }
 
+  /// Whether the caller must wake a thread, now that it added or took a job.
+  bool wakes_thread() noexcept {
+    if (waking_ || idle_ == 0 || queued_ == 0) return false;
+    waking_ = true;
+    return true;
+  }
+
   void work() noexcept {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -79,13 +90,15 @@ class thread_pool {
         ++idle_;
         job_came_.wait(lock);
         --idle_;
-        if (woken_ > 0) --woken_;
+        waking_ = false;  // perhaps too early, if nobody woke this one: then one more is woken
       }
       if (queue_.empty()) return;
       pool_job& job = *queue_.front();
       queue_.remove(job);
       --queued_;
+      bool const wake = wakes_thread();
       lock.unlock();
+      if (wake) job_came_.notify_one();
       job.run();
       lock.lock();
     }
@@ -95,8 +108,8 @@ class thread_pool {
   std::condition_variable job_came_;
   intrusive_list<pool_job, pool_queue_tag> queue_;
   std::size_t queued_ = 0;
-  std::size_t idle_ = 0;   // threads that wait for a job
-  std::size_t woken_ = 0;  // those of them that are about to look: a burst of jobs wakes each once
+  std::size_t idle_ = 0;  // threads that wait for a job
+  bool waking_ = false;   // one of them is on its way
   bool closing_ = false;
   std::size_t const most_threads_;
   std::vector<std::thread> threads_;
