@@ -247,7 +247,11 @@ class event_loop : public detail::scheduler {
     bool const inside = attendant_ == attendant::waiting;
     if (inside) attendant_ = attendant::loop;
     wake_tasks();
-    if (inside) iterate_inside();
+    if (inside) {
+      iterate_inside();
+    } else if (attendant_ == attendant::handler) {
+      attend();  // inside a task that polls the context: what came is for the loop
+    }
   }
   /// Wakes `task`, which can run at once: where the loop waits nothing else is ready.
   void resume_from_handler(detail::task_core& task) noexcept {

@@ -422,7 +422,11 @@ class gather_arguments : public gather_base {
 
  protected:
   AIO_ALWAYS_INLINE ~gather_arguments() {
-    for_each([this](auto& seat, std::size_t index) AIO_ALWAYS_INLINE_LAMBDA { seat.leave(index < started_); });
+    if (started_ == sizeof...(Children)) [[likely]] {
+      for_each([](auto& seat, std::size_t) AIO_ALWAYS_INLINE_LAMBDA { seat.leave(true); });
+    } else {
+      for_each([this](auto& seat, std::size_t index) { seat.leave(index < started_); });
+    }
   }
 
   bool start(scheduler& on, std::source_location where) {

@@ -185,7 +185,7 @@ class task_state final : public task_core {
 
   /// release() of a task that is done and has no error that nobody read.
   AIO_ALWAYS_INLINE void release_read() noexcept {
-    if (this->count_here(-1) > 0) [[unlikely]] return;
+    if (this->count_here(-1) != 0) [[unlikely]] return;
     if (has_members()) [[unlikely]] {
       dispose_of_all();
     } else {

@@ -762,7 +762,7 @@ AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
     }
   }
   complete(outcome);
-  if (count_here(-1) > 0) [[unlikely]] return;
+  if (count_here(-1) != 0) [[unlikely]] return;
   if (outcome == future_state::value) {
     dispose();
   } else {
