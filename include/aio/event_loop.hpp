@@ -12,7 +12,6 @@
 //
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -623,8 +622,8 @@ inline void event_loop::take_turn() {
 inline detail::thread_pool& event_loop::default_executor() {
   require_open("default_executor");
   if (!threads_) {
-    auto const most = std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4);
-    threads_ = {new detail::thread_pool(most), [](detail::thread_pool* pool) { delete pool; }};
+    unsigned const most = std::thread::hardware_concurrency() + 4;
+    threads_ = {new detail::thread_pool(most < 32 ? most : 32), [](detail::thread_pool* pool) { delete pool; }};
   }
   return *threads_;
 }

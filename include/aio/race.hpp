@@ -14,8 +14,8 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
-#include <ranges>
 #include <source_location>
 #include <stdexcept>
 #include <string>

@@ -8,13 +8,12 @@
 //
 // Tasks that a wait leaves behind run on. To cancel the losers use race, to own all a group.
 
-#include <algorithm>
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -129,16 +128,20 @@ class wait_awaiter final : public leaf_waiter {
   timer timer_;
 };
 
+template <class Handle>
+bool holds(std::vector<Handle> const& handles, Handle const& wanted) noexcept {
+  for (Handle const& each : handles) {
+    if (&handle_access::state(each) == &handle_access::state(wanted)) return true;
+  }
+  return false;
+}
+
 /// Each handle once, in the order of its first place.
 template <class Handle>
 std::vector<Handle> distinct(std::vector<Handle> const& handles) {
   std::vector<Handle> kept;
-  std::vector<future_core*> seen;
   for (Handle const& each : handles) {
-    future_core* const core = &handle_access::state(each);
-    if (std::ranges::find(seen, core) != seen.end()) continue;
-    seen.push_back(core);
-    kept.push_back(each);
+    if (!holds(kept, each)) kept.push_back(each);
   }
   return kept;
 }
