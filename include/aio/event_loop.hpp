@@ -656,29 +656,25 @@ inline void event_loop::cancel_present_tasks() {
           }),
           loop(owner) {
       for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) ++left;
-      tasks = std::make_unique<waiting[]>(left);
-      count = left;
-      waiting* place = tasks.get();
+      tasks = std::vector<waiting>(left);
+      waiting* place = tasks.data();
       for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core), ++place) {
         place->all = this;
         place->task = detail::state_ptr<detail::task_core>::share(*core);
       }
     }
-    [[nodiscard]] waiting* begin() const noexcept { return tasks.get(); }
-    [[nodiscard]] waiting* end() const noexcept { return tasks.get() + count; }
 
     event_loop& loop;
-    std::unique_ptr<waiting[]> tasks;
-    std::size_t count = 0;
+    std::vector<waiting> tasks;
     std::size_t left = 0;
     bool over = false;
   };
 
   round ending(*this);
-  for (auto& each : ending) each.task->cancel(nullptr);
-  for (auto& each : ending) each.task->add_callback(each);
+  for (auto& each : ending.tasks) each.task->cancel(nullptr);
+  for (auto& each : ending.tasks) each.task->add_callback(each);
   while (!ending.over) run_loop();  // a task may call stop()
-  for (auto& each : ending) {
+  for (auto& each : ending.tasks) {
     if (each.task->state() != detail::future_state::error) continue;
     call_exception_handler({.message = "a task failed while the loop was shutting down",
                             .exception = each.task->read_error(),

@@ -12,7 +12,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -69,7 +68,7 @@ class wait_awaiter final : public leaf_waiter {
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    nodes_ = std::make_unique<node[]>(awaited_.size());
+    nodes_ = std::vector<node>(awaited_.size());
     if (limit_) timer_.arm(loop(), deadline_after(loop(), *limit_));
     for (std::size_t i = 0; i < awaited_.size(); ++i) {
       nodes_[i].whole = this;
@@ -124,7 +123,7 @@ class wait_awaiter final : public leaf_waiter {
   wait_until mode_;
   std::optional<time_point::duration> limit_;
   std::size_t left_;
-  std::unique_ptr<node[]> nodes_;
+  std::vector<node> nodes_;
   timer timer_;
 };
 
