@@ -14,10 +14,9 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <iterator>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <utility>
 #include <vector>
 

@@ -16,7 +16,6 @@
 #include <exception>
 #include <functional>
 #include <limits>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -36,7 +35,7 @@ namespace aio {
 /// asyncio: Condition, CO-1 to CO-6.
 class condition {
  public:
-  condition() : own_(std::make_unique<lock>()), lock_(*own_) {}
+  condition() noexcept : lock_(own_) {}
   /// Lifetime: `shared` must outlive this.
   explicit condition(lock& shared) noexcept : lock_(shared) {}
   condition(condition const&) = delete;
@@ -74,7 +73,7 @@ class condition {
  private:
   class notified;
 
-  std::unique_ptr<lock> own_;
+  lock own_;  // unused where it is shared
   lock& lock_;
   detail::wait_line line_;
 };

@@ -12,7 +12,6 @@
 //
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -683,8 +682,8 @@ inline void event_loop::take_turn() {
 inline detail::thread_pool& event_loop::default_executor() {
   require_open("default_executor");
   if (!threads_) {
-    auto const most = std::min<std::size_t>(32, std::thread::hardware_concurrency() + 4);
-    threads_ = {new detail::thread_pool(most), [](detail::thread_pool* pool) { delete pool; }};
+    unsigned const most = std::thread::hardware_concurrency() + 4;
+    threads_ = {new detail::thread_pool(most < 32 ? most : 32), [](detail::thread_pool* pool) { delete pool; }};
   }
   return *threads_;
 }
@@ -717,29 +716,25 @@ inline void event_loop::cancel_present_tasks() {
           }),
           loop(owner) {
       for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) ++left;
-      tasks = std::make_unique<waiting[]>(left);
-      count = left;
-      waiting* place = tasks.get();
+      tasks = std::vector<waiting>(left);
+      waiting* place = tasks.data();
       for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core), ++place) {
         place->all = this;
         place->task = detail::state_ptr<detail::task_core>::share(*core);
       }
     }
-    [[nodiscard]] waiting* begin() const noexcept { return tasks.get(); }
-    [[nodiscard]] waiting* end() const noexcept { return tasks.get() + count; }
 
     event_loop& loop;
-    std::unique_ptr<waiting[]> tasks;
-    std::size_t count = 0;
+    std::vector<waiting> tasks;
     std::size_t left = 0;
     bool over = false;
   };
 
   round ending(*this);
-  for (auto& each : ending) each.task->cancel(nullptr);
-  for (auto& each : ending) each.task->add_callback(each);
+  for (auto& each : ending.tasks) each.task->cancel(nullptr);
+  for (auto& each : ending.tasks) each.task->add_callback(each);
   while (!ending.over) run_loop();  // a task may call stop()
-  for (auto& each : ending) {
+  for (auto& each : ending.tasks) {
     if (each.task->state() != detail::future_state::error) continue;
     call_exception_handler({.message = "a task failed while the loop was shutting down",
                             .exception = each.task->read_error(),

@@ -15,10 +15,10 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
 #include <optional>
 #include <source_location>
-#include <ranges>
 #include <string>
 #include <tuple>
 #include <type_traits>

@@ -14,13 +14,13 @@
 //
 // priority_queue gives the smallest first, lifo_queue the newest.
 
-#include <algorithm>
 #include <coroutine>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
+#include <queue>  // std::push_heap: all of <algorithm> takes long to compile
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -235,7 +235,7 @@ class queue_base {
   void wake_all(line& waiters) noexcept;
 
   void finish(std::size_t count) noexcept {
-    unfinished_ -= std::min(count, unfinished_);
+    unfinished_ = unfinished_ > count ? unfinished_ - count : 0;
     if (unfinished_ == 0) all_finished_.set();
   }
 

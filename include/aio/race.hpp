@@ -14,8 +14,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <memory>
-#include <ranges>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -319,11 +318,11 @@ class race_elements final : public race_base {
       }
       if (decided()) return true;
     }
-    slots_ = std::make_unique<child[]>(sources_.size());
+    slots_ = std::vector<child>(sources_.size());
     for (std::size_t i = 0; i < sources_.size(); ++i) {
       enlist(slots_[i], sources_[i], loop(), frame_->where);
     }
-    begin(slots_.get(), sources_.size());
+    begin(slots_.data(), sources_.size());
     return false;
   }
   results await_resume() {
@@ -346,7 +345,7 @@ class race_elements final : public race_base {
   }
 
   std::vector<Child> sources_;
-  std::unique_ptr<child[]> slots_;
+  std::vector<child> slots_;
 };
 
 template <class Child>

@@ -180,25 +180,22 @@ T runner::run(task<T>&& main, std::source_location created) {
   {
     bool told = false;  // the signal has cancelled main
     auto cancel_main = [&] { told = handle.cancel(); };
-    std::unique_ptr<detail::interrupts> listening;
+    detail::interrupts signals;
     if (options_.signals_ != on_signal::leave) {
-      listening = std::make_unique<detail::interrupts>(
-          *loop_, detail::interrupts::reaction{
-                      [](void* to) { (*static_cast<decltype(cancel_main)*>(to))(); }, &cancel_main});
+      signals.listen(*loop_, {[](void* to) { (*static_cast<decltype(cancel_main)*>(to))(); }, &cancel_main});
     }
-    auto const signal = [&] { return listening ? listening->caught() : 0; };
     try {
       // A signal that came too late to cancel main, in its last step, is not lost (SIG-1).
       if constexpr (std::is_void_v<T>) {
         loop_->run_until_complete(task_handle<T>(handle));
-        if (signal() == 0 || told) return;
+        if (signals.caught() == 0 || told) return;
       } else {
         T result = loop_->run_until_complete(task_handle<T>(handle));
-        if (signal() == 0 || told) return static_cast<T&&>(result);
+        if (signals.caught() == 0 || told) return static_cast<T&&>(result);
       }
-      caught = signal();
+      caught = signals.caught();
     } catch (cancelled_error const&) {
-      caught = signal();
+      caught = signals.caught();
       if (caught == 0 || !handle.cancelled()) throw;
       // Somebody else cancelled main, too: that is the answer (SIG-3).
       if ((told ? handle.uncancel() : handle.cancelling()) > 0) throw;

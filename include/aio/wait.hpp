@@ -8,13 +8,11 @@
 //
 // Tasks that a wait leaves behind run on. To cancel the losers use race, to own all a group.
 
-#include <algorithm>
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <memory>
+#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -70,7 +68,7 @@ class wait_awaiter final : public leaf_waiter {
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    nodes_ = std::make_unique<node[]>(awaited_.size());
+    nodes_ = std::vector<node>(awaited_.size());
     if (limit_) timer_.arm(loop(), deadline_after(loop(), *limit_));
     for (std::size_t i = 0; i < awaited_.size(); ++i) {
       nodes_[i].whole = this;
@@ -125,20 +123,24 @@ class wait_awaiter final : public leaf_waiter {
   wait_until mode_;
   std::optional<time_point::duration> limit_;
   std::size_t left_;
-  std::unique_ptr<node[]> nodes_;
+  std::vector<node> nodes_;
   timer timer_;
 };
+
+template <class Handle>
+bool holds(std::vector<Handle> const& handles, Handle const& wanted) noexcept {
+  for (Handle const& each : handles) {
+    if (&handle_access::state(each) == &handle_access::state(wanted)) return true;
+  }
+  return false;
+}
 
 /// Each handle once, in the order of its first place.
 template <class Handle>
 std::vector<Handle> distinct(std::vector<Handle> const& handles) {
   std::vector<Handle> kept;
-  std::vector<future_core*> seen;
   for (Handle const& each : handles) {
-    future_core* const core = &handle_access::state(each);
-    if (std::ranges::find(seen, core) != seen.end()) continue;
-    seen.push_back(core);
-    kept.push_back(each);
+    if (!holds(kept, each)) kept.push_back(each);
   }
   return kept;
 }

@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <typeinfo>
@@ -57,11 +56,13 @@ inline bool is_cancellation(std::exception_ptr const& error) noexcept {
 inline std::string type_name(std::type_info const& type) {
 #if AIO_HAS_CXXABI
   int status = 0;
-  std::unique_ptr<char, decltype(&std::free)> const name(
-      abi::__cxa_demangle(type.name(), nullptr, nullptr, &status), &std::free);
-  if (name) {
+  struct owned {
+    char* text;
+    ~owned() { std::free(text); }
+  } const name{abi::__cxa_demangle(type.name(), nullptr, nullptr, &status)};
+  if (name.text) {
     // std::throw_with_nested throws a class of its own, derived from the one that was meant.
-    std::string_view text = name.get();
+    std::string_view text = name.text;
     for (std::string_view const wrapper : {"std::_Nested_exception<", "std::__1::__nested<"}) {
       if (!text.starts_with(wrapper)) continue;
       text.remove_prefix(wrapper.size());

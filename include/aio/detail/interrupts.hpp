@@ -41,9 +41,23 @@ class interrupts {
     void* to;
   };
 
+  interrupts() noexcept = default;
+  interrupts(interrupts const&) = delete;
+  interrupts& operator=(interrupts const&) = delete;
+  ~interrupts() {
+    if (!listener_) return;
+    restore_defaults();
+    listener_->tell.call = nullptr;  // Asio keeps the listener until it has run the handler
+    asio::error_code ignored;
+    listener_->pipe.close(ignored);
+    ::close(write_end_);
+    write_end_ = -1;
+    taken_ = false;
+  }
+
   /// From here on the first signal calls `on_signal` from `loop`. Only one of these at a time,
   /// in the whole process, listens; and only to signals that have their default effect.
-  interrupts(event_loop& loop, reaction on_signal) {
+  void listen(event_loop& loop, reaction on_signal) {
     bool expected = false;
     if (!taken_.compare_exchange_strong(expected, true)) return;
     int ends[2];
@@ -73,18 +87,6 @@ class interrupts {
       for (int const other : signals_) sigaddset(&ours.sa_mask, other);
       installed_[i] = ::sigaction(signals_[i], &ours, nullptr) == 0;
     }
-  }
-  interrupts(interrupts const&) = delete;
-  interrupts& operator=(interrupts const&) = delete;
-  ~interrupts() {
-    if (!listener_) return;
-    restore_defaults();
-    listener_->tell.call = nullptr;  // Asio keeps the listener until it has run the handler
-    asio::error_code ignored;
-    listener_->pipe.close(ignored);
-    ::close(write_end_);
-    write_end_ = -1;
-    taken_ = false;
   }
 
   /// The signal that came, or 0.
@@ -139,7 +141,7 @@ class interrupts {
     void (*call)(void* to);
     void* to;
   };
-  interrupts(event_loop&, reaction) {}
+  void listen(event_loop&, reaction) noexcept {}
   [[nodiscard]] int caught() const noexcept { return 0; }
 };
 

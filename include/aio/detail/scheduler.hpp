@@ -295,14 +295,15 @@ class scheduler {
 
   static void print(exception_context const& context) noexcept {
     try {
-      std::string text = "aio: " + context.message;
-      if (!context.task.empty()) text += " (task " + context.task + ")";
+      std::string text = "aio: ";
+      text.append(context.message);
+      if (!context.task.empty()) text.append(" (task ").append(context.task).append(")");
       if (context.created.line() != 0) {
         text.append(", created at ").append(context.created.file_name());
-        text += ":" + std::to_string(context.created.line());
+        text.append(":").append(std::to_string(context.created.line()));
       }
-      if (context.exception) text += "\n  " + describe(context.exception);
-      text += "\n";
+      if (context.exception) text.append("\n  ").append(describe(context.exception));
+      text.append("\n");
       std::fputs(text.c_str(), stderr);
     } catch (...) {
       std::fputs("aio: out of memory while reporting an error\n", stderr);

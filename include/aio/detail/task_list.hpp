@@ -6,7 +6,6 @@
 #include <source_location>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -41,15 +40,13 @@ inline std::string list_tasks(scheduler& of) {
     }
     if (task->is_running()) text += ", running";
     text += "\n";
-    std::vector<frame_base const*> stack;
+    std::string awaits;
     for (auto const* frame = &task->innermost(); frame; frame = frame->continuation) {
-      stack.push_back(frame);
+      if (is_own(frame->where)) continue;
+      bool const begun = frame->phase >= frame_phase::entered;
+      awaits.insert(0, (begun ? "    awaits at " : "    begins at ") + place(frame->where) + "\n");
     }
-    for (auto frame = stack.rbegin(); frame != stack.rend(); ++frame) {
-      if (is_own((*frame)->where)) continue;
-      bool const begun = (*frame)->phase >= frame_phase::entered;
-      text += (begun ? "    awaits at " : "    begins at ") + place((*frame)->where) + "\n";
-    }
+    text += awaits;
   }
   return text;
 }

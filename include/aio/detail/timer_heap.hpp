@@ -4,7 +4,6 @@
 // Deadlines in order. Equal ones keep the order in which they were added (asyncio leaves that
 // open: LOOP-4, D5). Nodes live with whoever waits, who knows which of them are armed.
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -49,7 +48,8 @@ class timer_heap {
     std::size_t const needed = entries_.size() + more;
     if (needed <= entries_.capacity()) [[likely]] return;
     if (needed > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("too many timers");
-    entries_.reserve(std::max(needed, 2 * entries_.capacity()));
+    std::size_t const doubled = 2 * entries_.capacity();
+    entries_.reserve(needed > doubled ? needed : doubled);
   }
 
   /// Takes `node` out and says so; false if it is in another heap. Requires: it is in one.
