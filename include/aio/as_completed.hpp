@@ -14,13 +14,13 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/error.hpp"
 #include "aio/queue.hpp"

@@ -15,7 +15,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -28,6 +27,7 @@
 
 #include "aio/config.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
 #include "aio/result.hpp"

@@ -20,7 +20,6 @@
 #include <functional>
 #include <limits>
 #include <memory>
-#include <queue>  // std::push_heap: all of <algorithm> takes long to compile
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -29,6 +28,7 @@
 #include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/on_demand.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"

@@ -14,7 +14,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <source_location>
 #include <stdexcept>
 #include <string>
@@ -24,6 +23,7 @@
 #include <variant>
 #include <vector>
 
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
@@ -104,7 +104,7 @@ typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
 /// Waits for the first child, and then for what is left of its own.
 class race_base : public leaf_waiter {
  public:
-  struct child : enlisted, ready_node, task_owner {
+  struct child final : enlisted, ready_node, task_owner {
     child() noexcept : ready_node(&on_done), task_owner(false) {}
 
     race_base* parent = nullptr;

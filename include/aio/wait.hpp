@@ -11,13 +11,13 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <iterator>  // the concepts of ranges: <ranges> has the views, too, which take long to compile
 #include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
 
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
