@@ -25,7 +25,6 @@
 #include <functional>
 #include <memory>
 #include <new>
-#include <optional>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -176,7 +175,7 @@ struct generator_state {
   std::vector<std::unique_ptr<exit_entry>> cleanups;
   // Runs the clean-up. Made together with the first one, so that the end cannot fail for want of
   // memory, and awaited there.
-  std::optional<task<>> closer;
+  std::unique_ptr<task<>> closer;
   frame_base* closing = nullptr;  // the closer's frame once it runs
   bool yielded = false;           // stands at a co_yield
   bool busy = false;              // next() or aclose() is awaited
@@ -191,7 +190,7 @@ struct generator_state {
   // Both are templates because g++ compiles coroutines that are none also where nobody calls them.
   template <class Entry>
   void add(std::unique_ptr<Entry> entry) {
-    if (!closer) closer.emplace(run_cleanups<Entry>(*this));
+    if (!closer) closer = std::make_unique<task<>>(run_cleanups<Entry>(*this));
     cleanups.push_back(std::move(entry));
   }
   template <class>

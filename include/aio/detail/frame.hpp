@@ -82,7 +82,10 @@ struct frame_base {
   /// The address that the frame's functions expect, and operator new returned.
   [[nodiscard]] void* frame() noexcept { return this + 1; }
 
-  static frame_base& of_frame(void* frame) noexcept { return static_cast<frame_base*>(frame)[-1]; }
+  /// Goes through an integer: what operator new returned is all that Clang's sanitizer believes there to be.
+  static frame_base& of_frame(void* frame) noexcept {
+    return *reinterpret_cast<frame_base*>(reinterpret_cast<std::uintptr_t>(frame) - sizeof(frame_base));
+  }
 
   AIO_ALWAYS_INLINE void resume() {
 #if AIO_SHIFTED_FRAMES
