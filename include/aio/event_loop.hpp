@@ -253,11 +253,12 @@ class event_loop : public detail::scheduler {
     }
   }
   /// Wakes `task`, which can run at once: where the loop waits nothing else is ready.
+  /// Requires: no cancellation of it is pending.
   void resume_from_handler(detail::task_core& task) noexcept {
     if (attendant_ != attendant::waiting) [[unlikely]] return wake_later(task);
     attendant_ = attendant::handler;
     ++iteration_;
-    detail::task_core::run_node(*this, task);
+    task.run_in(*this);
     if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
   }
 

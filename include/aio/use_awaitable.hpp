@@ -153,7 +153,7 @@ auto unwrap(std::tuple<R...>&& values) {
 
 /// Where an operation leaves what cancels it: an asio::cancellation_signal for one operation, which
 /// has its memory in the awaiter. Has no destructor, which compilers would run with every awaiter:
-/// clear() it at the end.
+/// leave() it at the end.
 class cancel_hook {
  public:
   cancel_hook() noexcept = default;
@@ -163,9 +163,13 @@ class cancel_hook {
     if (act_) act_(room_, type);
   }
   [[nodiscard]] bool has_handler() const noexcept { return act_ != nullptr; }
-  AIO_ALWAYS_INLINE void clear() noexcept {
-    if (destroy_) [[unlikely]] std::exchange(destroy_, nullptr)(room_);
+  void clear() noexcept {
     act_ = nullptr;
+    leave();
+  }
+  /// clear() when nobody will look any more.
+  AIO_ALWAYS_INLINE void leave() noexcept {
+    if (destroy_) [[unlikely]] std::exchange(destroy_, nullptr)(room_);
   }
 
   template <class Handler, class... Args>
@@ -292,8 +296,9 @@ class io_state : public waitable {
       std::exchange(state_, nullptr)->complete(std::forward<A>(values)...);
     }
 
+    /// Of an operation on another context, too, which is never told.
     [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept {
-      return cancel_slot(state_->foreign_ ? nullptr : &state_->hook_);
+      return cancel_slot(&state_->hook_);
     }
     [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
 
@@ -331,7 +336,7 @@ class io_state : public waitable {
     progress const before = std::exchange(progress_, progress::ended);
     if (before != progress::ended && before != progress::none) {  // it completed on another thread
       loop().io_finished();
-      if (foreign_) loop().work_finished();
+      if (before == progress::foreign) loop().work_finished();
     }
     if (before == progress::asked) settle_cancellation();
     std::exception_ptr error;
@@ -355,7 +360,6 @@ class io_state : public waitable {
   AIO_NEVER_INLINE void begin_foreign(event_loop& on) {
     on.work_started();
     progress_ = progress::foreign;
-    foreign_ = true;
   }
 
   template <class... A>
@@ -364,7 +368,7 @@ class io_state : public waitable {
     event_loop& on = loop();
     if (on.on_loop_thread() && progress_ == progress::pending) [[likely]] {
       progress_ = progress::completed;
-      hook_.clear();
+      hook_.leave();
       on.io_finished();
       on.resume_from_handler(task());
     } else {
@@ -401,7 +405,6 @@ class io_state : public waitable {
 
   cancel_hook hook_;
   progress progress_ = progress::none;  // the loop's thread only
-  bool foreign_ = false;                 // does not change while the operation is pending
   bool failed_ = false;                  // there is an exception_ptr in error_
   // A member of that type would give every awaiter a destructor.
   alignas(std::exception_ptr) std::byte error_[sizeof(std::exception_ptr)];

@@ -469,7 +469,12 @@ class task_core : public future_core,
   /// Takes suspend_on() back: nothing will wake the task.
   void stop_waiting() noexcept { waiting_for_ = nullptr; }
   AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
-  /// Runs the task at once: for a node of the ready queue that stands for it.
+  /// Runs the task at once, which was suspended by suspend_on_checked().
+  AIO_ALWAYS_INLINE void run_in(scheduler& on) noexcept {
+    AIO_ASSERT(!status_.must_throw);
+    step(on);
+  }
+  /// The same for a node of the ready queue that stands for it.
   void run_now() noexcept { run_step_with_check(this); }
 
   /// Wakes the task with a cancellation.
