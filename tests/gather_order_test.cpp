@@ -586,3 +586,22 @@ TEST_CASE("gather: an error that is under way decides, and not the value that ca
           co_await y;
         }) == "2:tick 0 | 3:tick 1 | 3:f raise | 3:v done | 4:tick 2 | 5:tick 3 | 5:gather ValueError('f') | 6:tick 4");
 }
+
+TEST_CASE("gather: where its last child failed instead of being cancelled, the cancellation has the message of the request",
+          "[GA-7]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto main = [&]() -> aio::task<> {
+            auto const self = aio::current_task();
+            auto failing = [&]() -> aio::task<> {
+              self.cancel("m");
+              log("asked");
+              throw value_error("x");
+              co_return;
+            };
+            auto const ended =
+                co_await aio::as_result(aio::gather(aio::return_exceptions, aio::create_task(failing)));
+            log("gather " + repr(ended.error()));
+          };
+          co_await aio::create_task(main);
+        }) == "3:asked | 5:gather CancelledError('m')");
+}

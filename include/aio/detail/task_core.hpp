@@ -746,7 +746,9 @@ AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
   if (root().error) {
     error_ = std::move(root().error);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
-    set_message(&task_extras::requested, nullptr);
+    // A cancellation has a message of its own. With another error that of the request stays, for a
+    // gathering to find.
+    if (root().cancelled) set_message(&task_extras::requested, nullptr);
   } else if (!status_.cancel_kept) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
