@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "aio/gather.hpp"
 
+#include <memory>
 #include <ranges>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -611,4 +613,22 @@ TEST_CASE("gather: gatherings that go on all the time lose no cancellation, nor 
       CHECK(now().time_since_epoch() < 300ms);
     });
   }
+}
+
+TEST_CASE("gather: where the making of its children throws, those that were made go with their arguments") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const kept = std::make_shared<int>(1);
+    auto child = [](std::shared_ptr<int> held) -> aio::task<int> { co_return *held; };
+    auto make = [&](int i) {
+      if (i == 3) throw std::runtime_error("the third");
+      return child(kept);
+    };
+    std::vector<int> const numbers{1, 2, 3};
+    auto gathering = [&]() -> aio::task<> {
+      (void)co_await aio::gather(numbers | std::views::transform(make));
+    };
+    auto const ended = co_await aio::as_result(gathering());
+    CHECK_THROWS_WITH(ended.rethrow(), "the third");
+    CHECK(kept.use_count() == 1);
+  });
 }

@@ -602,3 +602,18 @@ TEST_CASE("run_coroutine_threadsafe: a loop that ends before the task began brea
   }
   CHECK_THROWS_AS(future->get(), std::future_error);
 }
+
+TEST_CASE("to_thread: a cancellation that the task brings along is on its way, and cannot be taken back any more") {
+  aio::testing::run([]() -> aio::task<> {
+    bool called = false;
+    auto main = [&]() -> aio::task<> {
+      aio::current_task().cancel();
+      co_await aio::to_thread([&] { called = true; });
+    };
+    auto handle = aio::create_task(main);
+    aio::get_running_loop().call_soon([&] { CHECK(handle.uncancel() == 0); });
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
+    CHECK_FALSE(called);
+  });
+}

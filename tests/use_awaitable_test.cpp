@@ -477,6 +477,23 @@ TEST_CASE("use_awaitable: an operation may leave a large handler in its slot, wh
   CHECK(aio_test::counted::living() == 0);
 }
 
+TEST_CASE("use_awaitable: what an operation leaves in its slot after it completed goes, too") {
+  aio::testing::run([]() -> aio::task<> {
+    std::weak_ptr<int> left;
+    int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [&](auto handler) {
+          auto slot = asio::get_associated_cancellation_slot(handler);
+          std::move(handler)(5);
+          auto kept = std::make_shared<int>(1);
+          left = kept;
+          slot.assign([kept = std::move(kept)](asio::cancellation_type_t) {});
+        },
+        aio::use_awaitable);
+    CHECK(n == 5);
+    CHECK(left.expired());
+  });
+}
+
 TEST_CASE("use_awaitable: an operation may ask for Asio's own kind of slot") {
   aio::testing::run([]() -> aio::task<> { co_await cancels_through<asio::cancellation_slot>(); });
   CHECK(aio_test::counted::living() == 0);
@@ -553,6 +570,20 @@ TEST_CASE("use_awaitable: a task cancelled before it awaits does not start the o
     auto const ended = co_await aio::as_result(handle);
     CHECK(ended.cancelled());
     CHECK_FALSE(started);
+  });
+}
+
+TEST_CASE("use_awaitable: a cancellation that the task brings along is on its way, and cannot be taken back any more") {
+  aio::testing::run([]() -> aio::task<> {
+    asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
+    auto main = [&]() -> aio::task<> {
+      aio::current_task().cancel();
+      co_await timer.async_wait(aio::use_awaitable);
+    };
+    auto handle = aio::create_task(main);
+    aio::get_running_loop().call_soon([&] { CHECK(handle.uncancel() == 0); });
+    auto const ended = co_await aio::as_result(handle);
+    CHECK(ended.cancelled());
   });
 }
 

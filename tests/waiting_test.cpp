@@ -3,10 +3,14 @@
 // What handlers of Asio may do while a loop on the real clock waits for nothing but them: it then runs inside Asio, and
 // has to come out for whatever they leave to do.
 
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include <asio/async_result.hpp>
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
@@ -89,6 +93,56 @@ TEST_CASE("waiting loop: a handler of the program's can start a task") {
     (void)loop.create_task(setting);
   });
   CHECK(finished.done());
+}
+
+TEST_CASE("waiting loop: a handler of the program's can start a task eagerly, also one whose operation is done at once") {
+  aio_test::trace log;
+  aio::event_loop loop;
+  auto finished = loop.create_future();
+  auto eager = [&]() -> aio::task<> {
+    log("begins");
+    auto operation = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [&](auto handler) {
+          std::move(handler)(7);
+          log("started");
+        },
+        aio::use_awaitable);
+    int const n = co_await std::move(operation);
+    log("got " + std::to_string(n));
+    finished.set_result();
+  };
+  run_while_waiting(loop, finished, [&] {
+    (void)loop.create_task(aio::task_options().eager_start(), eager);
+    log("handler ends");
+  });
+  CHECK(log.text() == "begins | started | handler ends | got 7");
+}
+
+TEST_CASE("waiting loop: an operation that an eager step completes resumes its task after that step") {
+  aio_test::trace log;
+  aio::event_loop loop;
+  auto finished = loop.create_future();
+  std::function<void()> complete;
+  auto waiting = [&]() -> aio::task<> {
+    int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        [&](auto handler) {
+          complete = [kept = std::make_shared<decltype(handler)>(std::move(handler))] { std::move (*kept)(7); };
+        },
+        aio::use_awaitable);
+    log("got " + std::to_string(n));
+    finished.set_result();
+  };
+  auto const waiter = loop.create_task(waiting);
+  auto eager = [&]() -> aio::task<> {
+    complete();
+    log(aio::current_task().valid() ? "goes on" : "is nobody");
+    co_return;
+  };
+  run_while_waiting(loop, finished, [&] {
+    (void)loop.create_task(aio::task_options().eager_start(), eager);
+    log("handler ends");
+  });
+  CHECK(log.text() == "goes on | handler ends | got 7");
 }
 
 TEST_CASE("waiting loop: a handler of the program's can cancel a task that waits for an operation") {

@@ -468,13 +468,13 @@ inline void event_loop::run_until_done(detail::future_core& state) {
 inline void event_loop::run_forever() {
   require_open("run_forever");
   require_idle();
-  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   run_loop();
 }
 
 inline void event_loop::run_loop() {
   struct scope {
     explicit scope(event_loop& loop) : self(loop), running(loop) {
+      self.thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
       self.attendant_ = attendant::loop;
       // Otherwise Asio returns at once when it has no operation to wait for.
       if (self.waits_for_wake_ups_) self.work_started();
@@ -587,8 +587,9 @@ inline std::size_t event_loop::poll_io() {
 }
 
 inline void event_loop::wait() {
-  // One handler: what else became ready with it comes next without another look at the system, or
-  // together with the tasks that this one made ready.
+  // One handler where a deadline, debug mode or the program have a say in what comes next: what else
+  // became ready with it follows without another look at the system, or together with the tasks that
+  // this one made ready. Else as many as leave nothing to do but wait.
   if (has_deadline()) {
     run_handlers([this] { return context_.run_one_until(timers_.next()); });
   } else if (!own_ || debug()) {

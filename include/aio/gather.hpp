@@ -486,8 +486,9 @@ class gather_elements : public gather_base {
   static constexpr bool owns = child_traits<Child>::own;
   static constexpr bool listens = !owns;
 
+  // Delegates, so that what it took goes with it where the range throws.
   template <class Range>
-  explicit gather_elements(std::in_place_t, Range&& children) : gather_base(Collect) {
+  explicit gather_elements(std::in_place_t, Range&& children) : gather_elements() {
     if constexpr (std::ranges::sized_range<Range>) seats_.reserve(std::ranges::size(children));
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
@@ -528,6 +529,8 @@ class gather_elements : public gather_base {
   }
 
  private:
+  gather_elements() noexcept : gather_base(Collect) {}
+
   member at(std::size_t index) noexcept override { return {&seats_[index].state(), seats_[index].listens()}; }
 
   std::vector<gather_seat<Child>> seats_;  // does not grow once they listen
@@ -544,7 +547,12 @@ class gather_cell final : public future_core, private Children {
     auto* const made =
         ::new (pool_allocator<gather_cell>().allocate(1)) gather_cell(on, std::move(children));
     made->retain();
-    made->start(on, where);
+    try {
+      made->start(on, where);
+    } catch (...) {  // it refused one, and listens to none
+      made->dispose();
+      throw;
+    }
     return made;
   }
 

@@ -155,6 +155,12 @@ class race_base : public leaf_waiter {
       }
     }
   }
+  /// In place of begin(), where no memory was left to start them all: those that were never begin.
+  static void abandon(child* children, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+      if (children[i].own && children[i].core) children[i].core->cancel(nullptr);
+    }
+  }
   void decide(std::size_t index) noexcept { winner_ = index; }
   [[nodiscard]] bool decided() const noexcept { return winner_ != none; }
 
@@ -253,7 +259,12 @@ class race_arguments final : public race_base {
       (close(std::get<I>(sources_)), ...);
       return true;
     }
-    ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), loop(), frame_->where)), ...);
+    try {
+      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), loop(), frame_->where)), ...);
+    } catch (...) {
+      abandon(slots_, sizeof...(Children));
+      throw;
+    }
     begin(slots_, sizeof...(Children));
     return false;
   }
@@ -319,8 +330,13 @@ class race_elements final : public race_base {
       if (decided()) return true;
     }
     slots_ = std::vector<child>(sources_.size());
-    for (std::size_t i = 0; i < sources_.size(); ++i) {
-      enlist(slots_[i], sources_[i], loop(), frame_->where);
+    try {
+      for (std::size_t i = 0; i < sources_.size(); ++i) {
+        enlist(slots_[i], sources_[i], loop(), frame_->where);
+      }
+    } catch (...) {
+      abandon(slots_.data(), sources_.size());
+      throw;
     }
     begin(slots_.data(), sources_.size());
     return false;

@@ -53,7 +53,6 @@ template <class Rep, class Period>
     std::chrono::duration<Rep, Period> length);
 
 /// Waits until a point in the loop's time, see event_loop::time(). Otherwise as sleep_for.
-/// By reference, since a copy would get a place in the frame of who awaits.
 [[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_operation sleep_until(
     time_point const& deadline) noexcept;
 
@@ -159,6 +158,7 @@ detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> length) {
   return detail::sleep_operation(detail::to_clock(length));
 }
 
+// By reference: a copy would get a place in the frame of who awaits.
 inline detail::sleep_until_operation sleep_until(time_point const& deadline) noexcept {
   return detail::sleep_until_operation(deadline);
 }

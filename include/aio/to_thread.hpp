@@ -269,7 +269,7 @@ class thread_awaiter final : public leaf_waiter {
   void await_suspend(std::coroutine_handle<>) {
     auto& on = static_cast<event_loop&>(loop());
     if (task().cancel_pending()) {  // cancelled before it began
-      task().suspend_ready(*frame_);
+      task().suspend_cancelled(*frame_);
       return;
     }
     pool_allocator<job> memory;

@@ -47,7 +47,8 @@ namespace aio {
 /// a value, or a std::tuple of several.
 ///
 /// Suspends: always.
-/// Resumes: on the loop's thread, in the iteration after Asio completed the operation.
+/// Resumes: on the loop's thread, in the iteration after Asio completed the operation; where the
+/// loop waits, that iteration is inside the completion.
 /// Cancelled: asks Asio to cancel the operation, through its cancellation slot, and waits for it
 /// to complete: nothing is pending any more when cancelled_error is thrown. If it completed with
 /// a result after all, that is delivered, and the cancellation is thrown at the next suspension
@@ -320,6 +321,11 @@ class io_state : public waitable {
     task().suspend_on_checked(*frame_, *this);
   }
 
+  /// The start is over. What it left to cancel an operation that has completed goes.
+  void started() noexcept {
+    if (completed()) [[unlikely]] hook_.leave();
+  }
+
   /// The start threw `error`. The handler is somewhere still, or was destroyed: its end wakes the
   /// task either way.
   void start_failed(std::exception_ptr error) noexcept {
@@ -389,7 +395,8 @@ class io_state : public waitable {
 
   // On another thread, in another context on the same one, dropped, or asked to be cancelled meanwhile.
   AIO_NEVER_INLINE void arrive_otherwise() noexcept {
-    if (!loop().on_loop_thread()) {
+    if (!loop().on_loop_thread() ||
+        (progress_ == progress::foreign && scheduler::running() != &loop())) {
       loop().push_from_thread(task());
       return;
     }
@@ -445,7 +452,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
     if (this->task().cancel_pending()) [[unlikely]] {  // thrown in the next step; the operation does not start
-      this->task().suspend_ready(*this->frame_);
+      this->task().suspend_cancelled(*this->frame_);
       return;
     }
     event_loop& on = this->loop();
@@ -456,6 +463,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
             std::move(initiation_)(handler(*this), std::forward<decltype(each)>(each)...);
           },
           std::move(arguments_));
+      base::started();
     } catch (...) {
       base::start_failed(std::current_exception());
     }

@@ -167,6 +167,17 @@ class scheduler {
     }
   }
 
+  /// A step that begins outside the loop's iterations, in a handler: until it is over, what other
+  /// handlers wake is for the loop. Says whether end_step_outside() is to follow.
+  [[nodiscard]] bool begin_step_outside() noexcept {
+    if (attendant_ != attendant::waiting) return false;
+    attendant_ = attendant::handler;
+    return true;
+  }
+  void end_step_outside() noexcept {
+    if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
+  }
+
   // State of the step that runs, for task_core and the awaiters.
   task_core* current = nullptr;     // the running task
   frame_base* resume_next = nullptr;  // what the trampoline resumes when the frame returns
@@ -260,8 +271,8 @@ class scheduler {
   /// Who will run what is ready, and look at the timers.
   enum class attendant : std::uint8_t {
     nobody,
-    waiting,  // nobody: the loop is inside its wait()
-    handler,  // nobody: a handler that ran inside wait() resumed a task
+    waiting,  // nobody: the loop waits inside Asio, until a handler leaves something to do
+    handler,  // nobody: a step of a task runs inside such a handler
     loop,     // the loop itself
   };
 

@@ -333,8 +333,10 @@ class task_core : public future_core,
     scheduler& on = loop();
     task_core* const outer = on.current;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
+    bool const outside = on.begin_step_outside();
     begin();
     step(on);
+    if (outside) on.end_step_outside();
     on.resume_next = next;
     on.current = outer;
   }
@@ -439,6 +441,12 @@ class task_core : public future_core,
   AIO_ALWAYS_INLINE void suspend_ready(frame_base& frame) noexcept {
     resume_point_ = &frame;
     loop().push(*this);
+  }
+  /// Suspends in `frame` until the next step, which throws the cancellation that is pending.
+  void suspend_cancelled(frame_base& frame) {
+    resume_point_ = &frame;
+    status_.must_throw = false;
+    wake_cancelled(requested_message());
   }
   /// Suspends in `frame` until `target` wakes the task; a cancellation goes to `target`.
   AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
@@ -589,7 +597,7 @@ class task_core : public future_core,
   // run_sleeper); in a callback list or known to the waitable that will queue it.
   frame_base* resume_point_;         // the innermost frame
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
-  task_owner* owner_;  // of no meaning once it was told
+  task_owner* owner_;  // of no meaning once it was told, or counted this out
   std::unique_ptr<task_extras> extras_;
   std::source_location created_;
   std::uint64_t number_;

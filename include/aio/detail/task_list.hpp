@@ -3,9 +3,11 @@
 
 // Who waits, and where: the unfinished tasks of a loop as text.
 
+#include <cstddef>
 #include <source_location>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -40,13 +42,14 @@ inline std::string list_tasks(scheduler& of) {
     }
     if (task->is_running()) text += ", running";
     text += "\n";
-    std::string awaits;
+    std::vector<frame_base const*> stack;
     for (auto const* frame = &task->innermost(); frame; frame = frame->continuation) {
-      if (is_own(frame->where)) continue;
-      bool const begun = frame->phase >= frame_phase::entered;
-      awaits.insert(0, (begun ? "    awaits at " : "    begins at ") + place(frame->where) + "\n");
+      if (!is_own(frame->where)) stack.push_back(frame);
     }
-    text += awaits;
+    for (std::size_t i = stack.size(); i > 0; --i) {
+      bool const begun = stack[i - 1]->phase >= frame_phase::entered;
+      text += (begun ? "    awaits at " : "    begins at ") + place(stack[i - 1]->where) + "\n";
+    }
   }
   return text;
 }

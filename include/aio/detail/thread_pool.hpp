@@ -5,9 +5,9 @@
 // and can leave the queue again.
 //
 // While jobs wait and threads sleep, one of the threads is on its way. When it takes a job and there
-// is more, it wakes the next before it begins, so that no job stays behind a long one. A burst of
-// jobs of any length begins no later than if its submitter woke a thread for each, one after the
-// other; but the submitter goes on at once, and few threads wake in vain when the jobs are short.
+// is more, it wakes the next before it begins, so that no job stays behind a long one. The submitter
+// of a burst goes on at once, and few threads wake in vain when the jobs are short; the price is a
+// chain of wake-ups, at whose end the last of many long jobs begins some microseconds later.
 
 #include <condition_variable>
 #include <cstddef>
