@@ -317,7 +317,7 @@ TEST_CASE("use_awaitable: an operation starts when it is awaited, and not at all
           aio::use_awaitable);
     };
     auto kept = operation();
-    { auto dropped = operation(); }
+    { [[maybe_unused]] auto dropped = operation(); }
     co_await aio::sleep_for(0s);
     CHECK(started == 0);
     co_await std::move(kept);
