@@ -999,6 +999,25 @@ TEST_CASE("task_group: its last child lets it end in its own turn, whoever ended
         }) == "2:tick 0 | 3:u done | 3:tick 1 | 3:v done | 4:tick 2 | 5:tick 3 | 5:exit | 6:tick 4 | 7:tick 5");
 }
 
+TEST_CASE("task_group: its last child lets it end in its own turn, also where one was cancelled before it", "[H15]") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          aio::task_handle<> y;
+          auto gone = [&]() -> aio::task<> {
+            co_await hops(1);
+            log("c cancelled");
+            throw aio::cancelled_error();
+          };
+          co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+            group.create_task(gone);
+            y = aio::create_task(ticker(log, 6));
+            group.create_task(good(log, "v", 1));
+            co_return;
+          });
+          log("exit");
+          co_await y;
+        }) == "2:tick 0 | 3:c cancelled | 3:tick 1 | 3:v done | 4:tick 2 | 5:tick 3 | 5:exit | 6:tick 4 | 7:tick 5");
+}
+
 TEST_CASE("task_group: an error that is under way ends the wait, and not the value that came after it", "[H15][TG-8]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           aio::task_handle<> y;
