@@ -27,14 +27,10 @@ class task_core;
 
 inline constexpr std::size_t frame_alignment = 16;
 
-// Where a function was called, as the default of one of its arguments. A class there would get a
-// place in every frame of g++ that awaits; a pointer is passed in a register.
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_source_location)
-#define AIO_CALLER_IS_A_POINTER 1
-#endif
-#endif
-#ifdef AIO_CALLER_IS_A_POINTER
+// Where a function was called, as the default of one of its arguments. g++ would give a class there a
+// place in every frame that awaits; a pointer is passed in a register. (Clang does well with the
+// class, and calls the pointer's type private where <source_location> is precompiled.)
+#if defined(__GNUC__) && !defined(__clang__)
 using calling_place = decltype(__builtin_source_location());
 inline std::source_location place_of(calling_place from) noexcept {
   static_assert(sizeof(calling_place) == sizeof(std::source_location));
