@@ -115,7 +115,10 @@ struct block_layout {
   static constexpr bool in_place = std::is_same_v<stored, T>;
   static constexpr std::size_t value_size =
       std::is_void_v<T> ? 0 : (sizeof(stored) + frame_alignment - 1) / frame_alignment * frame_alignment;
-  static constexpr std::size_t core_offset = value_size;
+  // So that the frame is aligned; nothing on 64-bit systems.
+  static constexpr std::size_t padding =
+      (frame_alignment - (sizeof(task_core) + sizeof(frame_base)) % frame_alignment) % frame_alignment;
+  static constexpr std::size_t core_offset = value_size + padding;
   static constexpr std::size_t base_offset = core_offset + sizeof(task_core);
   static constexpr std::size_t header_size = base_offset + sizeof(frame_base);
   static_assert(header_size % frame_alignment == 0);
@@ -185,12 +188,7 @@ class task_state final : public task_core {
 
   /// release() of a task that is done and has no error that nobody read.
   AIO_ALWAYS_INLINE void release_read() noexcept {
-    if (this->count_here(-1) != 0) [[unlikely]] return;
-    if (has_members()) [[unlikely]] {
-      dispose_of_all();
-    } else {
-      layout::free_ended(base());
-    }
+    if (this->count_here(-1) == 0) [[likely]] dispose_here();
   }
 
  private:
@@ -198,6 +196,9 @@ class task_state final : public task_core {
 
   // Not inlined into a guess of which task it is: that takes longer than the call.
   [[gnu::noinline]] void dispose() noexcept override {
+    dispose_here();
+  }
+  AIO_ALWAYS_INLINE void dispose_here() noexcept {
     AIO_ASSERT(base().phase == frame_phase::gone && !base().error);
     if (has_members()) [[unlikely]] {
       dispose_of_all();

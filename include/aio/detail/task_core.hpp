@@ -722,8 +722,8 @@ AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
 
 AIO_NEVER_INLINE void task_core::meet_cancellation() noexcept {
   late const how = status_.deliver_cancel ? late::carried
-                   : waiting_for_  ? waiting_for_->cancelled_after_wake(*this)
-                                   : late::deliver;
+                   : waiting_for_         ? waiting_for_->cancelled_after_wake(*this)
+                                          : late::deliver;
   status_.must_throw = status_.cancel_kept = how == late::keep;
   if (how == late::deliver) {
     status_.deliver_cancel = true;
