@@ -3,11 +3,17 @@
 // Nothing is allocated in the steady state. Counts every malloc of the program, in which operator new ends, too; an
 // executable of its own, because it replaces malloc. Sanitizers have a malloc of their own: nothing is tested then.
 
+#include <algorithm>
 #include <array>
 #include <asio/buffer.hpp>
 #include <asio/local/connect_pair.hpp>
 #include <asio/local/stream_protocol.hpp>
+#include <barrier>
 #include <cstdlib>
+#include <functional>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "aio/aio.hpp"
 #include "aio/testing/virtual_clock.hpp"
@@ -214,8 +220,24 @@ TEST_CASE("allocation: none per call in a thread, and none there to bring the re
     thread_local long before = allocations;
     return allocations - std::exchange(before, allocations);
   };
+  // Starts every thread that the pool may have (THR-4) and visits it: who calls one after the other
+  // may need a second thread at any time, when the first is slow to come back for more.
+  unsigned const threads = std::min(32U, std::thread::hardware_concurrency() + 4);
+  auto const visit_all = [&]() -> aio::task<> {
+    std::barrier<> all_there(threads);
+    auto visit = [&] {
+      all_there.arrive_and_wait();
+      (void)since_last_call();
+    };
+    std::vector<aio::task<>> visits;
+    auto visit_one = [&]() -> aio::task<> { co_await aio::to_thread(std::ref(visit)); };
+    for (unsigned i = 0; i < threads; ++i) visits.push_back(visit_one());
+    co_await aio::gather(std::move(visits));
+  };
   long there = 0;
   long const here = aio::run([&]() -> aio::task<long> {
+    co_await visit_all();
+    co_await visit_all();
     auto call = [&]() -> aio::task<> { there += co_await aio::to_thread(since_last_call); };
     co_return co_await steady(std::ref(call));
   });
