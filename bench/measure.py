@@ -16,9 +16,10 @@ class Failed(Exception):
     """A benchmark that did not run."""
 
 
-def checked(command, timeout=600):
+def checked(command, timeout=600, environment=None):
     try:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=timeout,
+                              env=environment)
     except FileNotFoundError as e:
         raise Failed(f"{command[0]} is not there ({e.strerror})") from e
     except subprocess.TimeoutExpired as e:

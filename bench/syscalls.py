@@ -4,6 +4,7 @@
 
     bench/syscalls.py                   1 and 100 connections
     bench/syscalls.py --connections 10
+    bench/syscalls.py --instructions    also user instructions, by callgrind
 
 As callgrind's instructions, they are the difference of two runs, so that start-up and connecting do not count.
 "recvfrom (failed)" found nothing: Asio tries to read before it waits. What was tried against it is in
@@ -47,9 +48,13 @@ def counted(program, variant, messages, connections):
     return calls
 
 
-def per_message(program, variant, connections):
+def two_runs(connections):
     few, many = 10 * connections + 1000, 60 * connections + 5000
-    few, many = few // connections * connections, many // connections * connections
+    return few // connections * connections, many // connections * connections
+
+
+def per_message(program, variant, connections):
+    few, many = two_runs(connections)
     before, after = (counted(program, variant, count, connections) for count in (few, many))
     return {name: (after[name] - before[name]) / (many - few) for name in after}
 
@@ -57,21 +62,29 @@ def per_message(program, variant, connections):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, action="append", help="default: 1 and 100")
+    parser.add_argument("--instructions", action="store_true", help="also user instructions")
     parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
     if not shutil.which("strace"):
         sys.exit("syscalls.py: strace is not there, so nothing was counted (Debian: apt-get install strace)")
     try:
         program = measure.Program(given.program)
+        if given.instructions:
+            measure.require_valgrind()
         for connections in given.connections or (1, 100):
-            found = {}
+            found, instructions = {}, []
             for variant in VARIANTS:
                 measure.progress(f"{connections} connections, {variant}")
                 found[variant] = per_message(program, variant, connections)
+                if given.instructions:
+                    count = program.instructions("W9", variant, two_runs(connections), "--connections", connections)
+                    instructions.append(f"{count:,.0f}")
             measure.progress("")
             names = sorted({name for calls in found.values() for name, share in calls.items() if share >= 0.0005})
             rows = [[name, *(f"{found[variant].get(name, 0):.3f}" for variant in VARIANTS)] for name in names]
             rows.append(["all", *(f"{sum(found[variant].values()):.3f}" for variant in VARIANTS)])
+            if given.instructions:
+                rows.append(["instructions", *instructions])
             print(measure.table(rows, [f"{connections} connection{'s' * (connections > 1)}", *VARIANTS]) + "\n")
     except measure.Failed as e:
         measure.progress("")

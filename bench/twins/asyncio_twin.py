@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The workloads in asyncio: asyncio_twin.py WORKLOAD OPERATIONS [--uvloop]. Prints JSON, as aio_bench does."""
+"""The workloads in asyncio. Prints JSON, as aio_bench does."""
 
+import argparse
 import asyncio
-import functools
 import json
 import random
-import sys
+import resource
 import time
 
 BATCH = 1_000
@@ -114,15 +114,14 @@ class EchoServer(asyncio.Protocol):
 
 
 class EchoClient(asyncio.Protocol):
-    def __init__(self, messages):
-        self.left = messages
-        self.over = asyncio.get_running_loop().create_future()
-
     def connection_made(self, transport):
         self.transport = transport
 
-    def begin(self):
+    def exchange(self, messages):
+        self.left = messages
+        self.over = asyncio.get_running_loop().create_future()
         self.transport.write(b"x")
+        return self.over
 
     def data_received(self, data):
         self.left -= 1
@@ -132,15 +131,22 @@ class EchoClient(asyncio.Protocol):
             self.over.set_result(None)
 
 
-async def w9(count):
+async def connected(wanted):
+    """w9, with connections that are there already: as many as wanted, or as the limit of descriptors allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most // 2 - 32)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(EchoServer, "127.0.0.1", 0)
-    _, client = await loop.create_connection(functools.partial(EchoClient, count),
-                                             *server.sockets[0].getsockname())
-    client.begin()
-    await client.over
-    client.transport.close()
-    server.close()
+    server = await loop.create_server(EchoServer, "127.0.0.1", 0, backlog=4096)
+    address = server.sockets[0].getsockname()
+    clients = [(await loop.create_connection(EchoClient, *address))[1] for _ in range(wanted)]
+
+    async def w9(count):
+        each = max(1, count // len(clients))
+        await asyncio.gather(*(client.exchange(each) for client in clients))
+
+    return w9, len(clients)
 
 
 def small():
@@ -160,35 +166,41 @@ async def w10b(count):
 
 
 TWINS = {"W1": (w1, "await"), "W2": (w2, "child"), "W3": (w3, "yield"), "W4": (w4, "sleeper"), "W5": (w5, "permit"),
-         "W6": (w6, "item"), "W7": (w7, "gather(10)"), "W8": (w8, "child"), "W9": (w9, "message"),
+         "W6": (w6, "item"), "W7": (w7, "gather(10)"), "W8": (w8, "child"), "W9": (connected, "message"),
          "W10": (w10, "round_trip"), "W10b": (w10b, "call"), "W11b": (w1, "await")}
 IN_BATCHES = {"W2": BATCH, "W3": 100, "W5": BATCH, "W8": BATCH, "W10b": BATCH}
 
 
-async def main(workload, operations):
+async def main(workload, operations, connections):
     twin, unit = TWINS[workload]
     batch = IN_BATCHES.get(workload, 1)
+    if workload == "W9":
+        twin, batch = await twin(connections)
     operations = (operations + batch - 1) // batch * batch
     if workload != "W4":
         await twin(2 * batch)  # warms up
     cpu, wall = time.process_time_ns(), time.monotonic_ns()
     await twin(operations)
     cpu, wall = time.process_time_ns() - cpu, time.monotonic_ns() - wall
-    return {"workload": workload, "variant": "asyncio", "unit": unit, "operations": operations,
-            "cpu_ns": cpu / operations, "wall_ns": wall / operations}
+    result = {"workload": workload, "variant": "asyncio", "unit": unit, "operations": operations,
+              "cpu_ns": cpu / operations, "wall_ns": wall / operations}
+    if workload == "W9" and batch > 1:
+        result["connections"] = batch
+    return result
 
 
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if argument != "--uvloop"]
-    if len(arguments) != 2 or arguments[0] not in TWINS:
-        sys.exit(f"asyncio_twin.py {'|'.join(TWINS)} OPERATIONS [--uvloop]")
-    program = main(arguments[0], int(arguments[1]))
-    if "--uvloop" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workload", choices=TWINS)
+    parser.add_argument("operations", type=int)
+    parser.add_argument("--connections", type=int, default=1, help="of W9")
+    parser.add_argument("--uvloop", action="store_true")
+    given = parser.parse_args()
+    if given.uvloop:
         import uvloop
 
         uvloop.install()
-        result = asyncio.run(program)
+    result = asyncio.run(main(given.workload, given.operations, given.connections))
+    if given.uvloop:
         result["variant"] = "uvloop"
-    else:
-        result = asyncio.run(program)
     print(json.dumps(result))
