@@ -7,7 +7,6 @@
 // thread. Nothing is locked.
 
 #include <cstddef>
-#include <cstdlib>
 #include <new>
 
 #include "aio/config.hpp"
@@ -51,17 +50,17 @@ class frame_pool {
       lists_.free[index] = block;
       poison(block, size_of(index));
     } else {
-      std::free(memory);
+      ::operator delete(memory);
     }
   }
 
-  /// Gives every free block of this thread back to malloc.
+  /// Gives every free block of this thread back to operator delete.
   static void trim() noexcept {
     for (std::size_t index = 0; index < classes; ++index) {
       while (node* const block = lists_.free[index]) {
         unpoison(block, size_of(index));
         lists_.free[index] = block->next;
-        std::free(block);
+        ::operator delete(block);
       }
     }
   }
@@ -70,7 +69,7 @@ class frame_pool {
   // The sizes for which glibc's malloc takes eight bytes more, and not up to 23.
   static constexpr std::size_t granularity = 16;
   static constexpr std::size_t smallest = 24;
-  static constexpr std::size_t classes = 256;  // up to 4 KiB; what is larger goes to malloc
+  static constexpr std::size_t classes = 256;  // up to 4 KiB; what is larger is not kept
   static constexpr std::size_t size_of(std::size_t index) noexcept { return smallest + index * granularity; }
 
   struct node {
@@ -92,8 +91,7 @@ class frame_pool {
 
   AIO_NEVER_INLINE static void* allocate_fresh(std::size_t index) {
     if (lists_.kept == 0) open_lists();
-    if (void* const memory = std::malloc(size_of(index))) return memory;
-    throw std::bad_alloc();
+    return ::operator new(size_of(index));
   }
 
   static void open_lists() {
