@@ -144,6 +144,9 @@ struct completions<Handle>::shared {
     handles = std::move(given);
     left = todo = handles.size();
     nodes = std::make_unique<node[]>(todo);
+    // The queue grows now: a callback could tell nobody that there was no memory.
+    for (std::size_t i = 0; i < todo; ++i) done.put_nowait(std::nullopt);
+    for (std::size_t i = 0; i < todo; ++i) (void)done.get_nowait();
     for (std::size_t i = 0; i < todo; ++i) {
       nodes[i].whole = self;
       nodes[i].handle = &handles[i];

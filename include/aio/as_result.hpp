@@ -159,8 +159,7 @@ task<T> finally_after(task<T> body, Cleanup cleanup) {
   result<void> const cleaned = co_await as_result(clean_up_with(cleanup));
   if (!cleaned.has_value()) {
     if (!outcome.has_value() && !outcome.cancelled()) {
-      scheduler::report({.message = "an error was replaced by one of its with_finally clean-up",
-                         .exception = outcome.error()});
+      scheduler::report(context_of("an error was replaced by one of its with_finally clean-up", outcome.error()));
     }
     cleaned.rethrow();
   }

@@ -209,8 +209,7 @@ struct generator_state {
 
   static void report_replaced(std::exception_ptr const& error) noexcept {
     if (is_cancellation(error)) return;
-    scheduler::report({.message = "an error of a generator was replaced by one of its clean-up",
-                       .exception = error});
+    scheduler::report(context_of("an error of a generator was replaced by one of its clean-up", error));
   }
 
   static void free(frame_base& frame) noexcept {
@@ -450,13 +449,9 @@ void async_generator<T>::drop() noexcept {
   detail::generator_state const& state = detail::generator_state::of(*frame_);
   AIO_ASSERT(!state.busy);
   if (state.pending()) {
-    try {
-      detail::scheduler::report(
-          {.message = "the clean-up of a generator was not awaited: co_await its aclose(), or use "
-                      "with_closing",
-           .created = frame_->where});
-    } catch (...) {  // no memory for a message
-    }
+    detail::scheduler::report(detail::context_of(
+        "the clean-up of a generator was not awaited: co_await its aclose(), or use with_closing", nullptr,
+        frame_->where));
   }
   detail::generator_state::free(*std::exchange(frame_, nullptr));
 }

@@ -20,6 +20,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -576,8 +577,8 @@ std::size_t event_loop::run_handlers(Run run) noexcept {
     context_.restart();  // it had nothing to do, or was stopped
     return run();
   } catch (...) {
-    call_exception_handler({.message = "an exception left a handler of an Asio operation",
-                            .exception = std::current_exception()});
+    call_exception_handler(
+        detail::context_of("an exception left a handler of an Asio operation", std::current_exception()));
     return 1;
   }
 }
@@ -703,7 +704,7 @@ inline void event_loop::cancel_present_tasks() {
             }) {}
       waiting(waiting const&) = delete;
       ~waiting() {
-        if (!ran && !task->remove_callback(*this)) all->loop.forget(*this);
+        if (task && !ran && !task->remove_callback(*this)) all->loop.forget(*this);
       }
       round* all = nullptr;
       detail::state_ptr<detail::task_core> task;
@@ -718,30 +719,41 @@ inline void event_loop::cancel_present_tasks() {
           }),
           loop(owner) {
       for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) ++left;
-      tasks = std::vector<waiting>(left);
-      waiting* place = tasks.data();
-      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core), ++place) {
-        place->all = this;
-        place->task = detail::state_ptr<detail::task_core>::share(*core);
+      try {
+        many = std::vector<waiting>(left);
+        first = many.data();
+      } catch (std::bad_alloc const&) {  // one after the other: cancel_all_tasks() comes again for the rest
+        left = 1;
+        first = &one;
+      }
+      last = first + left;
+      auto* core = loop.tasks.front();
+      for (waiting& each : *this) {
+        each.all = this;
+        each.task = detail::state_ptr<detail::task_core>::share(*core);
+        core = loop.tasks.after(*core);
       }
     }
 
+    [[nodiscard]] waiting* begin() const noexcept { return first; }
+    [[nodiscard]] waiting* end() const noexcept { return last; }
+
     event_loop& loop;
-    std::vector<waiting> tasks;
+    std::vector<waiting> many;
+    waiting one;
+    waiting* first = nullptr;
+    waiting* last = nullptr;
     std::size_t left = 0;
     bool over = false;
   };
 
   round ending(*this);
-  for (auto& each : ending.tasks) each.task->cancel(nullptr);
-  for (auto& each : ending.tasks) each.task->add_callback(each);
+  for (auto& each : ending) each.task->cancel(nullptr);
+  for (auto& each : ending) each.task->add_callback(each);
   while (!ending.over) run_loop();  // a task may call stop()
-  for (auto& each : ending.tasks) {
+  for (auto& each : ending) {
     if (each.task->state() != detail::future_state::error) continue;
-    call_exception_handler({.message = "a task failed while the loop was shutting down",
-                            .exception = each.task->read_error(),
-                            .task = each.task->name(),
-                            .created = each.task->created()});
+    each.task->report_error("a task failed while the loop was shutting down");
   }
 }
 

@@ -271,12 +271,7 @@ class gather_base : private task_owner {
   }
 
   static void report(future_core& core, char const* what) noexcept {
-    auto& failed = static_cast<task_core&>(core);
-    failed.loop().call_exception_handler(
-        {.message = what,
-         .exception = failed.read_error(),
-         .task = failed.name(),
-         .created = failed.created()});
+    static_cast<task_core&>(core).report_error(what);
   }
 
   bool const collect_;

@@ -205,11 +205,7 @@ class race_base : public leaf_waiter {
   void report(child& which) noexcept {
     future_core& core = *which.core;
     if (!which.own || core.state() != future_state::error) return;
-    auto& failed = static_cast<task_core&>(core);
-    failed.loop().call_exception_handler({.message = "a child of race failed after the race was over",
-                                          .exception = failed.read_error(),
-                                          .task = failed.name(),
-                                          .created = failed.created()});
+    static_cast<task_core&>(core).report_error("a child of race failed after the race was over");
   }
 
   late cancelled_after_wake(task_core&) noexcept override {

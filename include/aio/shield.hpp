@@ -154,8 +154,8 @@ class shield_cell final : public future_core {
   static void report_error(ready_node* at) noexcept {
     shield_cell& self = static_cast<node*>(at)->whole;
     if (self.inner_->state() == future_state::error) {
-      self.loop().call_exception_handler({.message = "an exception in a shielded future",
-                                          .exception = self.inner_->read_error()});
+      self.loop().call_exception_handler(
+          context_of("an exception in a shielded future", self.inner_->read_error()));
     }
     self.release();
   }

@@ -50,7 +50,13 @@ class task_group final : private detail::task_owner {
   task_group() noexcept : task_owner(true) {}
   task_group(task_group const&) = delete;
   task_group& operator=(task_group const&) = delete;
-  ~task_group() { AIO_ASSERT(children_.empty()); }
+  ~task_group() {
+    AIO_ASSERT(children_.empty());
+    while (detail::task_core* const child = failed_.front()) {  // no memory for an exception_group
+      child->report_error("a child of a task_group failed, and nobody was told");
+      forget(*child);
+    }
+  }
 
   /// Starts a task of this group, as aio::create_task. The body, children and anybody else may
   /// call it until the group is over.
@@ -97,14 +103,15 @@ class task_group final : private detail::task_owner {
   void abort();
   inline void child_done(detail::task_core& child) noexcept override;
   void look_at(detail::task_core& child) noexcept;
-  void child_failed(detail::task_core& child);
-  void add_error(std::exception_ptr error, std::string name);
+  void child_failed(detail::task_core& child) noexcept;
+  [[nodiscard]] exception_group gather_errors(std::exception_ptr of_body);
+  void forget(detail::task_core& failed) noexcept;
 
   detail::task_core* parent_ = nullptr;
   // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;
-  std::vector<std::exception_ptr> errors_;
-  std::vector<std::string> names_;      // of the tasks that failed, beside errors_
+  // Those that failed, in the order in which they ended. The group has a handle of each.
+  detail::intrusive_list<detail::task_core, detail::siblings_tag> failed_;
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
   phase phase_ = phase::created;
   bool open_ = false;  // the body runs, and nothing has failed
@@ -247,11 +254,6 @@ inline void task_group::cancel() {
   }
 }
 
-inline void task_group::add_error(std::exception_ptr error, std::string name) {
-  errors_.push_back(std::move(error));
-  names_.push_back(std::move(name));
-}
-
 inline void task_group::child_done(detail::task_core& child) noexcept {
   children_.remove(child);
   bool const failed = child.state() == detail::future_state::error;
@@ -264,13 +266,34 @@ AIO_NEVER_INLINE void task_group::look_at(detail::task_core& child) noexcept {
   if (child.state() == detail::future_state::error) child_failed(child);
 }
 
-inline void task_group::child_failed(detail::task_core& child) {
-  add_error(child.read_error(), child.name());
+inline void task_group::child_failed(detail::task_core& child) noexcept {
+  child.mark_error_read();
+  child.retain();
+  failed_.push_back(child);
   if (!aborting_ && !parent_cancel_requested_) {
     abort();
     parent_cancel_requested_ = true;
     parent_->cancel(nullptr);
   }
+}
+
+// Of the body, too, if that failed.
+inline exception_group task_group::gather_errors(std::exception_ptr of_body) {
+  std::vector<std::exception_ptr> errors;
+  std::vector<std::string> names;
+  for (auto* child = failed_.front(); child; child = failed_.after(*child)) {
+    errors.push_back(child->read_error());
+    names.push_back(child->name());
+  }
+  if (of_body) errors.push_back(std::move(of_body));
+  exception_group gathered("unhandled errors in a task_group", std::move(errors), std::move(names));
+  while (detail::task_core* const child = failed_.front()) forget(*child);
+  return gathered;
+}
+
+inline void task_group::forget(detail::task_core& failed) noexcept {
+  failed_.remove(failed);
+  failed.release();
 }
 
 namespace detail {
@@ -301,17 +324,16 @@ struct group_access {
     group.phase_ = task_group::phase::over;
 
     if (group.parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;
-    if (cancellation && group.errors_.empty()) std::rethrow_exception(cancellation);
-    if (!outcome.has_value() && !outcome.cancelled()) group.add_error(outcome.error(), "");
-    if (!group.errors_.empty()) {
+    if (cancellation && group.failed_.empty()) std::rethrow_exception(cancellation);
+    std::exception_ptr const error = outcome.has_value() || outcome.cancelled() ? nullptr : outcome.error();
+    if (error || !group.failed_.empty()) {
       // A cancellation from outside loses to the errors, and is raised again at the next
       // suspension; the count stays (TG-22).
       if (parent.cancelling() > 0) {
         parent.uncancel();
         parent.cancel(nullptr);
       }
-      throw exception_group("unhandled errors in a task_group", std::move(group.errors_),
-                            std::move(group.names_));
+      throw group.gather_errors(error);
     }
     if constexpr (!std::is_void_v<T>) {
       // Throws if the group was cancelled before the body could return a value.

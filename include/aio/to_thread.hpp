@@ -324,11 +324,7 @@ class thread_awaiter final : public leaf_waiter {
 
   [[noreturn]] void end_cancelled() {
     if (woken() && job_->outcome() && !job_->outcome()->has_value()) {
-      loop().call_exception_handler(
-          {.message = "a function in a thread failed after its task was cancelled",
-           .exception = job_->outcome()->error(),
-           .task = task().name(),
-           .created = task().created()});
+      task().report("a function in a thread failed after its task was cancelled", job_->outcome()->error());
     }
     if (task().cancel_delivered()) task().throw_cancelled();
     throw cancelled_error(message_);

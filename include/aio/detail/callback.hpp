@@ -83,13 +83,21 @@ class callback : public ready_node {
       try {
         self.invoke();
       } catch (...) {
-        on.call_exception_handler(
-            {.message = std::string("an exception left a callback of ") + self.origin_,
-             .exception = std::current_exception()});
+        self.report_error();
       }
       on.callback_values = outer;
     }
     self.release();
+  }
+
+  /// Requires: it handles an exception.
+  void report_error() noexcept {
+    exception_context context = context_of("an exception left a callback of ", std::current_exception());
+    try {
+      context.message += origin_;
+    } catch (...) {  // no memory for it
+    }
+    loop_->call_exception_handler(context);
   }
 
   // Written only where it had a deadline: others may be cancelled on any thread meanwhile.

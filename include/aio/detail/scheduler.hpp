@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <source_location>
@@ -30,13 +31,25 @@ namespace aio {
 /// What an exception handler hears of: an error that no code is left to receive.
 /// asyncio: the context of call_exception_handler, LOOP-14.
 struct exception_context {
-  std::string message;                     // what happened, as a sentence
+  std::string message;                     // what happened, as a sentence; "out of memory" if there is none for it
   std::exception_ptr exception = nullptr;  // may be null
   std::string task = {};                   // the name of the task concerned, if any
   std::source_location created = {};       // where that task was created; line() is 0 if unknown
 };
 
 namespace detail {
+
+/// Of an error that nobody is there to receive. Without memory for the words, the exception alone.
+AIO_COLD AIO_NEVER_INLINE exception_context context_of(char const* message, std::exception_ptr exception,
+                                    std::source_location created = {}) noexcept {
+  exception_context made{.message = {}, .exception = std::move(exception), .created = created};
+  try {
+    made.message = message;
+  } catch (...) {
+    made.message = "out of memory";  // has its place in the string
+  }
+  return made;
+}
 
 class task_core;
 struct frame_base;
@@ -134,15 +147,17 @@ class scheduler {
   }
 
   // Errors that nobody is left to receive.
-  void set_exception_handler(exception_handler handler) { on_exception_ = std::move(handler); }
-  void call_exception_handler(exception_context const& context) noexcept {
+  void set_exception_handler(exception_handler handler) {
+    on_exception_ = handler ? std::make_shared<exception_handler const>(std::move(handler)) : nullptr;
+  }
+  AIO_COLD AIO_NEVER_INLINE void call_exception_handler(exception_context const& context) noexcept {
     if (on_exception_) {
       try {
         auto const handler = on_exception_;  // it may replace itself
-        handler(context);
+        (*handler)(context);
         return;
       } catch (...) {
-        print({.message = "the exception handler itself failed", .exception = std::current_exception()});
+        print(context_of("the exception handler itself failed", std::current_exception()));
       }
     }
     print(context);
@@ -317,7 +332,7 @@ class scheduler {
       text.append("\n");
       std::fputs(text.c_str(), stderr);
     } catch (...) {
-      std::fputs("aio: out of memory while reporting an error\n", stderr);
+      std::fprintf(stderr, "aio: %s\n  (out of memory while this was reported)\n", context.message.c_str());
     }
   }
 
@@ -339,7 +354,7 @@ class scheduler {
   ready_queue batch_;  // the rest of the present one
   std::optional<time_point> due_until_;  // the timers up to then run in the present iteration
   timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
-  exception_handler on_exception_;
+  std::shared_ptr<exception_handler const> on_exception_;
   bool debug_ = false;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -206,9 +207,11 @@ class future_core : public waitable {
     loop_->splice(callbacks_);
   }
   AIO_NEVER_INLINE void report_unread() noexcept {
-    exception_context context{.message = "the exception of a future or task was never read",
-                              .exception = error_};
-    describe_unread(context);
+    exception_context context = context_of("the exception of a future or task was never read", error_);
+    try {
+      describe_unread(context);
+    } catch (...) {  // no memory for more words
+    }
     scheduler::report_to(loop_, context);
   }
 
@@ -373,6 +376,18 @@ class task_core : public future_core,
   }
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
+
+  /// Tells the exception handler of an error that concerns this task.
+  AIO_NEVER_INLINE void report(char const* message, std::exception_ptr error) noexcept {
+    exception_context context = context_of(message, std::move(error), created_);
+    try {
+      context.task = name();
+    } catch (...) {  // no memory for it
+    }
+    loop().call_exception_handler(context);
+  }
+  /// The same of its own error, which is read then.
+  void report_error(char const* message) noexcept { report(message, read_error()); }
   /// For a `frame` that only calls the coroutine proper, which is at `place`.
   void created_for(frame_base const& frame, std::source_location place) noexcept {
     if (&frame == &root()) created_ = place;
@@ -574,8 +589,19 @@ class task_core : public future_core,
     if (!extras_) extras_ = std::make_unique<task_extras>();
     return *extras_;
   }
-  void set_message(cancel_message task_extras::*which, cancel_message const& message) {
-    if (message || extras_) extras().*which = message;
+  // Without memory for its message a cancellation goes on without it.
+  void set_message(cancel_message task_extras::*which, cancel_message const& message) noexcept {
+    if (extras_) {
+      (*extras_).*which = message;
+    } else if (message) {
+      set_first_message(which, message);
+    }
+  }
+  AIO_NEVER_INLINE void set_first_message(cancel_message task_extras::*which, cancel_message const& message) noexcept {
+    try {
+      extras().*which = message;
+    } catch (std::bad_alloc const&) {
+    }
   }
   [[nodiscard]] cancel_message requested_message() const noexcept {
     return extras_ ? extras_->requested : nullptr;
@@ -588,9 +614,9 @@ class task_core : public future_core,
   }
 
   void describe_unread(exception_context& context) const override {
+    context.created = created_;
     context.message = "the exception of a task was never read";
     context.task = name();
-    context.created = created_;
   }
 
   // Invariant, while not done: exactly one of: running; queued; among the timers (run is

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+
+// Memory that runs out, at every single place where memory is asked for: what was started is ended, what was taken is
+// given back, and who called hears bad_alloc. An executable of its own, because it replaces operator new.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdlib>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aio/aio.hpp"
+#include "aio/testing/virtual_clock.hpp"
+#include "support/catch.hpp"
+#include "support/counted.hpp"
+
+namespace {
+
+std::atomic<long> blocks{0};                  // that live
+thread_local constinit long before_refusal = -1;  // requests of this thread that are granted first; never: -1
+thread_local constinit bool for_good = false;     // or one alone
+thread_local constinit long refused = 0;
+
+void* request(std::size_t size) noexcept {
+  if (before_refusal > 0) {
+    --before_refusal;
+  } else if (before_refusal == 0) {
+    ++refused;
+    if (!for_good) before_refusal = -1;
+    return nullptr;
+  }
+  void* const memory = std::malloc(size);
+  if (memory) blocks.fetch_add(1, std::memory_order_relaxed);
+  return memory;
+}
+void give_back(void* memory) noexcept {
+  if (memory) blocks.fetch_sub(1, std::memory_order_relaxed);
+  std::free(memory);
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  if (void* const memory = request(size)) return memory;
+  throw std::bad_alloc();
+}
+void* operator new(std::size_t size, std::nothrow_t const&) noexcept { return request(size); }
+void operator delete(void* memory) noexcept { give_back(memory); }
+void operator delete(void* memory, std::size_t) noexcept { give_back(memory); }
+
+using namespace std::chrono_literals;
+using aio_test::counted;
+
+namespace {
+
+/// Whether `error` says that there was no memory, or is a group in which one does.
+bool tells_of_memory(std::exception_ptr const& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (std::bad_alloc const&) {
+    return true;
+  } catch (aio::exception_group const& group) {
+    for (std::exception_ptr const& each : group.exceptions()) {
+      if (tells_of_memory(each)) return true;
+    }
+  } catch (...) {
+  }
+  return false;
+}
+
+long blocks_of(std::string const& text) { return text.capacity() > std::string().capacity() ? 1 : 0; }
+
+std::string text_of(std::exception_ptr const& error) {
+  return error ? aio::detail::describe(error) : "nothing was thrown";
+}
+
+/// Runs `program` on a loop of its own, again and again: the first request for memory is refused, the second one, ...,
+/// until none is. Then the same once more, where all that follow are refused, too, until the loop is gone.
+template <class Program>
+void survives(Program program) {
+  auto const run = [&] {
+    aio::testing::run([&]() -> aio::task<> {
+      aio::get_running_loop().set_exception_handler([](aio::exception_context const&) {});
+      co_await program();
+    });
+  };
+  run();  // what is made once per thread is there now
+  for (bool const all : {false, true}) {
+    for (long granted = 0;; ++granted) {
+      aio::detail::frame_pool::trim();
+      long const blocks_before = blocks;
+      std::exception_ptr error;
+      refused = 0;
+      for_good = all;
+      before_refusal = granted;
+      try {
+        run();
+      } catch (...) {
+        error = std::current_exception();
+      }
+      before_refusal = -1;
+      bool const ran_out = refused > 0;
+      bool const told = !error || tells_of_memory(error);
+      std::string const said = text_of(std::exchange(error, nullptr));
+      aio::detail::frame_pool::trim();
+      long const left = blocks - blocks_before - blocks_of(said);
+      INFO("after " << granted << (all ? " requests all were refused: " : " requests one was refused: ") << said);
+      REQUIRE(told);
+      REQUIRE(left == 0);
+      REQUIRE(counted::living() == 0);
+      if (!ran_out) break;
+      REQUIRE(granted < 10'000);
+    }
+  }
+}
+
+aio::task<int> child(int n, std::chrono::seconds d = 0s) {
+  counted const alive(n);
+  co_await aio::sleep_for(d);
+  co_return alive.value();
+}
+
+}  // namespace
+
+TEST_CASE("out of memory: a chain of awaits") {
+  survives([]() -> aio::task<> {
+    auto const middle = []() -> aio::task<int> { co_return co_await child(1) + co_await child(2, 1s); };
+    if (co_await middle() != 3) throw std::logic_error("wrong sum");
+  });
+}
+
+TEST_CASE("out of memory: tasks that are awaited by their handles") {
+  survives([]() -> aio::task<> {
+    auto a = aio::create_task(child(1, 1s)).set_name("a name that is too long to stand in the string itself");
+    auto b = aio::create_task(child, 2, 2s);
+    int const sum = co_await a + co_await b;
+    if (sum != 3) throw std::logic_error("wrong sum");
+  });
+}
+
+// Every child has a copy of its context variables, which takes memory while the children are started.
+aio::context_var<std::string> inherited("nothing");
+
+// What a gathering or a race started has ended a few iterations after it gave up, if not before.
+#define AIO_TEST_ENDS_ALL(...)                                                       \
+  do {                                                                               \
+    inherited.set("something that is too long to stand in the string itself");       \
+    auto const ended = co_await aio::as_result(__VA_ARGS__);                         \
+    for (int i = 0; i < 4; ++i) co_await aio::sleep_for(0s);                         \
+    if (counted::living() != 0) throw std::logic_error("children were left to run"); \
+    if (!ended.has_value()) ended.rethrow();                                         \
+  } while (false)
+
+TEST_CASE("out of memory: gather of arguments and of a range") {
+  survives([]() -> aio::task<> { AIO_TEST_ENDS_ALL(aio::gather(child(1), child(2, 1s), child(3, 2s))); });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task<int>> children;
+    for (int i = 0; i < 5; ++i) children.push_back(child(i, i * 1s));
+    AIO_TEST_ENDS_ALL(aio::gather(std::move(children)));
+  });
+  survives([]() -> aio::task<> {
+    auto handle = aio::create_task(child(1, 1s));
+    (void)co_await aio::gather(aio::return_exceptions, handle, child(2));
+  });
+}
+
+TEST_CASE("out of memory: race of arguments and of a range") {
+  survives([]() -> aio::task<> { AIO_TEST_ENDS_ALL(aio::race(child(1, 3s), child(2, 1s), child(3, 2s))); });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task<int>> children;
+    for (int i = 0; i < 5; ++i) children.push_back(child(i, i * 1s));
+    AIO_TEST_ENDS_ALL(aio::race(std::move(children)));
+  });
+}
+
+TEST_CASE("out of memory: a group, its children and their errors") {
+  survives([]() -> aio::task<> {
+    co_await aio::with_task_group([](aio::task_group& group) -> aio::task<> {
+      for (int i = 0; i < 3; ++i) group.create_task(child(i, i * 1s));
+      co_await child(4, 1s);
+    });
+  });
+  survives([]() -> aio::task<> {
+    auto const fails = []() -> aio::task<> {
+      co_await child(1, 1s);
+      throw std::bad_alloc();
+    };
+    auto const ended = co_await aio::as_result(
+        aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+          group.create_task(fails()).set_name("a name that is too long to stand in the string itself");
+          group.create_task(fails());
+          group.create_task(child(3, 5s));
+          co_return;
+        }));
+    if (ended.has_value() || !tells_of_memory(ended.error())) throw std::logic_error("an error was lost");
+  });
+}
+
+TEST_CASE("out of memory: timeouts, shield, wait and as_completed") {
+  survives([]() -> aio::task<> {
+    (void)co_await aio::wait_for(child(1, 1s), 2s);
+    auto const late = co_await aio::as_result(aio::with_timeout(1s, [] { return child(2, 2s); }));
+    if (late.has_value()) throw std::logic_error("no timeout");
+  });
+  survives([]() -> aio::task<> {
+    auto inner = aio::create_task(child(1, 1s));
+    (void)co_await aio::shield(inner);
+  });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task_handle<int>> handles;
+    for (int i = 0; i < 3; ++i) handles.push_back(aio::create_task(child(i, i * 1s)));
+    auto const [done, pending] = co_await aio::wait(handles, aio::first_completed);
+    (void)co_await aio::wait(handles);
+    if (done.size() + pending.size() != 3) throw std::logic_error("one is missing");
+  });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task_handle<int>> handles;
+    for (int i = 0; i < 3; ++i) handles.push_back(aio::create_task(child(i, i * 1s)));
+    int sum = 0;
+    for (auto next : aio::as_completed(handles)) sum += co_await next;
+    if (sum != 3) throw std::logic_error("wrong sum");
+  });
+}
+
+TEST_CASE("out of memory: locks, queues, events and conditions") {
+  survives([]() -> aio::task<> {
+    aio::queue<std::string> queue(2);
+    aio::priority_queue<int> priorities;
+    aio::semaphore slots(1);
+    aio::lock lock;
+    auto const produce = [&]() -> aio::task<> {
+      for (int i = 0; i < 5; ++i) {
+        co_await queue.put(std::string(100, 'x'));
+        auto const permit = co_await slots.acquire();
+        co_await priorities.put(i);
+        co_await aio::sleep_for(1s);
+      }
+    };
+    auto const consume = [&]() -> aio::task<> {
+      for (int i = 0; i < 5; ++i) {
+        (void)co_await queue.get();
+        auto const held = co_await lock.acquire();
+        (void)co_await priorities.get();
+      }
+    };
+    co_await aio::gather(produce(), consume());
+  });
+  survives([]() -> aio::task<> {
+    aio::event event;
+    aio::condition changed;
+    aio::barrier both(2);
+    bool ready = false;
+    auto const waits = [&]() -> aio::task<> {
+      co_await event.wait();
+      {
+        auto const held = co_await changed.acquire();
+        co_await changed.wait_for([&] { return ready; });
+      }
+      co_await both.wait();
+    };
+    auto const tells = [&]() -> aio::task<> {
+      co_await aio::sleep_for(1s);
+      event.set();
+      {
+        auto const held = co_await changed.acquire();
+        ready = true;
+        changed.notify_all();
+      }
+      co_await both.wait();
+    };
+    co_await aio::gather(waits(), tells());
+  });
+}
+
+TEST_CASE("out of memory: threads, callbacks, futures and context variables") {
+  survives([]() -> aio::task<> {
+    std::string const text = co_await aio::to_thread([](std::string given) { return given + given; },
+                                                     std::string(100, 'x'));
+    if (text.size() != 200) throw std::logic_error("wrong text");
+  });
+  survives([]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    aio::future<counted> promised;
+    loop.call_later(1s, [promised]() mutable { promised.set_result(counted(1)); });
+    promised.add_done_callback([](auto const&) {});
+    counted const got = co_await promised;
+    if (got.value() != 1) throw std::logic_error("wrong value");
+  });
+  survives([]() -> aio::task<> {
+    static aio::context_var<std::string> who("nobody");
+    who.set(std::string(100, 'x'));
+    auto const asks = []() -> aio::task<std::string> { co_return who.get(); };
+    auto const told = co_await aio::create_task(asks());
+    if (told.size() != 100) throw std::logic_error("wrong name");
+  });
+}
+
+TEST_CASE("out of memory: generators and clean-up") {
+  survives([]() -> aio::task<> {
+    auto const count = [](int to) -> aio::async_generator<counted> {
+      counted const alive(0);
+      for (int i = 0; i < to; ++i) {
+        co_await child(i);
+        co_yield counted(i);
+      }
+    };
+    auto numbers = count(3);
+    int sum = 0;
+    while (auto* number = co_await numbers.next()) sum += number->value();
+    if (sum != 3) throw std::logic_error("wrong sum");
+  });
+  survives([]() -> aio::task<> {
+    bool cleaned = false;
+    auto const ended = co_await aio::as_result(
+        aio::with_finally([] { return child(1, 1s); },
+                          [&]() -> aio::task<> {
+                            cleaned = true;
+                            co_return;
+                          }));
+    if (!ended.has_value()) ended.rethrow();
+    if (!cleaned) throw std::logic_error("not cleaned up");
+  });
+}
+
+TEST_CASE("out of memory: cancellations with a message, and what they meet") {
+  char const* const message = "a message that is too long to stand in the string itself";
+  survives([&]() -> aio::task<> {
+    auto sleeper = aio::create_task(child(1, 10s));
+    auto waiter = aio::create_task([](auto handle) -> aio::task<int> { co_return co_await handle; }, sleeper);
+    auto unstarted = aio::create_task(child(2, 10s));
+    unstarted.cancel(message);
+    co_await aio::sleep_for(1s);
+    waiter.cancel(message);
+    auto const ended = co_await aio::as_result(waiter);
+    (void)co_await aio::as_result(unstarted);
+    if (!ended.has_value() && !ended.cancelled()) ended.rethrow();
+    if (!ended.cancelled() || !sleeper.done()) throw std::logic_error("not cancelled");
+  });
+  survives([&]() -> aio::task<> {
+    aio::lock lock;
+    aio::queue<int> queue;
+    auto const held = co_await lock.acquire();
+    auto const takes = [&]() -> aio::task<> { auto const permit = co_await lock.acquire(); };
+    auto const gets = [&]() -> aio::task<int> { co_return co_await queue.get(); };
+    auto const gathers = [&]() -> aio::task<> { (void)co_await aio::gather(takes(), gets(), child(1, 9s)); };
+    auto const shields = [&]() -> aio::task<> { (void)co_await aio::shield(aio::create_task(child(1, 2s))); };
+    auto const works = [&]() -> aio::task<> { co_await aio::to_thread([] {}); };
+    co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {  // they use what is above
+      std::vector<aio::task_handle<>> handles;
+      handles.push_back(group.create_task(gathers()));
+      handles.push_back(group.create_task(shields()));
+      handles.push_back(group.create_task(works()));
+      co_await aio::sleep_for(1s);
+      for (auto& each : handles) each.cancel(message);
+      (void)co_await aio::wait(handles);
+      for (auto const& each : handles) {
+        if (!each.cancelled()) each.result();  // throws bad_alloc
+      }
+      if (!handles[0].cancelled() || !handles[1].cancelled()) throw std::logic_error("not cancelled");
+    });
+  });
+}
+
+TEST_CASE("out of memory: a loop with the real clock, and tasks from other threads") {
+  auto const finishes = [](aio::run_options options, auto program) {
+    for (long granted = 0;; ++granted) {
+      aio::detail::frame_pool::trim();
+      long const blocks_before = blocks;
+      std::exception_ptr error;
+      refused = 0;
+      for_good = false;
+      before_refusal = granted;
+      try {
+        aio::run(options, program);
+      } catch (...) {
+        error = std::current_exception();
+      }
+      before_refusal = -1;
+      bool const ran_out = refused > 0;
+      bool const told = !error || tells_of_memory(error);
+      error = nullptr;
+      aio::detail::frame_pool::trim();
+      long const left = blocks - blocks_before;
+      INFO("after " << granted << " requests one was refused");
+      REQUIRE(told);
+      if (granted > 0) REQUIRE(left == 0);  // at first, what is made once per process
+      if (!ran_out) break;
+    }
+  };
+  auto const quiet = aio::run_options().exception_handler([](aio::exception_context const&) {});
+  finishes(quiet, []() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    auto answer = co_await aio::to_thread([&loop] {
+      auto const child = []() -> aio::task<int> { co_return 1; };
+      return aio::run_coroutine_threadsafe(child(), loop);
+    });
+    co_await aio::sleep_for(1ms);
+    (void)answer;
+  });
+}
