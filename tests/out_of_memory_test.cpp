@@ -79,6 +79,33 @@ std::string text_of(std::exception_ptr const& error) {
   return error ? aio::detail::describe(error) : "nothing was thrown";
 }
 
+/// Runs `program`, refuses one request for memory of it, or all from there on, and requires that the program says so
+/// if it fails, and leaves nothing behind. False when it asked for less than that.
+template <class Program>
+bool refuse_after(long granted, bool all, Program program) {
+  aio::detail::frame_pool::trim();
+  long const blocks_before = blocks;
+  std::exception_ptr error;
+  refused = 0;
+  for_good = all;
+  before_refusal = granted;
+  try {
+    program();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  before_refusal = -1;
+  bool const told = !error || tells_of_memory(error);
+  std::string const said = text_of(std::exchange(error, nullptr));
+  aio::detail::frame_pool::trim();
+  long const left = blocks - blocks_before - blocks_of(said);
+  INFO("after " << granted << (all ? " requests all were refused: " : " requests one was refused: ") << said);
+  REQUIRE(told);
+  REQUIRE(left == 0);
+  REQUIRE(counted::living() == 0);
+  return refused > 0;
+}
+
 /// Runs `program` on a loop of its own, again and again: the first request for memory is refused, the second one, ...,
 /// until none is. Then the same once more, where all that follow are refused, too, until the loop is gone.
 template <class Program>
@@ -91,31 +118,8 @@ void survives(Program program) {
   };
   run();  // what is made once per thread is there now
   for (bool const all : {false, true}) {
-    for (long granted = 0;; ++granted) {
-      aio::detail::frame_pool::trim();
-      long const blocks_before = blocks;
-      std::exception_ptr error;
-      refused = 0;
-      for_good = all;
-      before_refusal = granted;
-      try {
-        run();
-      } catch (...) {
-        error = std::current_exception();
-      }
-      before_refusal = -1;
-      bool const ran_out = refused > 0;
-      bool const told = !error || tells_of_memory(error);
-      std::string const said = text_of(std::exchange(error, nullptr));
-      aio::detail::frame_pool::trim();
-      long const left = blocks - blocks_before - blocks_of(said);
-      INFO("after " << granted << (all ? " requests all were refused: " : " requests one was refused: ") << said);
-      REQUIRE(told);
-      REQUIRE(left == 0);
-      REQUIRE(counted::living() == 0);
-      if (!ran_out) break;
-      REQUIRE(granted < 10'000);
-    }
+    long granted = 0;
+    while (refuse_after(granted, all, run)) REQUIRE(++granted < 10'000);
   }
 }
 
@@ -367,39 +371,20 @@ TEST_CASE("out of memory: cancellations with a message, and what they meet") {
 }
 
 TEST_CASE("out of memory: a loop with the real clock, and tasks from other threads") {
-  auto const finishes = [](aio::run_options options, auto program) {
-    for (long granted = 0;; ++granted) {
-      aio::detail::frame_pool::trim();
-      long const blocks_before = blocks;
-      std::exception_ptr error;
-      refused = 0;
-      for_good = false;
-      before_refusal = granted;
-      try {
-        aio::run(options, program);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      before_refusal = -1;
-      bool const ran_out = refused > 0;
-      bool const told = !error || tells_of_memory(error);
-      error = nullptr;
-      aio::detail::frame_pool::trim();
-      long const left = blocks - blocks_before;
-      INFO("after " << granted << " requests one was refused");
-      REQUIRE(told);
-      if (granted > 0) REQUIRE(left == 0);  // at first, what is made once per process
-      if (!ran_out) break;
-    }
-  };
-  auto const quiet = aio::run_options().exception_handler([](aio::exception_context const&) {});
-  finishes(quiet, []() -> aio::task<> {
+  auto const program = []() -> aio::task<> {
     auto& loop = aio::get_running_loop();
-    auto answer = co_await aio::to_thread([&loop] {
+    (void)co_await aio::to_thread([&loop] {
       auto const child = []() -> aio::task<int> { co_return 1; };
       return aio::run_coroutine_threadsafe(child(), loop);
     });
     co_await aio::sleep_for(1ms);
-    (void)answer;
-  });
+  };
+  auto const run = [&] {
+    aio::run_options quiet;
+    quiet.exception_handler([](aio::exception_context const&) {});
+    aio::run(std::move(quiet), program);
+  };
+  run();
+  long granted = 0;
+  while (refuse_after(granted, false, run)) REQUIRE(++granted < 10'000);
 }

@@ -649,7 +649,8 @@ auto gather_children(Children&&... children) {
 template <bool Collect, class Range>
 auto gather_range(Range&& children) {
   using child = child_of<std::ranges::range_value_t<Range>>;
-  static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>),
+  constexpr bool kept = std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
+  static_assert(!(is_task<child> && kept),
                 "the tasks of a container are given away: write gather(std::move(tasks))");
   return gather_awaiter<gather_elements<Collect, child>>(std::in_place,
                                                          std::forward<Range>(children));
