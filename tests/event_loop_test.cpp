@@ -3,8 +3,10 @@
 
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <unistd.h>
 
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
 #include "aio/as_result.hpp"
@@ -676,6 +678,30 @@ TEST_CASE("get_running_loop: works in a plain callback, where current_task is em
   loop.call_soon([&] { right = &aio::get_running_loop() == &loop && !aio::current_task().valid(); });
   loop.run_until_complete(sleep(0s));
   CHECK(right);
+}
+
+TEST_CASE("current_task: is empty where no task runs, whatever ran right before") {
+  aio_test::trace log;
+  auto const look = [&](std::string const& where) {
+    log(where + (aio::current_task().valid() ? ": a task" : ": none"));
+  };
+  aio::testing::run([&]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    auto const heard = aio::create_task(answer());
+    loop.call_soon([&] { look("callback"); });
+    heard.add_done_callback([&](auto const&) { look("done callback"); });
+    auto const value = [&]() -> aio::task<std::shared_ptr<void>> {
+      co_return std::shared_ptr<void>(nullptr, [&](void*) { look("end of a value"); });
+    };
+    (void)aio::create_task(value());
+    loop.call_later(1s, [&] { look("timer"); });
+    co_await aio::sleep_for(500ms);
+    asio::post(loop.context(), [&] { look("handler"); });
+    co_await aio::sleep_for(1s);
+    look("main");
+  });
+  CHECK(log.text() == "callback: none | end of a value: none | done callback: none | handler: none | timer: none | "
+                      "main: a task");
 }
 
 TEST_CASE("all_tasks: names the tasks that are not done, in order of creation") {

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -50,8 +52,12 @@ void* operator new(std::size_t size) {
   throw std::bad_alloc();
 }
 void* operator new(std::size_t size, std::nothrow_t const&) noexcept { return request(size); }
+void* operator new[](std::size_t size) { return operator new(size); }  // sanitizers have one of their own
+void* operator new[](std::size_t size, std::nothrow_t const&) noexcept { return request(size); }
 void operator delete(void* memory) noexcept { give_back(memory); }
 void operator delete(void* memory, std::size_t) noexcept { give_back(memory); }
+void operator delete[](void* memory) noexcept { give_back(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { give_back(memory); }
 
 using namespace std::chrono_literals;
 using aio_test::counted;
@@ -189,19 +195,117 @@ TEST_CASE("out of memory: a group, its children and their errors") {
       co_await child(4, 1s);
     });
   });
+}
+
+namespace {
+
+// An error that is neither lost nor told twice, whatever memory is refused.
+struct numbered_error {
+  int number;
+};
+constinit int thrown[4]{};
+constinit int heard[4]{};
+
+[[noreturn]] void throw_numbered(int number) {
+  ++thrown[number];
+  throw numbered_error{number};
+}
+void hear(std::exception_ptr const& error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (numbered_error const& each) {
+    ++heard[each.number];
+  } catch (aio::exception_group const& group) {
+    for (std::exception_ptr const& each : group.exceptions()) hear(each);
+  } catch (...) {
+  }
+}
+
+aio::task<> fails(int number) {
+  co_await child(number, 1s);
+  throw_numbered(number);
+}
+
+template <class Body>
+aio::task<> hears_all(Body body) {
+  for (int& each : thrown) each = 0;
+  for (int& each : heard) each = 0;
+  aio::get_running_loop().set_exception_handler([](aio::exception_context const& context) { hear(context.exception); });
+  auto const ended = co_await aio::as_result(aio::with_task_group(body));
+  if (!ended.has_value()) hear(ended.error());
+  for (int i = 0; i < 4; ++i) {
+    if (heard[i] != thrown[i]) throw std::logic_error("an error was lost, or told twice");
+  }
+  if (!ended.has_value() && tells_of_memory(ended.error())) ended.rethrow();
+}
+
+}  // namespace
+
+TEST_CASE("out of memory: a group loses no error of its children and its body") {
   survives([]() -> aio::task<> {
-    auto const fails = []() -> aio::task<> {
-      co_await child(1, 1s);
-      throw std::bad_alloc();
+    co_await hears_all([](aio::task_group& group) -> aio::task<> {
+      group.create_task(fails(0)).set_name("a name that is too long to stand in the string itself");
+      group.create_task(fails(1));
+      group.create_task(child(3, 5s));
+      co_return;
+    });
+  });
+  survives([]() -> aio::task<> {
+    co_await hears_all([](aio::task_group& group) -> aio::task<> {
+      group.create_task(fails(2));
+      co_await aio::sleep_for(1s);
+      throw_numbered(3);
+    });
+  });
+}
+
+TEST_CASE("out of memory: a body of a group that is no coroutine itself") {
+  survives([]() -> aio::task<> {
+    (void)co_await aio::with_task_group([](aio::task_group& group) {
+      group.create_task(child(1, 1s));
+      group.create_task(child(2, 2s));
+      return child(3, 3s);
+    });
+  });
+}
+
+TEST_CASE("out of memory: a group that outlives its loop") {
+  std::optional<aio::task_group> group;
+  survives([&]() -> aio::task<> {
+    group.emplace();
+    auto const ended = co_await aio::as_result(aio::with_task_group(*group, [](aio::task_group& inside) -> aio::task<> {
+      inside.create_task(fails(0));
+      co_return;
+    }));
+    if (!ended.has_value() && tells_of_memory(ended.error())) ended.rethrow();
+  });
+}
+
+TEST_CASE("out of memory: tasks that are left to a loop that closes, and clean up with each other's help") {
+  struct teller {
+    explicit teller(std::shared_ptr<aio::event> to) noexcept : told(std::move(to)) {}
+    teller(teller&&) = default;
+    ~teller() {
+      if (told) told->set();
+    }
+    std::shared_ptr<aio::event> told;
+  };
+  survives([]() -> aio::task<> {
+    auto const told = std::make_shared<aio::event>();
+    auto const waits = [](std::shared_ptr<aio::event> to) -> aio::task<> {
+      aio::event never;
+      (void)co_await aio::as_result(never.wait());
+      co_await to->wait();
     };
-    auto const ended = co_await aio::as_result(
-        aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-          group.create_task(fails()).set_name("a name that is too long to stand in the string itself");
-          group.create_task(fails());
-          group.create_task(child(3, 5s));
-          co_return;
-        }));
-    if (ended.has_value() || !tells_of_memory(ended.error())) throw std::logic_error("an error was lost");
+    auto const tells = [](teller at_end) -> aio::task<> {
+      aio::event never;
+      (void)co_await aio::as_result(never.wait());
+      (void)co_await aio::as_result(aio::sleep_for(1s));
+      (void)at_end;
+    };
+    auto first = aio::create_task(waits(told));
+    auto second = aio::create_task(tells(teller(told)));
+    co_await aio::sleep_for(1s);
   });
 }
 
@@ -228,6 +332,17 @@ TEST_CASE("out of memory: timeouts, shield, wait and as_completed") {
     int sum = 0;
     for (auto next : aio::as_completed(handles)) sum += co_await next;
     if (sum != 3) throw std::logic_error("wrong sum");
+  });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task_handle<int>> handles;
+    for (int i = 0; i < 3; ++i) handles.push_back(aio::create_task(child(i, i * 1s)));
+    int late = 0;
+    for (auto next : aio::as_completed(handles, 1500ms)) {
+      auto const ended = co_await aio::as_result(next);
+      if (!ended.has_value() && tells_of_memory(ended.error())) ended.rethrow();
+      late += ended.has_value() ? 0 : 1;
+    }
+    if (late != 1) throw std::logic_error("not one was late");
   });
 }
 

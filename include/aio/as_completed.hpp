@@ -154,9 +154,15 @@ struct completions<Handle>::shared {
       detail::handle_access::state(handles[i]).add_callback(nodes[i]);
     }
     if (todo > 0 && limit) {
-      timer = &detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
-      timer->retain();
-      timer->arm(detail::deadline_after(on, *limit));
+      auto& made = detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
+      try {
+        made.arm(detail::deadline_after(on, *limit));
+      } catch (...) {
+        made.release();
+        throw;
+      }
+      made.retain();
+      timer = &made;
     }
   }
   // The timer and this keep each other until one of them is over.

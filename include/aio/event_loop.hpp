@@ -200,7 +200,8 @@ class event_loop : public detail::scheduler {
 
   /// Who hears of errors that no code is left to receive: an exception in a callback, an error
   /// nobody read, a coroutine nobody awaited. Takes `void(exception_context const&)`; an empty
-  /// function restores the default, which writes to stderr. asyncio: LOOP-14, LOOP-15.
+  /// function restores the default, which writes to stderr. Setting one throws bad_alloc where
+  /// there is no memory for it. asyncio: LOOP-14, LOOP-15.
   using detail::scheduler::call_exception_handler;
   using detail::scheduler::set_exception_handler;
 
@@ -290,7 +291,12 @@ class event_loop : public detail::scheduler {
   std::size_t poll_io();
 
   /// One round of cancel_all_tasks(). Requires: there are tasks.
-  void cancel_present_tasks();
+  void cancel_present_tasks() {
+    bool one_by_one = false;
+    cancel_present_tasks(one_by_one);
+  }
+  /// The same. `one_by_one`: there was no memory to wait for all at once, and they were cancelled.
+  void cancel_present_tasks(bool& one_by_one);
 
   /// Whether another thread may still wake a loop that has nothing left to wait for.
   bool waits_for_wake_ups_ = true;
@@ -515,6 +521,7 @@ inline void event_loop::run_iteration() noexcept {
     run_due_timers(watched);
   } else {
     run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
+    current = nullptr;
     run_due_timers();
   }
 }
@@ -691,7 +698,8 @@ inline detail::thread_pool& event_loop::default_executor() {
   return *threads_;
 }
 
-inline void event_loop::cancel_present_tasks() {
+// Without memory for all at once, they are all cancelled, and waited for one after the other.
+inline void event_loop::cancel_present_tasks(bool& one_by_one) {
   // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
   // one more iteration before the loop stops (SCH-8, RUN-3).
   struct round : detail::ready_node {
@@ -706,59 +714,64 @@ inline void event_loop::cancel_present_tasks() {
       ~waiting() {
         if (task && !ran && !task->remove_callback(*this)) all->loop.forget(*this);
       }
+      void wait_for(detail::task_core& end_of, round& on_behalf_of) noexcept {
+        task = detail::state_ptr<detail::task_core>::share(end_of);
+        all = &on_behalf_of;
+        ++all->left;
+        task->add_callback(*this);
+      }
+      void report() noexcept {
+        if (task->state() != detail::future_state::error) return;
+        task->report_error("a task failed while the loop was shutting down");
+      }
       round* all = nullptr;
       detail::state_ptr<detail::task_core> task;
       bool ran = false;
     };
 
-    explicit round(event_loop& owner)
+    explicit round(event_loop& owner) noexcept
         : ready_node([](ready_node* node) noexcept {
             auto& self = *static_cast<round*>(node);
             self.over = true;
             self.loop.stop();
           }),
-          loop(owner) {
-      for (auto* core = loop.tasks.front(); core; core = loop.tasks.after(*core)) ++left;
-      try {
-        many = std::vector<waiting>(left);
-        first = many.data();
-      } catch (std::bad_alloc const&) {  // one after the other: cancel_all_tasks() comes again for the rest
-        left = 1;
-        first = &one;
-      }
-      last = first + left;
-      auto* core = loop.tasks.front();
-      for (waiting& each : *this) {
-        each.all = this;
-        each.task = detail::state_ptr<detail::task_core>::share(*core);
-        core = loop.tasks.after(*core);
-      }
-    }
-
-    [[nodiscard]] waiting* begin() const noexcept { return first; }
-    [[nodiscard]] waiting* end() const noexcept { return last; }
+          loop(owner) {}
 
     event_loop& loop;
-    std::vector<waiting> many;
-    waiting one;
-    waiting* first = nullptr;
-    waiting* last = nullptr;
     std::size_t left = 0;
     bool over = false;
   };
 
   round ending(*this);
-  for (auto& each : ending) each.task->cancel(nullptr);
-  for (auto& each : ending) each.task->add_callback(each);
-  while (!ending.over) run_loop();  // a task may call stop()
-  for (auto& each : ending) {
-    if (each.task->state() != detail::future_state::error) continue;
-    each.task->report_error("a task failed while the loop was shutting down");
+  std::vector<round::waiting> many;
+  round::waiting one;
+  if (!one_by_one) {
+    std::size_t present = 0;
+    for (auto* core = tasks.front(); core; core = tasks.after(*core)) {
+      core->cancel(nullptr);
+      ++present;
+    }
+    try {
+      many = std::vector<round::waiting>(present);
+      auto* core = tasks.front();
+      for (auto& each : many) each.wait_for(*std::exchange(core, tasks.after(*core)), ending);
+    } catch (std::bad_alloc const&) {
+      one_by_one = true;
+    }
   }
+  if (one_by_one) {
+    auto& next = *tasks.front();
+    if (next.cancelling() == 0) next.cancel(nullptr);  // it came later
+    one.wait_for(next, ending);
+  }
+  while (!ending.over) run_loop();  // a task may call stop()
+  for (auto& each : many) each.report();
+  if (one_by_one) one.report();
 }
 
 inline void event_loop::cancel_all_tasks() {
-  while (!tasks.empty()) cancel_present_tasks();
+  bool one_by_one = false;
+  while (!tasks.empty()) cancel_present_tasks(one_by_one);
 }
 
 inline void event_loop::discard_callbacks() noexcept {

@@ -223,7 +223,14 @@ class gather_base : private task_owner {
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
 
-  void child_done(task_core& child) noexcept override { child_settled(child, true); }
+  void child_done(task_core& child) noexcept override {
+    if (over_ || cancel_requested_ || error_ || child.state() != future_state::value) [[unlikely]] {
+      return child_settled(child, true);
+    }
+    if (!all_settled()) return;
+    over_ = true;
+    over();  // what has tasks of its own does not ask for settled()
+  }
 
   AIO_NEVER_INLINE void settle_done_before() noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
@@ -353,8 +360,12 @@ class gather_seat {
   AIO_ALWAYS_INLINE void check(scheduler const&) const {
     if (!frame_) [[unlikely]] throw usage_error("gather: a task was awaited or moved away before");
   }
-  AIO_ALWAYS_INLINE void start(gather_base& whole, scheduler& on, std::source_location where) {
+  void start(gather_base& whole, scheduler& on, std::source_location where) {
     task_access::start_frame<typename Child::value_type>(on, *frame_, where, &whole.owner(), 2);
+  }
+  AIO_ALWAYS_INLINE void start(gather_base& whole, task_core::starter& among, scheduler& on,
+                               std::source_location where) noexcept {
+    task_access::start_frame<typename Child::value_type>(among, on, *frame_, where, &whole.owner(), 2);
   }
   void abandon() noexcept { state().disown(); }
   void listen(gather_base&) noexcept {}
@@ -390,6 +401,7 @@ class gather_seat<Child, false> {
     }
   }
   void start(gather_base&, scheduler&, std::source_location) const noexcept {}
+  void start(gather_base&, task_core::starter&, scheduler&, std::source_location) const noexcept {}
   void abandon() const noexcept {}
   void listen(gather_base& whole) noexcept { listens_.listen(whole, state()); }
   void leave(bool) const noexcept {}
@@ -426,16 +438,15 @@ class gather_arguments : public gather_base {
 
   bool start(scheduler& on, std::source_location where) {
     for_each([&](auto& seat, std::size_t) { seat.check(on); });
-    try {
-      for_each([&](auto& seat, std::size_t) AIO_ALWAYS_INLINE_LAMBDA {
-        seat.start(*this, on, where);
-        ++started_;
-      });
-    } catch (...) {  // no memory for what they inherit
-      for_each([&](auto& seat, std::size_t index) {
-        if (index < started_) seat.abandon();
-      });
-      throw;
+    if constexpr (owns) {
+      if (task_core::nothing_to_inherit()) [[likely]] {
+        task_core::starter all(on);
+        for_each([&](auto& seat, std::size_t) AIO_ALWAYS_INLINE_LAMBDA { seat.start(*this, all, on, where); });
+        all.finish();
+        started_ = sizeof...(Children);
+      } else {
+        start_heirs(on, where);
+      }
     }
     begin(sizeof...(Children), (std::size_t{child_traits<Children>::own} + ...));
     for_each([&](auto& seat, std::size_t) { seat.listen(*this); });
@@ -455,6 +466,20 @@ class gather_arguments : public gather_base {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (function(std::get<I>(seats_), I), ...);
     }(std::index_sequence_for<Children...>());
+  }
+
+  AIO_NEVER_INLINE void start_heirs(scheduler& on, std::source_location where) {
+    try {
+      for_each([&](auto& seat, std::size_t) {
+        seat.start(*this, on, where);
+        ++started_;
+      });
+    } catch (...) {  // no memory for what they inherit
+      for_each([&](auto& seat, std::size_t index) {
+        if (index < started_) seat.abandon();
+      });
+      throw;
+    }
   }
 
   member at(std::size_t index) noexcept override {
@@ -503,14 +528,15 @@ class gather_elements : public gather_base {
 
   bool start(scheduler& on, std::source_location where) {
     for (auto const& each : seats_) each.check(on);
-    try {
-      for (auto& each : seats_) {
-        each.start(*this, on, where);
-        ++started_;
+    if constexpr (owns) {
+      if (task_core::nothing_to_inherit()) [[likely]] {
+        task_core::starter all(on);
+        for (auto& each : seats_) each.start(*this, all, on, where);
+        all.finish();
+        started_ = seats_.size();
+      } else {
+        start_heirs(on, where);
       }
-    } catch (...) {
-      for (std::size_t i = 0; i < started_; ++i) seats_[i].abandon();
-      throw;
     }
     begin(seats_.size(), owns ? seats_.size() : 0);
     for (auto& each : seats_) each.listen(*this);
@@ -525,6 +551,18 @@ class gather_elements : public gather_base {
 
  private:
   gather_elements() noexcept : gather_base(Collect) {}
+
+  AIO_NEVER_INLINE void start_heirs(scheduler& on, std::source_location where) {
+    try {
+      for (auto& each : seats_) {
+        each.start(*this, on, where);
+        ++started_;
+      }
+    } catch (...) {  // no memory for what they inherit
+      for (std::size_t i = 0; i < started_; ++i) seats_[i].abandon();
+      throw;
+    }
+  }
 
   member at(std::size_t index) noexcept override { return {&seats_[index].state(), seats_[index].listens()}; }
 

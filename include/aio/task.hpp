@@ -259,6 +259,15 @@ struct task_access {
     return start_as<T>(on, frame, created, false, extras, task_core::next_number(), expected_by, handles);
   }
 
+  /// The same for one of several. Requires: there is nothing to inherit.
+  template <class T>
+  AIO_ALWAYS_INLINE static void start_frame(task_core::starter& among, scheduler& on, frame_base& frame,
+                                            std::source_location created, task_owner* expected_by,
+                                            std::int32_t handles) noexcept {
+    among.enlist(*::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, nullptr, among.next_number(),
+                                                                              expected_by, handles));
+  }
+
   template <class T>
   static std::source_location function(task<T> const& of) noexcept {
     return of.frame_ ? of.frame_->where : std::source_location();

@@ -52,10 +52,7 @@ class task_group final : private detail::task_owner {
   task_group& operator=(task_group const&) = delete;
   ~task_group() {
     AIO_ASSERT(children_.empty());
-    while (detail::task_core* const child = failed_.front()) {  // no memory for an exception_group
-      child->report_error("a child of a task_group failed, and nobody was told");
-      forget(*child);
-    }
+    report_failed();
   }
 
   /// Starts a task of this group, as aio::create_task. The body, children and anybody else may
@@ -106,11 +103,13 @@ class task_group final : private detail::task_owner {
   void child_failed(detail::task_core& child) noexcept;
   [[nodiscard]] exception_group gather_errors(std::exception_ptr of_body);
   void forget(detail::task_core& failed) noexcept;
+  void report_failed() noexcept;
 
   detail::task_core* parent_ = nullptr;
   // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;
-  // Those that failed, in the order in which they ended. The group has a handle of each.
+  // Those that failed, in the order in which they ended. The group has a handle of each until it
+  // makes its exception_group, with their names of then.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> failed_;
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
   phase phase_ = phase::created;
@@ -279,16 +278,29 @@ inline void task_group::child_failed(detail::task_core& child) noexcept {
 
 // Of the body, too, if that failed.
 inline exception_group task_group::gather_errors(std::exception_ptr of_body) {
-  std::vector<std::exception_ptr> errors;
-  std::vector<std::string> names;
-  for (auto* child = failed_.front(); child; child = failed_.after(*child)) {
-    errors.push_back(child->read_error());
-    names.push_back(child->name());
+  try {
+    std::vector<std::exception_ptr> errors;
+    std::vector<std::string> names;
+    for (auto* child = failed_.front(); child; child = failed_.after(*child)) {
+      errors.push_back(child->read_error());
+      names.push_back(child->name());
+    }
+    if (of_body) errors.push_back(of_body);
+    exception_group gathered("unhandled errors in a task_group", std::move(errors), std::move(names));
+    while (detail::task_core* const child = failed_.front()) forget(*child);
+    return gathered;
+  } catch (...) {  // no memory for it
+    report_failed();
+    if (of_body) parent_->report("the body of a task_group failed, and there was no memory to say so", of_body);
+    throw;
   }
-  if (of_body) errors.push_back(std::move(of_body));
-  exception_group gathered("unhandled errors in a task_group", std::move(errors), std::move(names));
-  while (detail::task_core* const child = failed_.front()) forget(*child);
-  return gathered;
+}
+
+inline void task_group::report_failed() noexcept {
+  while (detail::task_core* const child = failed_.front()) {
+    child->report_error("a child of a task_group failed, and there was no memory to say so");
+    forget(*child);
+  }
 }
 
 inline void task_group::forget(detail::task_core& failed) noexcept {
@@ -306,8 +318,7 @@ struct group_access {
     task_core& parent = *co_await this_task();
     group.enter(parent);
 
-    task<T> inside = call<T>(body, group);
-    result<T> outcome = co_await as_result(std::move(inside));
+    result<T> outcome = co_await body_run<T>(body, group);
     group.phase_ = task_group::phase::exiting;
     group.open_ = false;
 
@@ -342,22 +353,30 @@ struct group_access {
   }
 
  private:
-  // A body that throws before it is a coroutine fails like one that throws inside.
-  template <class T, class Body>
-  static task<T> call(Body& body, task_group& group) {
-    std::exception_ptr error;
-    try {
-      return std::invoke(body, group);
-    } catch (...) {
-      error = std::current_exception();
-    }
-    return fail<T>(std::move(error));
-  }
+  /// Calls the body, and runs what it gives to its end. One that throws before it is a coroutine fails
+  /// like one that throws inside.
   template <class T>
-  static task<T> fail(std::exception_ptr error) {
-    std::rethrow_exception(error);
-    co_return co_await fail<T>(nullptr);  // never reached; makes this a coroutine
-  }
+  class body_run {
+   public:
+    template <class Body>
+    body_run(Body& body, task_group& group) noexcept {
+      try {
+        run_.emplace(std::invoke(body, group));
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+    }
+    void attach(frame_base& frame) noexcept {
+      if (run_) run_->attach(frame);
+    }
+    bool await_ready() { return !run_ || run_->await_ready(); }
+    void await_suspend(std::coroutine_handle<> self) { run_->await_suspend(self); }
+    result<T> await_resume() { return run_ ? run_->await_resume() : result<T>(std::move(error_)); }
+
+   private:
+    std::optional<child_result_awaiter<T>> run_;
+    std::exception_ptr error_;
+  };
 
   /// Gives the task that runs.
   struct this_task {

@@ -63,6 +63,26 @@ class intrusive_list {
     end_.previous = &link;
   }
 
+  /// Appends several, of which the list knows from finish() on.
+  class appender {
+   public:
+    explicit appender(intrusive_list& to) noexcept : end_(to.end_), last_(to.end_.previous) {}
+    appender(appender const&) = delete;
+
+    AIO_ALWAYS_INLINE void push_back(T& item) noexcept {
+      list_link<Tag>& link = item;
+      link.previous = last_;
+      link.next = &end_;
+      last_->next = &link;
+      last_ = &link;
+    }
+    void finish() noexcept { end_.previous = last_; }
+
+   private:
+    list_link<Tag>& end_;
+    list_link<Tag>* last_;
+  };
+
   static void remove(T& item) noexcept {
     list_link<Tag>& link = item;
     if constexpr (link_type::remembers) AIO_ASSERT(link.linked());

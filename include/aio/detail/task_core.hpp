@@ -310,20 +310,42 @@ class task_core : public future_core,
 
   /// What a task inherits from the code that makes it, and owns: the values of context variables.
   static task_extras* inherit() {
-    if (!contexts_in_use.load(std::memory_order_relaxed)) [[likely]] return nullptr;
+    if (nothing_to_inherit()) [[likely]] return nullptr;
     return inherit_values();
   }
+  static bool nothing_to_inherit() noexcept { return !contexts_in_use.load(std::memory_order_relaxed); }
 
   /// What tasks without a name are called by, different in the whole process. Each thread takes a
   /// thousand at a time, for an atomic addition per task would be a tenth of its cost.
   AIO_ALWAYS_INLINE static std::uint64_t next_number() noexcept {
-    constexpr std::uint64_t taken_at_once = 1024;
-    thread_local constinit std::uint64_t last = 0;
-    if (last % taken_at_once == 0) [[unlikely]] {
-      last = numbers_taken_.fetch_add(taken_at_once, std::memory_order_relaxed);
-    }
-    return ++last;
+    return last_number_ = number_after(last_number_);
   }
+
+  /// Several tasks that are made at once, have nothing to inherit, and are in line from finish() on.
+  class starter {
+   public:
+    explicit starter(scheduler& on) noexcept : on_(on), tasks_(on.tasks), number_(last_number_) {}
+    starter(starter const&) = delete;
+
+    [[nodiscard]] AIO_ALWAYS_INLINE std::uint64_t next_number() noexcept {
+      return number_ = number_after(number_);
+    }
+    AIO_ALWAYS_INLINE void enlist(task_core& made) noexcept {
+      tasks_.push_back(made);
+      ready_.push(made);
+    }
+    void finish() noexcept {
+      last_number_ = number_;
+      tasks_.finish();
+      on_.splice(ready_);
+    }
+
+   private:
+    scheduler& on_;
+    intrusive_list<task_core, all_tasks_tag>::appender tasks_;
+    ready_queue ready_;
+    std::uint64_t number_;
+  };
 
   /// Makes it known. It is in line for its first step, unless it starts eagerly.
   AIO_ALWAYS_INLINE void enlist(bool eager) noexcept {
@@ -377,14 +399,14 @@ class task_core : public future_core,
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
 
-  /// Tells the exception handler of an error that concerns this task.
+  /// Tells the exception handler of an error that concerns this task, which may outlive its loop.
   AIO_NEVER_INLINE void report(char const* message, std::exception_ptr error) noexcept {
     exception_context context = context_of(message, std::move(error), created_);
     try {
       context.task = name();
     } catch (...) {  // no memory for it
     }
-    loop().call_exception_handler(context);
+    scheduler::report_to(&loop(), context);
   }
   /// The same of its own error, which is read then.
   void report_error(char const* message) noexcept { report(message, read_error()); }
@@ -400,15 +422,20 @@ class task_core : public future_core,
   }
 
   /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
+  // The last task stays the current one: only what is no step, and what goes with a task, could tell
+  // the difference. Who calls clears it when all have run.
   AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
     if (node.run != &run_step) {
       if (node.run != &run_first_step) {
+        on.current = nullptr;
         node.run(&node);
         return;
       }
       static_cast<task_core&>(node).begin();
     }
-    static_cast<task_core&>(node).step(on);
+    auto& self = static_cast<task_core&>(node);
+    self.advance(on);
+    if (self.root().done()) self.finish();
   }
 
   /// Where it waits; meaningless unless it is suspended.
@@ -532,13 +559,20 @@ class task_core : public future_core,
   ~task_core() = default;
 
   // In place of the destructor: most tasks have nothing to destroy.
-  [[nodiscard]] bool has_members() const noexcept { return extras_ || error_; }
+  [[nodiscard]] bool has_members() const noexcept { return int(extras_ != nullptr) | int(error_ != nullptr); }
   void destroy_members() noexcept {
     extras_.reset();
     error_ = nullptr;
   }
 
  private:
+  AIO_ALWAYS_INLINE static std::uint64_t number_after(std::uint64_t last) noexcept {
+    constexpr std::uint64_t taken_at_once = 1024;
+    if (last % taken_at_once == 0) [[unlikely]] {
+      last = numbers_taken_.fetch_add(taken_at_once, std::memory_order_relaxed);
+    }
+    return last + 1;
+  }
   static void run_first_step(ready_node* node) noexcept;
   static void run_never_started(ready_node* node) noexcept;
   static void run_step(ready_node* node) noexcept;
@@ -546,6 +580,7 @@ class task_core : public future_core,
   static void run_owner(ready_node* node) noexcept;
   static void run_sleeper(ready_node* node) noexcept;
   static task_extras* inherit_values();
+  void advance(scheduler& on) noexcept;
   void step(scheduler& on) noexcept;
   void begin() noexcept;
   void meet_cancellation() noexcept;
@@ -630,6 +665,7 @@ class task_core : public future_core,
 
   inline static constinit sleep_wait sleep_;
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
+  inline static thread_local constinit std::uint64_t last_number_ = 0;
 };
 
 /// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
@@ -737,11 +773,15 @@ inline void task_core::run_step_with_check(ready_node* node) noexcept {
   self.step(self.loop());
 }
 
-AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
+AIO_ALWAYS_INLINE void task_core::advance(scheduler& on) noexcept {
   waiting_for_ = nullptr;
   on.current = this;
   resume_point_->resume();
   while (on.resume_next) std::exchange(on.resume_next, nullptr)->resume();
+}
+
+AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {
+  advance(on);
   on.current = nullptr;
   if (root().done()) finish();
 }
@@ -804,6 +844,7 @@ AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
   }
   complete(outcome);
   if (count_here(-1) != 0) [[unlikely]] return;
+  loop().current = nullptr;
   if (outcome == future_state::value) {
     dispose();
   } else {
