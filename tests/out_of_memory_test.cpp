@@ -434,15 +434,19 @@ TEST_CASE("out of memory: generators and clean-up") {
     if (sum != 3) throw std::logic_error("wrong sum");
   });
   survives([]() -> aio::task<> {
+    bool begun = false;
     bool cleaned = false;
-    auto const ended = co_await aio::as_result(
-        aio::with_finally([] { return child(1, 1s); },
-                          [&]() -> aio::task<> {
-                            cleaned = true;
-                            co_return;
-                          }));
+    auto const body = [&] {
+      begun = true;
+      return child(1, 1s);
+    };
+    auto const cleanup = [&] {
+      cleaned = true;
+      return std::suspend_never();
+    };
+    auto const ended = co_await aio::as_result(aio::with_finally(body, cleanup));
+    if (begun != cleaned) throw std::logic_error("not cleaned up");
     if (!ended.has_value()) ended.rethrow();
-    if (!cleaned) throw std::logic_error("not cleaned up");
   });
 }
 

@@ -155,8 +155,9 @@ task<> clean_up_with(Cleanup& cleanup) {
 
 template <class T, class Cleanup>
 task<T> finally_after(task<T> body, Cleanup cleanup) {
+  task<> cleaning = clean_up_with(cleanup);  // now: afterwards there may be no memory for it
   result<T> outcome = co_await as_result(std::move(body));
-  result<void> const cleaned = co_await as_result(clean_up_with(cleanup));
+  result<void> const cleaned = co_await as_result(std::move(cleaning));
   if (!cleaned.has_value()) {
     if (!outcome.has_value() && !outcome.cancelled()) {
       scheduler::report(context_of("an error was replaced by one of its with_finally clean-up", outcome.error()));

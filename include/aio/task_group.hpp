@@ -109,7 +109,7 @@ class task_group final : private detail::task_owner {
   // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;
   // Those that failed, in the order in which they ended. The group has a handle of each until it
-  // makes its exception_group, with their names of then.
+  // makes its exception_group.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> failed_;
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
   phase phase_ = phase::created;
@@ -128,7 +128,9 @@ class task_group final : private detail::task_owner {
 /// Resumes: two iterations after the step in which the last child ended (H15).
 /// Cancelled: cancels the children and waits for them; then throws the cancellation, or the
 /// errors if there are some, and the cancellation again at the next suspension (TG-22).
-/// Throws: exception_group; cancelled_error.
+/// Throws: exception_group, with the names that the tasks have by then; cancelled_error;
+/// std::bad_alloc where there is no memory for the group of errors, which then go to the exception
+/// handler.
 /// Lifetime: keeps `body` until all is done, so that children may refer to what it captured.
 /// asyncio: async with TaskGroup().
 template <class Body>
