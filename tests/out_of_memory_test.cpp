@@ -3,6 +3,8 @@
 // Memory that runs out, at every single place where memory is asked for: what was started is ended, what was taken is
 // given back, and who called hears bad_alloc. An executable of its own, because it replaces operator new.
 
+#include <algorithm>
+#include <asio/io_context.hpp>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -85,10 +87,32 @@ std::string text_of(std::exception_ptr const& error) {
   return error ? aio::detail::describe(error) : "nothing was thrown";
 }
 
+/// What Asio itself loses when an io_context cannot be made: nothing in 1.22, a block in 1.38.
+long lost_by_asio() {
+  static long const most = [] {
+    long lost = 0;
+    for (long granted = 0;; ++granted) {
+      long const blocks_before = blocks;
+      refused = 0;
+      for_good = false;
+      before_refusal = granted;
+      try {
+        asio::io_context const context(1);
+      } catch (std::bad_alloc const&) {
+      }
+      before_refusal = -1;
+      if (refused == 0) return lost;
+      lost = std::max<long>(lost, blocks - blocks_before);
+    }
+  }();
+  return most;
+}
+
 /// Runs `program`, refuses one request for memory of it, or all from there on, and requires that the program says so
 /// if it fails, and leaves nothing behind. False when it asked for less than that.
 template <class Program>
 bool refuse_after(long granted, bool all, Program program) {
+  long const lost_elsewhere = lost_by_asio();
   aio::detail::frame_pool::trim();
   long const blocks_before = blocks;
   std::exception_ptr error;
@@ -107,7 +131,8 @@ bool refuse_after(long granted, bool all, Program program) {
   long const left = blocks - blocks_before - blocks_of(said);
   INFO("after " << granted << (all ? " requests all were refused: " : " requests one was refused: ") << said);
   REQUIRE(told);
-  REQUIRE(left == 0);
+  REQUIRE(left >= 0);
+  REQUIRE(left <= lost_elsewhere);
   REQUIRE(counted::living() == 0);
   return refused > 0;
 }
