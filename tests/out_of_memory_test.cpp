@@ -87,20 +87,28 @@ std::string text_of(std::exception_ptr const& error) {
   return error ? aio::detail::describe(error) : "nothing was thrown";
 }
 
+/// While it lives, a request is refused when so many were granted, or all from there on.
+struct refusal {
+  refusal(long granted, bool all) noexcept {
+    refused = 0;
+    for_good = all;
+    before_refusal = granted;
+  }
+  refusal(refusal const&) = delete;
+  ~refusal() { before_refusal = -1; }
+};
+
 /// What Asio itself loses when an io_context cannot be made: nothing in 1.22, a block in 1.38.
 long lost_by_asio() {
   static long const most = [] {
     long lost = 0;
     for (long granted = 0;; ++granted) {
       long const blocks_before = blocks;
-      refused = 0;
-      for_good = false;
-      before_refusal = granted;
       try {
+        refusal const one(granted, false);
         asio::io_context const context(1);
       } catch (std::bad_alloc const&) {
       }
-      before_refusal = -1;
       if (refused == 0) return lost;
       lost = std::max<long>(lost, blocks - blocks_before);
     }
@@ -116,15 +124,12 @@ bool refuse_after(long granted, bool all, Program program) {
   aio::detail::frame_pool::trim();
   long const blocks_before = blocks;
   std::exception_ptr error;
-  refused = 0;
-  for_good = all;
-  before_refusal = granted;
   try {
+    refusal const now(granted, all);
     program();
   } catch (...) {
     error = std::current_exception();
   }
-  before_refusal = -1;
   bool const told = !error || tells_of_memory(error);
   std::string const said = text_of(std::exchange(error, nullptr));
   aio::detail::frame_pool::trim();

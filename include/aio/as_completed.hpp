@@ -155,12 +155,7 @@ struct completions<Handle>::shared {
     }
     if (todo > 0 && limit) {
       auto& made = detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
-      try {
-        made.arm(detail::deadline_after(on, *limit));
-      } catch (...) {
-        made.release();
-        throw;
-      }
+      made.arm(detail::deadline_after(on, *limit));
       made.retain();
       timer = &made;
     }

@@ -399,12 +399,7 @@ callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args
       *this, "call_later", detail::read_context(),
       detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made, deadline);
-  try {
-    made.arm(deadline);
-  } catch (...) {
-    made.release();
-    throw;
-  }
+  made.arm(deadline);
   return handle;
 }
 

@@ -697,12 +697,8 @@ class promise final : public promise_with_result<T> {
 template <class T>
 void task<T>::drop(bool report) noexcept {
   if (report && frame_->phase == detail::frame_phase::made && std::uncaught_exceptions() == 0) {
-    auto context = detail::context_of("a coroutine was never awaited: ", nullptr, frame_->where);
-    try {
-      context.message += frame_->where.function_name();
-    } catch (...) {  // no memory for it
-    }
-    detail::scheduler::report(context);
+    detail::scheduler::report(detail::context_of("a coroutine was never awaited: ", nullptr, frame_->where,
+                                                 frame_->where.function_name()));
   }
   detail::block_layout<T>::free(*std::exchange(frame_, nullptr));
 }

@@ -268,7 +268,6 @@ AIO_NEVER_INLINE void task_group::look_at(detail::task_core& child) noexcept {
 }
 
 inline void task_group::child_failed(detail::task_core& child) noexcept {
-  child.mark_error_read();
   child.retain();
   failed_.push_back(child);
   if (!aborting_ && !parent_cancel_requested_) {

@@ -32,9 +32,14 @@ class callback : public ready_node {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
   }
 
-  /// Lets the loop run it when the deadline has passed.
+  /// Lets the loop run it when the deadline has passed. If it throws, the loop's use is given back.
   void arm(time_point deadline) {
-    loop_->add_timer(*this, deadline);
+    try {
+      loop_->add_timer(*this, deadline);
+    } catch (...) {
+      release();
+      throw;
+    }
     armed_ = true;
   }
 
@@ -83,21 +88,12 @@ class callback : public ready_node {
       try {
         self.invoke();
       } catch (...) {
-        self.report_error();
+        on.call_exception_handler(
+            context_of("an exception left a callback of ", std::current_exception(), {}, self.origin_));
       }
       on.callback_values = outer;
     }
     self.release();
-  }
-
-  /// Requires: it handles an exception.
-  void report_error() noexcept {
-    exception_context context = context_of("an exception left a callback of ", std::current_exception());
-    try {
-      context.message += origin_;
-    } catch (...) {  // no memory for it
-    }
-    loop_->call_exception_handler(context);
   }
 
   // Written only where it had a deadline: others may be cancelled on any thread meanwhile.

@@ -39,14 +39,16 @@ struct exception_context {
 
 namespace detail {
 
-/// Of an error that nobody is there to receive. Without memory for the words, the exception alone.
+/// Of an error that nobody is there to receive; `message` ends with `about`. Without memory for the
+/// words, the exception alone.
 AIO_COLD AIO_NEVER_INLINE exception_context context_of(char const* message, std::exception_ptr exception,
-                                    std::source_location created = {}) noexcept {
+                                                       std::source_location created = {},
+                                                       char const* about = "") noexcept {
   exception_context made{.message = {}, .exception = std::move(exception), .created = created};
   try {
-    made.message = message;
+    made.message.append(message).append(about);
   } catch (...) {
-    made.message = "out of memory";  // has its place in the string
+    if (made.message.empty()) made.message = "out of memory";  // has its place in the string
   }
   return made;
 }
