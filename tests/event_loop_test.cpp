@@ -590,6 +590,22 @@ TEST_CASE("run_until_complete: a loop stopped early says so, and the task can be
   CHECK(loop.run_until_complete(handle) == 7);
 }
 
+TEST_CASE("run_until_complete: takes a future; one or a task of another loop is refused at once") {
+  aio::event_loop loop;
+  aio::event_loop other;
+  auto number = loop.create_future<int>();
+  loop.call_soon([&] { number.set_result(7); });
+  CHECK(loop.run_until_complete(number) == 7);
+  CHECK(loop.run_until_complete(std::move(number)) == 7);
+  auto const foreign = "run_until_complete: this future or task belongs to another event loop";
+  auto const never = other.create_future<int>();
+  CHECK_THROWS_WITH(loop.run_until_complete(never), foreign);
+  auto const task = other.create_task(answer());
+  CHECK_THROWS_WITH(loop.run_until_complete(task), foreign);
+  CHECK(other.run_until_complete(task) == 42);
+  CHECK_THROWS_WITH(loop.run_until_complete(task), foreign);
+}
+
 TEST_CASE("run_until_complete: refuses to run inside a running loop") {
   aio::event_loop outer, inner;
   auto main = [&]() -> aio::task<> {

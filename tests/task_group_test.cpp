@@ -6,6 +6,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/sleep.hpp"
 #include "aio/testing/virtual_clock.hpp"
+#include "aio/timeout.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/reports.hpp"
@@ -394,6 +395,80 @@ TEST_CASE("task_group: cancel() does not hide an error of a child") {
     };
     auto const outcome = co_await aio::as_result(aio::with_task_group(body));
     CHECK(said(outcome) == one_error + "clumsy: std::logic_error: clean-up");
+  });
+}
+
+TEST_CASE("task_group: cancel() in the eager start of a child cancels that child, too") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto body = [&](aio::task_group& group) -> aio::task<> {
+      auto ends_all = [&]() -> aio::task<> {
+        group.cancel();
+        co_await work(log, "child", 100s);
+      };
+      group.create_task(aio::task_options().eager_start(), ends_all);
+      co_await work(log, "body", 100s);
+    };
+    co_await aio::with_task_group(body);
+    CHECK(log.text() == "child cancelled | body cancelled");
+    CHECK(aio::current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE("task_group: what cancels a group that cancelled itself comes out, with its message") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const slow_to_end = [&]() -> aio::task<> {
+      (void)co_await aio::as_result(aio::sleep_for(100s));
+      co_await aio::sleep_for(10s);
+      log("child ended");
+    };
+    auto const ends_itself = [&](aio::task_group& group) -> aio::task<> {
+      group.create_task(slow_to_end);
+      co_await aio::sleep_for(1s);
+      group.cancel();
+    };
+    auto const in_group = [&]() -> aio::task<> { co_await aio::with_task_group(ends_itself); };
+
+    auto const cancelled = aio::create_task(in_group);
+    co_await aio::sleep_for(2s);
+    cancelled.cancel("from outside");
+    auto const by_cancel = co_await aio::as_result(cancelled);
+    log(said(by_cancel));
+
+    auto const by_time = co_await aio::as_result(aio::with_timeout(2s, in_group));
+    log(said(by_time));
+
+    auto const fails = []() -> aio::task<> {
+      co_await aio::sleep_for(2s);
+      throw std::runtime_error("outer child");
+    };
+    auto const outer = [&](aio::task_group& group) -> aio::task<> {
+      group.create_task(fails()).set_name("fails");
+      co_await in_group();
+      log("the body went on");
+    };
+    auto const by_failure = co_await aio::as_result(aio::with_task_group(outer));
+    log(said(by_failure));
+    CHECK(aio::current_task().cancelling() == 0);
+    CHECK(log.text() == "child ended | aio::cancelled_error: from outside | child ended | "
+                        "aio::timeout_error: the operation timed out | child ended | " +
+                            one_error + "fails: std::runtime_error: outer child");
+  });
+}
+
+TEST_CASE("task_group: the cancellation of a group passes a time limit inside of it that is over, too") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const body = [&](aio::task_group& group) -> aio::task<> {
+      group.cancel();
+      auto const late = aio::get_running_loop().time() - 1s;
+      auto const ended = co_await aio::as_result(aio::with_timeout_at(late, [&] { return work(log, "inside"); }));
+      log(said(ended));
+      ended.rethrow();
+    };
+    co_await aio::with_task_group(body);
+    CHECK(log.text() == "inside cancelled | aio::cancelled_error");
   });
 }
 

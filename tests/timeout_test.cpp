@@ -5,12 +5,16 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <string>
+
+#include <asio/post.hpp>
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
+#include "aio/use_awaitable.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/reports.hpp"
@@ -447,6 +451,46 @@ TEST_CASE("with_timeout: a new cancellation passes it in a task that swallowed o
     auto const outcome = co_await aio::as_result(aio::with_timeout(1s, body));
     CHECK(said(outcome) == "aio::cancelled_error: second");
     CHECK(aio::current_task().cancelling() == 2);
+  });
+}
+
+TEST_CASE("with_timeout: a cancellation that came too late for an operation passes a block that is over at once") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const worker = [&](aio::time_point deadline) -> aio::task<> {
+      // Cancelled while it waits for its turn: the operation is over, and the cancellation is kept.
+      co_await asio::post(aio::get_running_loop().get_executor(), aio::use_awaitable);
+      log(std::to_string(aio::current_task().cancelling()));
+      auto const ended = co_await aio::as_result(aio::with_timeout_at(deadline, wait_long));
+      log(said(ended));
+      CHECK(aio::current_task().cancelling() == 1);
+    };
+    for (int const left : {-1, 0, 3600000}) {
+      auto const handle = aio::create_task(worker(aio::get_running_loop().time() + std::chrono::milliseconds(left)));
+      co_await aio::sleep_for(0s);
+      handle.cancel("too late");
+      co_await handle;
+    }
+    CHECK(log.text() ==
+          "1 | aio::cancelled_error: too late | 1 | aio::cancelled_error: too late | 1 | aio::cancelled_error: too late");
+  });
+}
+
+TEST_CASE("with_timeout: its own cancellation that came too late for an operation goes with it") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::current_task().cancel();
+    (void)co_await aio::as_result(aio::sleep_for(1s));  // swallowed, and never taken back
+    auto& loop = aio::get_running_loop();
+    auto body = [&](aio::timeout& limit) -> aio::task<int> {
+      // The time is over in the iteration in which the operation is.
+      loop.call_soon([&] { limit.reschedule(loop.time()); });
+      co_await asio::post(loop.get_executor(), aio::use_awaitable);
+      co_return 1;
+    };
+    auto const got = co_await aio::as_result(aio::with_timeout(1h, body));
+    CHECK(got.has_value());
+    co_await aio::sleep_for(1s);  // not cancelled
+    CHECK(aio::current_task().cancelling() == 1);
   });
 }
 

@@ -113,12 +113,12 @@ class event_loop : public detail::scheduler {
   template <class T>
   T run_until_complete(task<T>&& main,
                        std::source_location created = std::source_location::current());
-  /// The same for a task that runs already. As awaiting does, an lvalue handle leaves the value
-  /// where it is, and gives a copy; an rvalue handle takes it out.
-  template <class T>
-  T run_until_complete(task_handle<T> const& main);
-  template <class T>
-  T run_until_complete(task_handle<T>&& main);
+  /// The same for a task that runs already, or a future. As awaiting does, an lvalue handle leaves the
+  /// value where it is, and gives a copy; an rvalue handle takes it out.
+  /// Throws: usage_error, too, if it belongs to another loop.
+  template <class Handle>
+    requires detail::shared_handle<std::remove_cvref_t<Handle>>
+  auto run_until_complete(Handle&& main) -> typename std::remove_cvref_t<Handle>::value_type;
 
   /// Runs until stop(). asyncio: run_forever.
   void run_forever();
@@ -420,21 +420,20 @@ T event_loop::run_until_complete(task<T>&& main, std::source_location created) {
   return run_until_complete(create_task(std::move(main), created));
 }
 
-template <class T>
-T event_loop::run_until_complete(task_handle<T> const& main) {
-  auto& state = detail::handle_access::state(main);
-  run_until_done(state);
-  if constexpr (!std::is_void_v<T>) return state.value();
-}
-
-template <class T>
-T event_loop::run_until_complete(task_handle<T>&& main) {
-  task_handle<T> const kept = std::move(main);
+template <class Handle>
+  requires detail::shared_handle<std::remove_cvref_t<Handle>>
+auto event_loop::run_until_complete(Handle&& main) -> typename std::remove_cvref_t<Handle>::value_type {
+  using T = typename std::remove_cvref_t<Handle>::value_type;
+  std::remove_cvref_t<Handle> const kept = std::forward<Handle>(main);
   auto& state = detail::handle_access::state(kept);
   run_until_done(state);
   if constexpr (!std::is_void_v<T>) {
-    state.mark_value_taken();
-    return static_cast<T&&>(state.value());
+    if constexpr (std::is_lvalue_reference_v<Handle>) {
+      return state.value();
+    } else {
+      state.mark_value_taken();
+      return static_cast<T&&>(state.value());
+    }
   }
 }
 
@@ -458,6 +457,9 @@ inline void event_loop::run_until_done(detail::future_core& state) {
     detail::future_core& awaited;
     bool ran = false;
   };
+  if (&state.loop() != this) {
+    throw usage_error("run_until_complete: this future or task belongs to another event loop");
+  }
   {
     require_idle();
     stopper const on_done(*this, state);

@@ -187,6 +187,7 @@ task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine
   expect(1);
   children_.push_back(child);
   child.set_owner(*this);
+  if (aborting_ && !child.done()) child.cancel(nullptr);  // it did that itself, by its eager start
   return handle;
 }
 
@@ -231,7 +232,7 @@ inline void task_group::enter(detail::task_core& parent) {
   if (cancel_requested_) {
     parent_cancel_requested_ = true;
     aborting_ = true;
-    parent.cancel(nullptr);
+    parent.cancel_for_block();
   }
   open_ = !aborting_;
 }
@@ -247,11 +248,11 @@ inline void task_group::abort() {
 inline void task_group::cancel() {
   if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) return;
   cancel_requested_ = true;
-  if (phase_ == phase::created) return;
-  if (!aborting_) abort();
+  if (phase_ == phase::created || aborting_) return;
+  abort();
   if (!parent_cancel_requested_ && !parent_->done()) {
     parent_cancel_requested_ = true;
-    parent_->cancel(nullptr);
+    parent_->cancel_for_block();
   }
 }
 
@@ -273,7 +274,7 @@ inline void task_group::child_failed(detail::task_core& child) noexcept {
   if (!aborting_ && !parent_cancel_requested_) {
     abort();
     parent_cancel_requested_ = true;
-    parent_->cancel(nullptr);
+    parent_->cancel_for_block();
   }
 }
 
@@ -326,16 +327,25 @@ struct group_access {
     std::exception_ptr cancellation = outcome.cancelled() ? outcome.error() : nullptr;
     if (!outcome.has_value() && !group.aborting_) group.abort();
     // The parent may be cancelled several times while it waits.
+    std::exception_ptr interrupted;
     while (!group.children_.empty()) {
-      std::exception_ptr const interrupted = co_await task_group::exit_awaiter(group);
-      if (interrupted && !group.aborting_) {
+      std::exception_ptr met = co_await task_group::exit_awaiter(group);
+      if (!met) continue;
+      interrupted = std::move(met);
+      if (!group.aborting_) {
         cancellation = interrupted;
         group.abort();
       }
     }
     group.phase_ = task_group::phase::over;
 
-    if (group.parent_cancel_requested_ && parent.uncancel() == 0) cancellation = nullptr;
+    if (group.parent_cancel_requested_) {
+      if (parent.uncancel() == 0) {
+        cancellation = nullptr;
+      } else if (!cancellation) {
+        cancellation = interrupted;  // somebody else's: the group's own came first
+      }
+    }
     if (cancellation && group.failed_.empty()) std::rethrow_exception(cancellation);
     std::exception_ptr const error = outcome.has_value() || outcome.cancelled() ? nullptr : outcome.error();
     if (error || !group.failed_.empty()) {

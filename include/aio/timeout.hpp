@@ -165,7 +165,7 @@ inline void timeout::enter(detail::task_core& task) {
   if (phase_ != phase::created) throw usage_error("the timeout has been entered already");
   phase_ = phase::active;
   task_ = &task;
-  cancelling_before_ = task.cancelling();
+  cancelling_before_ = task.cancelling_before_block();
   reschedule(when_);
 }
 
@@ -174,7 +174,7 @@ inline bool timeout::leave() noexcept {
   timer_.disarm(task_->loop());
   if (phase_ == phase::expiring) {
     phase_ = phase::expired;
-    return task_->uncancel() <= cancelling_before_;
+    return task_->uncancel_block(cancelling_before_);
   }
   phase_ = phase::finished;
   return false;

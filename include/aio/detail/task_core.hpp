@@ -233,6 +233,7 @@ class future_core : public waitable {
     bool must_throw : 1 = false;         // at the next step or suspension
     bool deliver_cancel : 1 = false;     // the awaiter that is resumed throws
     bool cancel_kept : 1 = false;        // must_throw came too late for an operation (D3)
+    bool cancel_foreign : 1 = false;     // must_throw is not, or not only, what the task asked for itself
     bool forwarding_cancel : 1 = false;  // to what the task waits for
     unsigned cancel_requests = 0;
   };
@@ -377,6 +378,8 @@ class task_core : public future_core,
     if (done()) return false;
     ++status_.cancel_requests;
     if (forward_cancel(message)) return true;
+    bool const foreign = loop().current != this;
+    status_.cancel_foreign = foreign || (status_.must_throw && status_.cancel_foreign);
     set_must_cancel();
     status_.cancel_kept = false;
     set_message(&task_extras::requested, message);
@@ -392,6 +395,23 @@ class task_core : public future_core,
     return status_.cancel_requests;
   }
   [[nodiscard]] unsigned cancelling() const noexcept { return status_.cancel_requests; }
+  /// The same without a request of somebody else's that this task has not met yet: whatever block it
+  /// enters, that comes from outside.
+  [[nodiscard]] unsigned cancelling_before_block() const noexcept {
+    return status_.cancel_requests - unsigned(status_.must_throw && status_.cancel_foreign);
+  }
+  /// cancel() by a block that this task is in, to be taken back at its end.
+  void cancel_for_block() {
+    cancel(nullptr);
+    status_.cancel_foreign = true;
+  }
+  /// uncancel() by a block that asked for a cancellation, and entered at `before`. True if nobody else
+  /// asked since; then it also drops one of its own that came too late for an operation.
+  bool uncancel_block(unsigned before) noexcept {
+    if (uncancel() > before) return false;
+    status_.must_throw = false;
+    return true;
+  }
 
   [[nodiscard]] std::string name() const {
     return extras_ && extras_->name ? *extras_->name : "Task-" + std::to_string(number_);
@@ -541,7 +561,7 @@ class task_core : public future_core,
   void keep_noted_cancellation() noexcept {
     if (extras_) extras_->requested = std::exchange(extras_->delivered, nullptr);
     set_must_cancel();
-    status_.cancel_kept = true;
+    status_.cancel_kept = status_.cancel_foreign = true;
   }
 
   /// Whether a cancellation waits for the next suspension.
