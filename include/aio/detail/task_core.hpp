@@ -409,7 +409,7 @@ class task_core : public future_core,
   /// asked since; then it also drops one of its own that came too late for an operation.
   bool uncancel_block(unsigned before) noexcept {
     if (uncancel() > before) return false;
-    status_.must_throw = false;
+    if (status_.cancel_kept) status_.must_throw = false;
     return true;
   }
 
