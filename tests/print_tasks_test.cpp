@@ -21,6 +21,7 @@ aio::task<> inner() { co_await aio::sleep_for(1h); }
 unsigned constexpr outer_line = __LINE__ + 1;
 aio::task<> outer() { co_await inner(); }
 
+unsigned constexpr printed_line = __LINE__ + 3;
 std::string printed() {
   std::ostringstream out;
   aio::print_tasks(out);
@@ -70,6 +71,66 @@ TEST_CASE("print_tasks: marks the task that runs, and one that has not begun") {
     CHECK_THAT(text, ContainsSubstring("    begins at " + at(inner_line)));
     co_return;
   });
+}
+
+namespace {
+
+aio::task<> waits_and_looks(std::string& text) {
+  co_await aio::sleep_for(0s);
+  text = printed();
+}
+
+aio::task<> looks(std::string& text) { text = printed(); co_return; }
+
+aio::task<> goes_on(std::string& inside, std::string& after, std::string& in_other) {
+  co_await waits_and_looks(inside);
+  after = printed();
+  co_await looks(in_other);
+}
+unsigned constexpr goes_on_line = __LINE__ - 4;
+
+/// Foreign, and ready in the middle of being awaited.
+struct ready_late {
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<>) const noexcept { return false; }
+  void await_resume() const noexcept {}
+};
+aio::task<> awaits_ready_late() { co_await ready_late(); }
+
+}  // namespace
+
+TEST_CASE("print_tasks: a task that runs is shown where it is, and not in what it has left") {
+  std::string const place = "    runs at " + at(printed_line);
+  std::string inside, after, in_other;
+  aio::testing::run([&]() -> aio::task<> {
+    co_await aio::create_task(goes_on(inside, after, in_other)).set_name("worker");
+  });
+  auto const of_worker = [](std::string const& text) { return text.substr(text.find('\n', text.find("worker")) + 1); };
+  CHECK(of_worker(inside) == "    awaits at " + at(goes_on_line) + place);
+  CHECK(of_worker(after) == place);
+  CHECK(of_worker(in_other) == "    awaits at " + at(goes_on_line + 2) + place);
+
+  // A wait that was none does not leave a trace either.
+  aio::testing::run([&]() -> aio::task<> {
+    co_await aio::create_task([&]() -> aio::task<> {
+      co_await awaits_ready_late();
+      after = printed();
+    }).set_name("worker");
+  });
+  CHECK(of_worker(after).ends_with(place));
+}
+
+TEST_CASE("print_tasks: a task that starts another eagerly is in between its awaits") {
+  std::string text;
+  aio::testing::run([&]() -> aio::task<> {
+    aio::current_task().set_name("main");
+    co_await aio::sleep_for(0s);
+    co_await aio::create_task(aio::task_options().eager_start().name("eager"), looks(text));
+  });
+  CHECK(text.find("awaits at") == std::string::npos);
+  CHECK_THAT(text, ContainsSubstring("  main, "));
+  CHECK_THAT(text, ContainsSubstring(", running\n  eager, "));
+  CHECK_THAT(text, ContainsSubstring(", running\n    runs at " + at(printed_line)));
 }
 
 TEST_CASE("print_tasks: leaves out the tasks that are done") {

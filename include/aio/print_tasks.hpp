@@ -6,6 +6,7 @@
 //   aio::print_tasks(std::cerr);
 
 #include <ostream>
+#include <source_location>
 
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_list.hpp"
@@ -13,10 +14,10 @@
 namespace aio {
 
 /// Writes the unfinished tasks of the running loop: names, where they were created, and the
-/// lines of the awaits they are in, outermost first.
+/// lines of the awaits they are in, outermost first; of the task that calls it, the line of the call.
 /// Throws: usage_error where no loop runs. asyncio: python -m asyncio ps.
-inline void print_tasks(std::ostream& out) {
-  out << detail::list_tasks(detail::scheduler::require_running("print_tasks"));
+inline void print_tasks(std::ostream& out, std::source_location at = std::source_location::current()) {
+  out << detail::list_tasks(detail::scheduler::require_running("print_tasks"), at);
 }
 
 }  // namespace aio

@@ -459,6 +459,7 @@ class foreign_awaiter final : private resume_proxy, private waitable {
   bool await_suspend(std::coroutine_handle<>) {
     task_core& task = *frame_->task;
     scheduler& on = task.loop();
+    before_ = &task.innermost();
     task.suspend_on(*frame_, *this);
     on.work_started();
     suspended_ = true;
@@ -492,7 +493,7 @@ class foreign_awaiter final : private resume_proxy, private waitable {
  private:
   bool stay() noexcept {
     frame_->task->loop().work_finished();
-    frame_->task->stop_waiting();
+    frame_->task->stop_waiting(*before_);
     suspended_ = false;
     return false;
   }
@@ -515,6 +516,7 @@ class foreign_awaiter final : private resume_proxy, private waitable {
 
   Awaiter inner_;
   frame_base* frame_;
+  frame_base const* before_ = nullptr;  // the task's innermost frame when this began
   bool suspended_ = false;
   bool destroyed_ = false;
 };

@@ -287,13 +287,14 @@ class thread_awaiter final : public leaf_waiter {
     job_->waiter = this;
     job_->retain();  // until it arrives
     on.work_started();
+    frame_base const& before = task().innermost();
     suspend();
     try {
       submit_(on, *job_);
     } catch (...) {
       on.work_finished();
       job_->release();
-      task().stop_waiting();
+      task().stop_waiting(before);
       throw;
     }
   }

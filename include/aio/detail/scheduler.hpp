@@ -200,6 +200,14 @@ class scheduler {
   frame_base* resume_next = nullptr;  // what the trampoline resumes when the frame returns
   unsigned depth = 0;               // frames that run inside each other's await
 
+  /// A step inside of which a task is started that takes its first step at once.
+  struct interrupted_step {
+    task_core* task;  // null: a callback
+    unsigned depth;   // where it stopped
+    interrupted_step const* outer;
+  };
+  interrupted_step const* interrupted = nullptr;  // the innermost such
+
   context_values* callback_values = nullptr;  // of the callback that runs
 
   intrusive_list<task_core, all_tasks_tag> tasks;  // the unfinished ones, in order of creation

@@ -358,12 +358,15 @@ class task_core : public future_core,
   void start_now() noexcept {
     scheduler& on = loop();
     task_core* const outer = on.current;
+    scheduler::interrupted_step const interrupted{outer, on.depth, on.interrupted};
+    on.interrupted = &interrupted;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
     bool const outside = on.begin_step_outside();
     begin();
     step(on);
     if (outside) on.end_step_outside();
     on.resume_next = next;
+    on.interrupted = interrupted.outer;
     on.current = outer;
   }
 
@@ -458,9 +461,17 @@ class task_core : public future_core,
     if (self.root().done()) self.finish();
   }
 
-  /// Where it waits; meaningless unless it is suspended.
+  /// The innermost frame of a task that is suspended. Of one that runs, the innermost that it was
+  /// suspended in since and has not left; it may be in others, that never were.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
-  [[nodiscard]] bool is_running() const noexcept { return loop().current == this; }
+  /// Whether a step of it has begun and is not over.
+  [[nodiscard]] bool is_running() const noexcept { return loop().current == this || interrupted_step() != nullptr; }
+  /// Whether the frame that runs is innermost() itself, and not another inside of an await there.
+  /// Requires: is_running().
+  [[nodiscard]] bool runs_innermost() const noexcept {
+    auto const* const stopped = interrupted_step();
+    return (stopped ? stopped->depth : loop().depth) == depth_before(stopped ? stopped->outer : loop().interrupted);
+  }
 
   /// Tells `owner`, who expects it, of the end before any callback. Of an end that has been `owner`
   /// hears in the next iteration.
@@ -536,8 +547,12 @@ class task_core : public future_core,
     resume_point_ = &frame;
     waiting_for_ = &target;
   }
-  /// Takes suspend_on() back: nothing will wake the task.
-  void stop_waiting() noexcept { waiting_for_ = nullptr; }
+  /// Takes suspend_on() back, as if the task had not been suspended since it was in `before`: nothing
+  /// will wake it.
+  void stop_waiting(frame_base const& before) noexcept {
+    waiting_for_ = nullptr;
+    resume_point_ = const_cast<frame_base*>(&before);
+  }
   AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
   /// Runs the task at once, which was suspended by suspend_on_checked().
   AIO_ALWAYS_INLINE void run_in(scheduler& on) noexcept {
@@ -600,6 +615,12 @@ class task_core : public future_core,
   static void run_owner(ready_node* node) noexcept;
   static void run_sleeper(ready_node* node) noexcept;
   static task_extras* inherit_values();
+  [[nodiscard]] scheduler::interrupted_step const* interrupted_step() const noexcept {
+    auto const* at = loop().interrupted;
+    while (at && at->task != this) at = at->outer;
+    return at;
+  }
+  static unsigned depth_before(scheduler::interrupted_step const* outer) noexcept { return outer ? outer->depth : 0; }
   void advance(scheduler& on) noexcept;
   void step(scheduler& on) noexcept;
   void begin() noexcept;
@@ -676,7 +697,7 @@ class task_core : public future_core,
 
   // Invariant, while not done: exactly one of: running; queued; among the timers (run is
   // run_sleeper); in a callback list or known to the waitable that will queue it.
-  frame_base* resume_point_;         // the innermost frame
+  frame_base* resume_point_;         // innermost(): always one that is there
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
   task_owner* owner_;  // of no meaning once it was told, or counted this out
   std::unique_ptr<task_extras> extras_;
@@ -797,7 +818,11 @@ AIO_ALWAYS_INLINE void task_core::advance(scheduler& on) noexcept {
   waiting_for_ = nullptr;
   on.current = this;
   resume_point_->resume();
-  while (on.resume_next) std::exchange(on.resume_next, nullptr)->resume();
+  while (on.resume_next) {
+    // What it was in is over, and may be gone before the task is suspended again: others look there.
+    resume_point_ = std::exchange(on.resume_next, nullptr);
+    resume_point_->resume();
+  }
 }
 
 AIO_ALWAYS_INLINE void task_core::step(scheduler& on) noexcept {

@@ -32,24 +32,30 @@ inline bool is_own(std::source_location at) noexcept {
 }
 
 /// One paragraph per task, in order of creation: its name, and the awaits it is in, outermost
-/// first.
-inline std::string list_tasks(scheduler& of) {
+/// first. The task that runs is at `asked_at`; one that runs and waits for it to return, in between
+/// awaits, shows what it is in.
+inline std::string list_tasks(scheduler& of, std::source_location asked_at = {}) {
   std::string text;
   for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
     text += "  " + task->name();
     if (task->created().line() != 0 && !is_own(task->created())) {
       text += ", created at " + place(task->created());
     }
-    if (task->is_running()) text += ", running";
+    bool const running = task->is_running();
+    if (running) text += ", running";
     text += "\n";
     std::vector<frame_base const*> stack;
-    for (auto const* frame = &task->innermost(); frame; frame = frame->continuation) {
+    frame_base const* frame = &task->innermost();
+    // The last await of a frame that runs is over.
+    if (running && task->runs_innermost()) frame = frame->continuation;
+    for (; frame; frame = frame->continuation) {
       if (!is_own(frame->where)) stack.push_back(frame);
     }
     for (std::size_t i = stack.size(); i > 0; --i) {
       bool const begun = stack[i - 1]->phase >= frame_phase::entered;
       text += (begun ? "    awaits at " : "    begins at ") + place(stack[i - 1]->where) + "\n";
     }
+    if (of.current == task && asked_at.line() != 0) text += "    runs at " + place(asked_at) + "\n";
   }
   return text;
 }
