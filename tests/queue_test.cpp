@@ -526,3 +526,182 @@ TEST_CASE("queue: keeps the order while it grows and goes round, and destroys wh
   CHECK(counted::living() == 0);
   goes_round<moved_with_care>();
 }
+
+namespace {
+
+/// Throws when it is moved for the given time from now.
+struct bomb {
+  explicit bomb(int number) noexcept : value(number) {}
+  bomb(bomb&& other) : value(other.value) {
+    if (fuse > 0 && --fuse == 0) throw std::runtime_error("moved");
+  }
+  bomb& operator=(bomb&&) = default;
+  friend bool operator<(bomb const& a, bomb const& b) noexcept { return a.value < b.value; }
+
+  int value;
+  inline static int fuse = 0;
+};
+
+/// Compares, and throws at the given time from now.
+struct explosive_less {
+  bool operator()(int a, int b) const {
+    if (fuse > 0 && --fuse == 0) throw std::runtime_error("compared");
+    return a < b;
+  }
+  inline static int fuse = 0;
+};
+
+template <class Queue>
+aio::task<> get_one(Queue& from, trace& log, std::string who) {
+  auto const got = co_await aio::as_result(from.get());
+  log(who + (got.has_value() ? " got" : " heard " + said(got)));
+}
+template <class Queue>
+aio::task<> put_one(Queue& to, trace& log, std::string who) {
+  bomb item(1);
+  auto const put = co_await aio::as_result(to.put(std::move(item)));
+  log(who + (put.has_value() ? " put" : " heard " + said(put)));
+}
+
+template <class Queue>
+std::string getters_of_a_bomb() {
+  trace log;
+  aio::testing::run([&]() -> aio::task<> {
+    Queue items;
+    auto const a = aio::create_task(get_one(items, log, "a"));
+    auto const b = aio::create_task(get_one(items, log, "b"));
+    co_await aio::sleep_for(1s);
+    items.put_nowait(bomb(1));
+    bomb::fuse = 1;
+    co_await aio::sleep_for(1s);
+    log(std::to_string(items.qsize()) + " left");
+  });
+  return log.text();
+}
+
+}  // namespace
+
+TEST_CASE("queue: an item that throws when it is taken out stays, and the next in line gets it") {
+  std::string const right = "a heard std::runtime_error: moved | b got | 0 left";
+  CHECK(getters_of_a_bomb<aio::queue<bomb>>() == right);
+  CHECK(getters_of_a_bomb<aio::lifo_queue<bomb>>() == right);
+  CHECK(getters_of_a_bomb<aio::priority_queue<bomb>>() == right);
+}
+
+TEST_CASE("queue: an item that throws when it goes in leaves its room to the next in line") {
+  trace log;
+  aio::testing::run([&]() -> aio::task<> {
+    aio::queue<bomb> items(1);
+    items.put_nowait(bomb(0));
+    auto const a = aio::create_task(put_one(items, log, "a"));
+    auto const b = aio::create_task(put_one(items, log, "b"));
+    co_await aio::sleep_for(1s);
+    (void)items.get_nowait();
+    bomb::fuse = 1;
+    co_await aio::sleep_for(1s);
+    log(std::to_string(items.qsize()) + " in it");
+  });
+  CHECK(log.text() == "a heard std::runtime_error: moved | b put | 1 in it");
+}
+
+TEST_CASE("queue: where the comparison of a priority_queue throws nothing goes in or out") {
+  using explosive = aio::priority_queue<int, explosive_less>;
+  for (int fuse = 1; fuse < 8; ++fuse) {
+    explosive items;
+    for (int const each : {5, 3, 8, 1, 7, 2, 6, 4}) items.put_nowait(each);
+    explosive_less::fuse = fuse;
+    bool const put = thrown_by([&] { items.put_nowait(0); return 0; }) == "no error";
+    explosive_less::fuse = fuse;
+    std::string const got = thrown_by([&] { return items.get_nowait(); });
+    explosive_less::fuse = 0;
+    std::string const left = drained(items);
+    CHECK(left == (got == "no error" ? (put ? "1 | 2 | 3 | 4 | 5 | 6 | 7 | 8" : "2 | 3 | 4 | 5 | 6 | 7 | 8")
+                                     : (put ? "0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8" : "1 | 2 | 3 | 4 | 5 | 6 | 7 | 8")));
+  }
+}
+
+TEST_CASE("queue: an immediate shutdown moves no item, and so none can fail") {
+  aio::queue<bomb> items;
+  for (int i = 0; i < 3; ++i) items.put_nowait(bomb(i));
+  bomb::fuse = 1;
+  items.shutdown(true);
+  CHECK(items.qsize() == 0);
+  CHECK(thrown_by([&] { return items.get_nowait(); }) == "aio::queue_shut_down: the queue is shut down");
+  bomb::fuse = 0;
+}
+
+namespace {
+
+/// Uses its queue when it goes.
+template <template <class...> class Queue>
+struct caller {
+  using queue = Queue<caller>;
+  caller(queue* to, int what) noexcept : at(to), number(what) {}
+  caller(caller&& other) noexcept : at(std::exchange(other.at, nullptr)), number(other.number) {}
+  caller& operator=(caller&& other) noexcept {
+    std::swap(at, other.at);
+    std::swap(number, other.number);
+    return *this;
+  }
+  ~caller() {
+    if (!at) return;
+    queue& items = *std::exchange(at, nullptr);
+    ++gone;
+    if (number == 1 && !items.empty()) {
+      caller other = items.get_nowait();
+      other.at = nullptr;
+    }
+    if (number == 2) (void)thrown_by([&] { items.put_nowait(caller(nullptr, 0)); return 0; });
+    if (number == 3) items.shutdown(true);
+    seen += items.qsize();
+  }
+  friend bool operator<(caller const& a, caller const& b) noexcept { return a.number < b.number; }
+
+  queue* at;
+  int number;
+  inline static int gone = 0;
+  inline static std::size_t seen = 0;
+};
+
+template <template <class...> class Queue>
+void drop_callers() {
+  using item = caller<Queue>;
+  item::gone = 0;
+  for (bool const shut : {true, false}) {
+    for (int number = 0; number < 4; ++number) {
+      item::seen = 0;
+      {
+        typename item::queue items;
+        for (int i = 0; i < 20; ++i) items.put_nowait(item(&items, number));
+        if (shut) items.shutdown(true);
+      }
+      CHECK(item::seen == (number == 2 && !shut ? 210 : 0));
+    }
+  }
+  CHECK(item::gone == 160);
+}
+
+}  // namespace
+
+TEST_CASE("queue: items that are dropped may use the queue when they go") {
+  drop_callers<aio::queue>();
+  drop_callers<aio::lifo_queue>();
+  drop_callers<aio::priority_queue>();
+}
+
+namespace {
+
+struct message;  // not complete where queues of it are named and kept
+struct message {
+  aio::queue<message>* reply_to = nullptr;
+  aio::queue<message> parts{};
+  aio::lifo_queue<message> undo{};
+};
+
+}  // namespace
+
+TEST_CASE("queue: its items may be incomplete where it is named, and hold such queues") {
+  message whole;
+  CHECK(whole.parts.empty());
+  CHECK(whole.undo.empty());
+}

@@ -79,7 +79,11 @@ class child_result_awaiter : public child_run<T> {
     if constexpr (std::is_void_v<T>) {
       return result<T>(std::in_place);
     } else {
-      return result<T>(std::in_place, static_cast<T&&>(block_layout<T>::value(child)));
+      try {
+        return result<T>(std::in_place, static_cast<T&&>(block_layout<T>::value(child)));
+      } catch (...) {  // of the value's move
+        return result<T>(std::current_exception());
+      }
     }
   }
 };

@@ -81,7 +81,11 @@ class future_cell final : public future_core {
   void set_value(Args&&... args) {
     require_pending();
     check_thread("set_result");
-    value_.emplace(std::in_place, std::forward<Args>(args)...);
+    if constexpr (std::is_void_v<T> || std::is_scalar_v<T> || std::is_reference_v<T>) {
+      value_.emplace(std::in_place, std::forward<Args>(args)...);
+    } else {
+      make_value(std::forward<Args>(args)...);
+    }
     complete(future_state::value);
   }
   void set_error(std::exception_ptr error) {
@@ -106,6 +110,24 @@ class future_cell final : public future_core {
  private:
   explicit future_cell(scheduler& loop) noexcept : future_core(loop, true) {}
 
+  // T's constructor may use this future.
+  template <class... Args>
+  void make_value(Args&&... args) {
+    struct scope {
+      explicit scope(bool& of) noexcept : making(of) { making = true; }
+      ~scope() { making = false; }
+      bool& making;
+    };
+    if (making_value_) throw invalid_state_error("the future's result is being made: it is set once");
+    {
+      scope const here(making_value_);
+      value_.emplace(std::in_place, std::forward<Args>(args)...);
+    }
+    if (!done()) return;
+    value_.reset();
+    require_pending();
+  }
+
   void require_pending() const {
     if (done()) throw invalid_state_error("the future is done already: a result is set once");
   }
@@ -117,6 +139,7 @@ class future_cell final : public future_core {
   }
 
   std::optional<result<T>> value_;
+  bool making_value_ = false;
 };
 
 }  // namespace detail

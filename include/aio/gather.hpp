@@ -606,11 +606,14 @@ class gather_cell final : public future_core, private Children {
   void over() noexcept override {
     if (this->failed()) {
       error_ = this->take_error();
-      complete(future_state::error);
     } else {
-      values_.emplace(this->take());
-      complete(future_state::value);
+      try {
+        values_.emplace(this->take());
+      } catch (...) {  // a copy threw, or somebody took a value away
+        error_ = std::current_exception();
+      }
     }
+    complete(error_ ? future_state::error : future_state::value);
   }
   void settled() noexcept override {
     if (this->all_settled()) release();

@@ -16,7 +16,6 @@
 
 #include <coroutine>
 #include <cstddef>
-#include <deque>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -58,112 +57,167 @@ class queue_shut_down : public std::runtime_error {
 namespace detail {
 struct queue_line_tag {};
 
+// What keeps the items. Where push() and pop() throw nothing has changed. Items may be of a type that is
+// not complete yet where a queue of them is a member. Their destructors may use the queue, and so run when
+// it is in order again.
+
+/// A place for an item; where that may throw when it is moved, a pointer to it. So places can be
+/// moved without that anything throws half-way.
+template <class T>
+class item_place {
+ public:
+  explicit item_place(T&& item) : item_(std::make_unique<T>(std::move(item))) {}
+  [[nodiscard]] T& get() noexcept { return *item_; }
+  [[nodiscard]] T const& get() const noexcept { return *item_; }
+
+ private:
+  std::unique_ptr<T> item_;
+};
+template <class T>
+  requires(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>)
+class item_place<T> {
+ public:
+  AIO_ALWAYS_INLINE explicit item_place(T&& item) noexcept : item_(std::move(item)) {}
+  [[nodiscard]] T& get() noexcept { return item_; }
+  [[nodiscard]] T const& get() const noexcept { return item_; }
+
+ private:
+  T item_;
+};
+
 /// A ring that grows: unlike std::deque it allocates nothing once it is as large as it gets.
 template <class T>
-class ring_items {
-  static_assert(std::is_nothrow_move_constructible_v<T>);
+class fifo_items {
+  using place = item_place<T>;
 
  public:
-  ring_items() noexcept = default;
-  ring_items(ring_items&& other) noexcept
-      : items_(std::exchange(other.items_, nullptr)),
+  fifo_items() noexcept = default;
+  fifo_items(fifo_items&& other) noexcept
+      : places_(std::exchange(other.places_, nullptr)),
         capacity_(std::exchange(other.capacity_, 0)),
         first_(other.first_),
         count_(std::exchange(other.count_, 0)) {}
-  ring_items& operator=(ring_items&&) = delete;
-  ~ring_items() {
-    for (; count_ > 0; drop_first()) std::destroy_at(items_ + first_);
-    if (items_) std::allocator<T>().deallocate(items_, capacity_);
+  fifo_items& operator=(fifo_items&&) = delete;
+  ~fifo_items() {
+    if constexpr (!std::is_trivially_destructible_v<place>) {
+      while (count_ > 0) (void)take_first();
+    }
+    if (places_) std::allocator<place>().deallocate(places_, capacity_);
   }
 
   void push(T&& item) {
     if (count_ == capacity_) [[unlikely]] grow();
-    std::construct_at(items_ + ((first_ + count_) & (capacity_ - 1)), std::move(item));
+    std::construct_at(places_ + ((first_ + count_) & (capacity_ - 1)), std::move(item));
     ++count_;
   }
   T pop() {
-    T item = std::move(items_[first_]);
-    std::destroy_at(items_ + first_);
+    T item = std::move(places_[first_].get());
+    std::destroy_at(places_ + first_);
     drop_first();
     return item;
   }
+  void drop_all() noexcept { fifo_items const dropped(std::move(*this)); }
 
  private:
+  place take_first() noexcept {
+    place taken = std::move(places_[first_]);
+    std::destroy_at(places_ + first_);
+    drop_first();
+    return taken;
+  }
   void drop_first() noexcept {
     first_ = (first_ + 1) & (capacity_ - 1);
     --count_;
   }
 
   AIO_NEVER_INLINE void grow() {
-    ring_items larger;
+    fifo_items larger;
     larger.capacity_ = capacity_ == 0 ? 8 : 2 * capacity_;
-    larger.items_ = std::allocator<T>().allocate(larger.capacity_);
-    while (count_ > 0) larger.push(pop());
-    std::swap(items_, larger.items_);
+    larger.places_ = std::allocator<place>().allocate(larger.capacity_);
+    for (; count_ > 0; ++larger.count_) std::construct_at(larger.places_ + larger.count_, take_first());
+    std::swap(places_, larger.places_);
     std::swap(capacity_, larger.capacity_);
     std::swap(count_, larger.count_);
     first_ = 0;
   }
 
-  T* items_ = nullptr;
+  place* places_ = nullptr;
   std::size_t capacity_ = 0;  // 0, or a power of two
   std::size_t first_ = 0;
   std::size_t count_ = 0;
 };
 
-/// For what may throw when it is moved: nothing moves when a deque grows, and so nothing is lost.
+/// What is common to those that keep them in a vector.
 template <class T>
-class deque_items {
+class items_in_vector {
  public:
-  void push(T&& item) { items_.push_back(std::move(item)); }
-  T pop() {
-    T item = std::move(items_.front());
-    items_.pop_front();
-    return item;
+  void drop_all() noexcept {
+    std::vector<item_place<T>> dropped;
+    dropped.swap(items_);
   }
 
- private:
-  std::deque<T> items_;
+ protected:
+  items_in_vector() noexcept = default;
+  items_in_vector(items_in_vector&&) noexcept = default;
+  ~items_in_vector() { drop_all(); }
+
+  std::vector<item_place<T>> items_;
 };
 
 template <class T>
-using fifo_items = std::conditional_t<std::is_nothrow_move_constructible_v<T>, ring_items<T>, deque_items<T>>;
-
-template <class T>
-class lifo_items {
+class lifo_items : public items_in_vector<T> {
  public:
-  void push(T&& item) { items_.push_back(std::move(item)); }
+  void push(T&& item) { this->items_.emplace_back(std::move(item)); }
   T pop() {
-    T item = std::move(items_.back());
-    items_.pop_back();
+    T item = std::move(this->items_.back().get());
+    this->items_.pop_back();
     return item;
   }
- private:
-  std::vector<T> items_;
 };
 
+/// A heap that compares first, and moves when nothing can throw any more.
 template <class T, class Less>
-class smallest_first_items {
+class smallest_first_items : public items_in_vector<T> {
+  using items_in_vector<T>::items_;
+
  public:
   // Not explicit: priority_queue<T, Less>(maxsize, less)
-  smallest_first_items(Less less = Less()) : greater_{std::move(less)} {}
+  smallest_first_items(Less less = Less()) : less_(std::move(less)) {}
+
   void push(T&& item) {
-    items_.push_back(std::move(item));
-    std::push_heap(items_.begin(), items_.end(), greater_);
+    std::size_t const end = items_.size();
+    std::size_t place = end;
+    while (place > 0 && before(item, at(parent(place)))) place = parent(place);
+    items_.emplace_back(std::move(item));
+    if (place == end) return;
+    item_place<T> added = std::move(items_.back());
+    for (std::size_t gap = end; gap != place; gap = parent(gap)) items_[gap] = std::move(items_[parent(gap)]);
+    items_[place] = std::move(added);
   }
   T pop() {
-    std::pop_heap(items_.begin(), items_.end(), greater_);
-    T item = std::move(items_.back());
+    // The gap at the top goes down by the smaller child, while that is smaller than the last one.
+    std::size_t const last = items_.size() - 1;
+    std::size_t down[std::numeric_limits<std::size_t>::digits];  // its way
+    std::size_t steps = 0;
+    for (std::size_t child = 1; child < last; child = 2 * child + 1) {
+      if (child + 1 < last && before(at(child + 1), at(child))) ++child;
+      if (!before(at(child), at(last))) break;
+      down[steps++] = child;
+    }
+    T item = std::move(items_.front().get());
+    std::size_t gap = 0;
+    for (std::size_t i = 0; i < steps; ++i) items_[std::exchange(gap, down[i])] = std::move(items_[down[i]]);
+    if (gap != last) items_[gap] = std::move(items_.back());
     items_.pop_back();
     return item;
   }
+
  private:
-  struct greater {
-    Less less;
-    bool operator()(T const& a, T const& b) const { return less(b, a); }
-  };
-  greater greater_;
-  std::vector<T> items_;
+  [[nodiscard]] static std::size_t parent(std::size_t of) noexcept { return (of - 1) / 2; }
+  [[nodiscard]] T const& at(std::size_t index) const noexcept { return items_[index].get(); }
+  [[nodiscard]] bool before(T const& a, T const& b) const { return static_cast<bool>(less_(a, b)); }
+
+  Less less_;
 };
 
 /// The lines at both ends of a queue, without its items.
@@ -214,6 +268,11 @@ class queue_base {
   AIO_ALWAYS_INLINE void removed() noexcept {
     --count_;
     if (!putters_.empty()) [[unlikely]] wake_next(putters_);
+  }
+
+  /// After an item could not go in or out, for which somebody may have been woken: the next may try.
+  AIO_NEVER_INLINE void pass_on(end at) noexcept {
+    if (at == end::put ? has_room() : count_ > 0) wake_next(at == end::put ? putters_ : getters_);
   }
 
   void shut_down(bool drop_items) noexcept {
@@ -270,10 +329,7 @@ class queue_base::waiter final : public leaf_waiter,
   void finish() {
     if (!task().cancel_delivered()) [[likely]] return;
     if (linked()) line::remove(*this);
-    // If it was woken, another may go on in its place.
-    if (woken_ && (end_ == end::put ? owner_->has_room() : owner_->count_ > 0)) {
-      owner_->wake_next(own_line());
-    }
+    if (woken_) owner_->pass_on(end_);  // another may go on in its place
     task().throw_cancelled();
   }
 
@@ -349,6 +405,10 @@ class basic_queue : public queue_base {
   /// `maxsize` 0: any number of items. A priority_queue takes its comparison after that.
   explicit basic_queue(std::size_t maxsize = 0, Items items = Items())
       : queue_base(maxsize), items_(std::move(items)) {}
+  /// Drops the items that are left; their destructors may use the queue still.
+  ~basic_queue() {
+    if (count_ > 0) drop_items();
+  }
 
   /// Puts an item in.
   ///
@@ -373,9 +433,9 @@ class basic_queue : public queue_base {
     return get_awaiter(*this);
   }
 
-  /// Throws: queue_full, queue_shut_down.
+  /// Throws: queue_full, queue_shut_down; what T throws when it is moved, or Less, and then nothing was put.
   void put_nowait(T item);
-  /// Throws: queue_empty, queue_shut_down.
+  /// Throws: queue_empty, queue_shut_down; what T throws when it is moved, or Less, and then the item stays.
   T get_nowait();
 
   /// Ends the queue: put() throws; get() gives what is left and then throws; tasks that wait do
@@ -388,13 +448,30 @@ class basic_queue : public queue_base {
 
  private:
   AIO_ALWAYS_INLINE void push(T&& item) {
-    items_.push(std::move(item));
+    try {
+      items_.push(std::move(item));
+    } catch (...) {
+      pass_on(end::put);
+      throw;
+    }
     added();
   }
   AIO_ALWAYS_INLINE T pop() {
-    T item = items_.pop();
+    T item = take();
     removed();
     return item;
+  }
+  AIO_ALWAYS_INLINE T take() {
+    try {
+      return items_.pop();
+    } catch (...) {
+      pass_on(end::get);
+      throw;
+    }
+  }
+  void drop_items() noexcept {
+    count_ = 0;
+    items_.drop_all();
   }
 
   Items items_;
@@ -410,8 +487,8 @@ using queue = detail::basic_queue<T, detail::fifo_items<T>>;
 template <class T>
 using lifo_queue = detail::basic_queue<T, detail::lifo_items<T>>;
 
-/// The smallest first; equal ones in no particular order. `Less` must not throw. asyncio:
-/// PriorityQueue.
+/// The smallest first; equal ones in no particular order. Where `Less` throws nothing goes in or out; it
+/// must not use the queue. asyncio: PriorityQueue.
 template <class T, class Less = std::less<T>>
 using priority_queue = detail::basic_queue<T, detail::smallest_first_items<T, Less>>;
 
@@ -486,10 +563,9 @@ T basic_queue<T, Items>::get_nowait() {
 
 template <class T, class Items>
 void basic_queue<T, Items>::shutdown(bool immediate) {
-  if (immediate) {
-    for (std::size_t left = count_; left > 0; --left) (void)items_.pop();
-  }
+  std::size_t const dropped = immediate ? count_ : 0;
   shut_down(immediate);
+  if (dropped > 0) items_.drop_all();
 }
 
 }  // namespace detail

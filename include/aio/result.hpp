@@ -69,7 +69,7 @@ class [[nodiscard("it may hold an error")]] result {
 
   /// The error, or null if there is a value.
   [[nodiscard]] std::exception_ptr error() const noexcept {
-    return has_value() ? std::exception_ptr() : *std::get_if<1>(&state_);
+    return has_value() ? std::exception_ptr() : stored_error();
   }
 
   /// Whether it ended by cancellation.
@@ -77,10 +77,16 @@ class [[nodiscard("it may hold an error")]] result {
 
   /// Throws the error if there is one.
   void rethrow() const {
-    if (!has_value()) std::rethrow_exception(*std::get_if<1>(&state_));
+    if (!has_value()) std::rethrow_exception(stored_error());
   }
 
  private:
+  // Nothing at all is there after an assignment whose copy threw.
+  [[nodiscard]] std::exception_ptr stored_error() const noexcept {
+    std::exception_ptr const* const stored_one = std::get_if<1>(&state_);
+    return stored_one ? *stored_one : std::make_exception_ptr(std::bad_variant_access());
+  }
+
   template <class S>
   static decltype(auto) access(S& stored_value) noexcept {
     if constexpr (std::is_void_v<T>) {

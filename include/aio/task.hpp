@@ -135,6 +135,9 @@ struct block_layout {
 
   template <class... Args>
   static void emplace(frame_base& base, Args&&... args) {
+    if constexpr (!std::is_trivially_destructible_v<stored>) {
+      if (base.has_value) [[unlikely]] drop_value(base);
+    }
     if constexpr (in_place) {
       ::new (start(base)) T(std::forward<Args>(args)...);
     } else if constexpr (std::is_reference_v<T>) {
@@ -165,9 +168,16 @@ struct block_layout {
   /// The same. Requires: nothing lives in the frame, and its error was taken.
   AIO_ALWAYS_INLINE static void free_ended(frame_base& base) noexcept {
     if constexpr (!std::is_trivially_destructible_v<stored>) {
-      if (base.has_value) std::destroy_at(&slot(base));
+      if (base.has_value) std::destroy_at(std::addressof(slot(base)));
     }
     frame_pool::deallocate_class(start(base), base.block_class);
+  }
+
+ private:
+  // Of a co_return whose scope was left by an exception of a destructor, which the coroutine caught.
+  AIO_NEVER_INLINE static void drop_value(frame_base& base) noexcept {
+    base.has_value = false;
+    std::destroy_at(std::addressof(slot(base)));
   }
 };
 

@@ -114,8 +114,9 @@ class task_handle : public detail::handle_base<task_handle<T>, detail::task_stat
 class [[nodiscard]] any_task_handle {
  public:
   any_task_handle() noexcept = default;
+  /// Throws: usage_error if `of` is empty.
   template <class T>
-  any_task_handle(task_handle<T> const& of) noexcept
+  any_task_handle(task_handle<T> const& of)
       : any_task_handle(static_cast<detail::task_core&>(detail::handle_access::state(of))) {}
   explicit any_task_handle(detail::task_core& core) noexcept
       : core_(detail::state_ptr<detail::task_core>::share(core)) {}

@@ -197,7 +197,7 @@ class timeout_scope {
 struct timeout_access {
   /// Turns what the block ended with into what it throws or returns.
   template <class T>
-  static T conclude(timeout& limit, result<T> outcome) {
+  static T conclude(timeout& limit, result<T>&& outcome) {
     bool const own = limit.leave();
     if (own && outcome.cancelled()) {
       // The cancellation is nested in the timeout_error, as in Python its cause.

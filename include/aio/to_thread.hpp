@@ -292,8 +292,11 @@ class thread_awaiter final : public leaf_waiter {
     try {
       submit_(on, *job_);
     } catch (...) {
-      on.work_finished();
-      job_->release();
+      if (!job_->withdraw()) {  // the executor dropped the job, whose end is on its way
+        not_submitted_ = std::current_exception();
+        return;
+      }
+      if (!Submit::hands_out_tickets) job_->release();
       task().stop_waiting(before);
       throw;
     }
@@ -301,6 +304,7 @@ class thread_awaiter final : public leaf_waiter {
 
   typename job::value_type await_resume() {
     if (task().cancel_delivered() || cancelled_) [[unlikely]] end_cancelled();
+    if (not_submitted_ && !job_->outcome()->has_value()) [[unlikely]] std::rethrow_exception(not_submitted_);
     return std::move(*job_->outcome()).value();
   }
 
@@ -338,9 +342,11 @@ class thread_awaiter final : public leaf_waiter {
   Fn fn_;
   std::tuple<Args...> args_;
   job* job_ = nullptr;
+  std::exception_ptr not_submitted_;  // what the executor threw
 };
 
 struct submit_to_default {
+  static constexpr bool hands_out_tickets = false;
   void operator()(event_loop& loop, thread_job& job) const { loop.default_executor().submit(job); }
   /// Whether the job was still in line, and no thread will meet it.
   bool take_back(event_loop& loop, thread_job& job) const noexcept {
@@ -350,6 +356,7 @@ struct submit_to_default {
 
 template <class Executor>
 struct submit_to_executor {
+  static constexpr bool hands_out_tickets = true;
   /// The job's place in the executor; says so when it is destroyed without being run.
   class ticket {
    public:
@@ -447,7 +454,11 @@ concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& l
     } else if constexpr (std::is_void_v<T>) {
       promise.set_value();
     } else {
-      promise.set_value(static_cast<T&&>(state.value()));
+      try {
+        promise.set_value(static_cast<T&&>(state.value()));
+      } catch (...) {  // of the value's move
+        promise.set_exception(std::current_exception());
+      }
     }
     shared->handle = {};
   };

@@ -260,7 +260,11 @@ class io_state : public waitable {
     if (progress_ != progress::pending && progress_ != progress::asked) return false;
     if (progress_ == progress::pending) task.note_cancellation(message);  // the first counts (CAN-10)
     progress_ = progress::asked;
-    hook_.emit(asio::cancellation_type::all);
+    try {
+      hook_.emit(asio::cancellation_type::all);
+    } catch (...) {  // whoever cancels cannot tell that from an error of its own, and may be a group's end
+      scheduler::report(context_of("the cancellation handler of an operation failed", std::current_exception()));
+    }
     return true;
   }
   late cancelled_after_wake(task_core&) noexcept override { return late::keep; }

@@ -80,7 +80,8 @@ inline std::string describe(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
   } catch (std::exception const& e) {
-    return type_name(typeid(e)) + ": " + e.what();
+    char const* const text = e.what();
+    return type_name(typeid(e)) + ": " + (text ? text : "what() is null");
   } catch (cancelled_error const& e) {
     std::string text = "aio::cancelled_error";
     if (e.has_message()) text.append(": ").append(e.message());
