@@ -5,8 +5,11 @@
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <future>
+#include <thread>
+#include <vector>
 
 #include "aio/as_result.hpp"
+#include "aio/event.hpp"
 #include "aio/gather.hpp"
 #include "aio/run.hpp"
 #include "aio/sleep.hpp"
@@ -593,16 +596,6 @@ TEST_CASE("run_coroutine_threadsafe: a closed loop is refused") {
   CHECK_THROWS_WITH(aio::run_coroutine_threadsafe(add(1, 2), loop), ContainsSubstring("is closed"));
 }
 
-TEST_CASE("run_coroutine_threadsafe: a loop that ends before the task began breaks the promise") {
-  auto task = []() -> aio::task<int> { co_return 1; };
-  std::optional<aio::concurrent_future<int>> future;
-  {
-    aio::event_loop loop;
-    future.emplace(aio::run_coroutine_threadsafe(task(), loop));
-  }
-  CHECK_THROWS_AS(future->get(), std::future_error);
-}
-
 TEST_CASE("to_thread: a cancellation that the task brings along is on its way, and cannot be taken back any more") {
   aio::testing::run([]() -> aio::task<> {
     bool called = false;
@@ -616,4 +609,171 @@ TEST_CASE("to_thread: a cancellation that the task brings along is on its way, a
     CHECK(ended.cancelled());
     CHECK_FALSE(called);
   });
+}
+
+namespace {
+
+aio::task<int> answer_after(std::chrono::milliseconds delay) {
+  co_await aio::sleep_for(delay);
+  co_return 42;
+}
+
+/// What a thread hears that was left behind: a number, or why there is none.
+template <class T>
+std::string heard(std::future<T>& result) {
+  if (result.wait_for(10s) != std::future_status::ready) return "nothing";
+  try {
+    return std::to_string(result.get());
+  } catch (aio::cancelled_error const& e) {
+    return "cancelled: " + std::string(e.message());
+  } catch (std::exception const& e) {
+    return e.what();
+  }
+}
+
+/// Leaves a function in a thread that asks the loop for things once main is over.
+aio::task<> leave_behind(std::string& log, std::atomic<bool>& main_is_over) {
+  auto& loop = aio::get_running_loop();
+  std::atomic<bool> begun = false;
+  auto const asks = [&log, &loop, &main_is_over, &begun] {
+    begun = true;
+    while (!main_is_over) std::this_thread::yield();
+    auto served = aio::run_coroutine_threadsafe(answer_after(1ms), loop);
+    log += heard(served);
+    std::promise<int> told;
+    auto telling = told.get_future();
+    loop.call_soon_threadsafe([&] { told.set_value(7); });
+    log += " | " + heard(telling);
+    // Nobody will ever set it: this thread would wait, and the loop for it.
+    auto stranded = aio::run_coroutine_threadsafe([](aio::future<int> f) -> aio::task<int> { co_return co_await f; }(
+                                                      loop.create_future<int>()), loop);
+    log += " | " + heard(stranded);
+  };
+  auto const waiting = aio::create_task(aio::to_thread(aio::abandon_on_cancel, asks));
+  while (!begun) co_await aio::sleep_for(0s);
+  waiting.cancel();
+  (void)co_await aio::as_result(waiting);
+}
+
+std::string const all_served = "42 | 7 | cancelled: the event loop is shutting down";
+
+}  // namespace
+
+TEST_CASE("close: serves a function in a thread that asks the loop for something, and then waits for it") {
+  std::string log;
+  std::atomic<bool> over = false;
+  SECTION("run") {
+    aio::run([&]() -> aio::task<> {
+      co_await leave_behind(log, over);
+      over = true;
+    });
+  }
+  SECTION("a virtual clock") {
+    aio::testing::run([&]() -> aio::task<> {
+      co_await leave_behind(log, over);
+      over = true;
+    });
+  }
+  SECTION("a runner that main leaves with an exception") {
+    aio::runner runner;
+    CHECK_THROWS_AS(runner.run([&]() -> aio::task<> {
+      co_await leave_behind(log, over);
+      over = true;
+      throw std::runtime_error("main");
+    }), std::runtime_error);
+    runner.close();
+  }
+  SECTION("a context that the program runs") {
+    asio::io_context context;
+    aio::event_loop loop(context);
+    loop.run_until_complete(leave_behind(log, over));
+    over = true;
+    loop.close();
+  }
+  CHECK(log == all_served);
+}
+
+TEST_CASE("run_coroutine_threadsafe: what is done in the last step of main reaches who waits") {
+  aio::event go;
+  bool waits = false;
+  std::future<int> result;
+  std::atomic<bool> submitted = false;
+  std::thread other;
+  auto const answers = [&]() -> aio::task<int> {
+    waits = true;
+    co_await go.wait();
+    co_return 42;
+  };
+  SECTION("under run") {
+    aio::run([&]() -> aio::task<> {
+      auto& loop = aio::get_running_loop();
+      other = std::thread([&] {
+        result = aio::run_coroutine_threadsafe(answers(), loop);
+        submitted = true;
+      });
+      while (!submitted || !waits) co_await aio::sleep_for(0s);
+      go.set();
+    });
+  }
+  SECTION("on a loop that is closed at once") {
+    asio::io_context context;
+    aio::event_loop loop(context);
+    loop.run_until_complete([&]() -> aio::task<> {
+      other = std::thread([&] {
+        result = aio::run_coroutine_threadsafe(answers(), loop);
+        submitted = true;
+      });
+      while (!submitted || !waits) co_await aio::sleep_for(0s);
+      go.set();
+    }());
+    loop.close();
+  }
+  other.join();
+  CHECK(heard(result) == "42");
+}
+
+TEST_CASE("run_coroutine_threadsafe: threads that come while the loop is closed are answered or refused") {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> answered = 0;
+    std::atomic<int> refused = 0;
+    std::atomic<int> others = 0;
+    std::atomic<bool> begun = false;
+    std::vector<std::thread> threads;
+    aio::event_loop loop;
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&] {
+        for (;;) {
+          try {
+            loop.call_soon_threadsafe([] {});
+            auto result = aio::run_coroutine_threadsafe(answer_after(0ms), loop);
+            begun = true;
+            std::string const got = heard(result);
+            bool const known = got == "42" || got == "cancelled: " ||
+                               got == "run_coroutine_threadsafe: the event loop was closed before the task began";
+            ++(known ? answered : others);
+          } catch (aio::usage_error const&) {
+            ++refused;
+            return;
+          }
+        }
+      });
+    }
+    loop.run_until_complete([&]() -> aio::task<> {
+      while (!begun) co_await aio::sleep_for(0s);
+    }());
+    loop.close();
+    for (auto& each : threads) each.join();
+    CHECK(others == 0);
+    CHECK(refused == 3);
+  }
+}
+
+TEST_CASE("run_coroutine_threadsafe: of a loop that never runs it is answered when that is closed") {
+  aio::event_loop loop;
+  auto result = aio::run_coroutine_threadsafe(answer_after(1h), loop);
+  loop.close();
+  CHECK(heard(result) == "run_coroutine_threadsafe: the event loop was closed before the task began");
+  CHECK_FALSE(result.cancel());
+  CHECK_THROWS_WITH(aio::run_coroutine_threadsafe(answer_after(1h), loop),
+                    "run_coroutine_threadsafe: the event loop is closed");
 }

@@ -103,7 +103,7 @@ class event_loop : public detail::scheduler {
   /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
   ~event_loop() override {
     close();
-    discard_callbacks();  // of futures that were set since
+    drop_what_is_left();  // of futures that were set since
     let_wakers_out();
   }
 
@@ -137,6 +137,10 @@ class event_loop : public detail::scheduler {
   void cancel_all_tasks();
 
   /// Does that, waits for the threads of to_thread, and drops callbacks that did not run.
+  ///
+  /// While it waits the loop runs: a function in a thread may still ask it for something, as in
+  /// asyncio. Tasks that are made meanwhile run, too, until none of them can go on by itself any more;
+  /// then they are cancelled (D8). What run_coroutine_threadsafe() gave always gets its answer.
   /// Idempotent. Throws: usage_error while the loop runs. asyncio: close, shutdown.
   void close();
 
@@ -320,7 +324,11 @@ class event_loop : public detail::scheduler {
   inline void attend() noexcept override;
   inline void wake() override;
   void take_turn();
+  bool serve_threads();
+  bool cancel_stranded_tasks() noexcept;
+  void run_briefly();
   void discard_callbacks() noexcept;
+  void drop_what_is_left() noexcept;
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
   static void require_idle() {
@@ -338,6 +346,7 @@ class event_loop : public detail::scheduler {
 
   template <class, class>
   friend class detail::borrowed_turns;
+  friend class runner;
 
   // Handed to the context by wake(), to run on the loop's thread; lives in wake_up_memory_.
   class wake_up;
@@ -356,6 +365,7 @@ class event_loop : public detail::scheduler {
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
   bool stopping_ = false;
+  bool serving_ = false;   // runs for nothing but threads, see close()
   bool iterated_ = false;  // the last thing that wait() did was an iteration
   std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
@@ -410,7 +420,10 @@ callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
       detail::make_callback(*this, "call_soon_threadsafe", detail::read_context(),
                             detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
   callback_handle handle(made);
-  push_from_thread(made);
+  if (!push_from_thread(made)) {  // closed meanwhile
+    made.release();
+    require_open("call_soon_threadsafe");
+  }
   return handle;
 }
 
@@ -500,8 +513,10 @@ inline void event_loop::run_loop() {
 inline void event_loop::iterate() {
   take_inbox();
   if (!has_ready() && !stopping_) {
-    wait();
-    if (std::exchange(iterated_, false)) return;
+    if (!serving_ || !cancel_stranded_tasks()) [[likely]] {
+      wait();
+      if (std::exchange(iterated_, false)) return;
+    }
   } else if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) {
     poll_io();
   }
@@ -597,7 +612,7 @@ inline void event_loop::wait() {
   // this one made ready. Else as many as leave nothing to do but wait.
   if (has_deadline()) {
     run_handlers([this] { return context_.run_one_until(timers_.next()); });
-  } else if (!own_ || debug()) {
+  } else if (!own_ || debug() || serving_) {
     run_handlers([this] { return context_.run_one(); });
   } else {
     attendant_ = attendant::waiting;
@@ -771,22 +786,79 @@ inline void event_loop::cancel_all_tasks() {
   while (!tasks.empty()) cancel_present_tasks(one_by_one);
 }
 
+// Runs the loop while functions are left in threads; says whether there were any.
+inline bool event_loop::serve_threads() {
+  struct idle final : detail::ready_node {
+    explicit idle(event_loop& of) noexcept
+        : ready_node([](ready_node* node) noexcept {
+            auto& self = *static_cast<idle*>(node);
+            self.over = true;
+            self.loop.stop();
+          }),
+          loop(of) {}
+    event_loop& loop;
+    bool over = false;
+  } no_job_left(*this);
+  auto const tell = [](void* whom) {
+    auto& told = *static_cast<idle*>(whom);
+    told.loop.push_from_thread(told);
+  };
+  if (!threads_ || !threads_->tell_when_idle(tell, &no_job_left)) return false;
+  work_started();
+  serving_ = true;
+  while (!no_job_left.over) run_loop();  // a task may call stop()
+  serving_ = false;
+  work_finished();
+  return true;
+}
+
+// Tasks that only a thread could wake, where the loop runs for nothing but threads: that which is left
+// may wait for them. They hear of it, and the thread hears from them. True if one goes on by that.
+AIO_NEVER_INLINE bool event_loop::cancel_stranded_tasks() noexcept {
+  if (tasks.empty() || has_deadline() || io_pending_ > 0) return false;
+  detail::cancel_message why;
+  try {
+    why = detail::make_cancel_message("the event loop is shutting down");
+  } catch (std::bad_alloc const&) {
+  }
+  for (auto* core = tasks.front(); core; core = tasks.after(*core)) core->cancel(why);
+  return has_ready();
+}
+
+// The iterations that asyncio.run() takes to shut down, whatever is left then (RUN-9): callbacks of
+// tasks that were done in the last step of main, and what follows from them.
+inline void event_loop::run_briefly() {
+  if (closed_ || is_running()) return;
+  cancel_all_tasks();
+  for (int left = 4; left > 0 && !idle(); --left) {
+    stop();
+    run_loop();
+  }
+}
+
 inline void event_loop::discard_callbacks() noexcept {
-  take_inbox();
   drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+}
+
+inline void event_loop::drop_what_is_left() noexcept {
+  do {
+    take_inbox();
+    discard_callbacks();
+    run_ready();  // what is left are functions that came back from threads, requests from there, and shields
+  } while (!idle());
 }
 
 inline void event_loop::close() {
   if (closed_) return;
   if (is_running()) throw usage_error("a running event loop cannot be closed: call stop() first");
-  cancel_all_tasks();
+  do {
+    cancel_all_tasks();
+  } while (serve_threads());
   threads_.reset();
   closed_ = true;
   if (turns_) turns_->leave();
-  do {
-    discard_callbacks();
-    run_ready();  // what is left are functions that came back from threads, and shields
-  } while (has_ready());
+  close_inbox();
+  drop_what_is_left();
   guard_.reset();
   if (own_) detail::frame_pool::trim();
 }

@@ -99,7 +99,9 @@ class runner {
   runner& operator=(runner const&) = delete;
 
   /// close(), if nobody called it.
-  ~runner() = default;
+  ~runner() {
+    if (loop_) end_briefly();
+  }
 
   /// Runs a task, or `fn(args...)`, to its end, and returns its result.
   ///
@@ -113,7 +115,10 @@ class runner {
 
   /// Cancels the tasks that are left, waits for them and for threads, and closes the loop.
   /// Idempotent.
-  void close() { loop_->close(); }
+  void close() {
+    loop_->run_briefly();
+    loop_->close();
+  }
 
   /// The loop, which lives as long as the runner. Throws: usage_error after close().
   [[nodiscard]] event_loop& get_loop() {
@@ -125,6 +130,13 @@ class runner {
   void check() const;
   void require_open() const {
     if (loop_->is_closed()) throw usage_error("the runner is closed");
+  }
+  // What it does not get done is left to the end of the loop.
+  void end_briefly() noexcept {
+    try {
+      loop_->run_briefly();
+    } catch (...) {
+    }
   }
   [[noreturn]] void end_by_signal(int signal_number);
 
@@ -205,7 +217,7 @@ T runner::run(task<T>&& main, std::source_location created) {
 }
 
 inline void runner::end_by_signal(int signal_number) {
-  loop_->close();
+  close();
   if (options_.signals_ == on_signal::die) {
     // Death by a signal writes no buffers out.
     std::cout.flush();

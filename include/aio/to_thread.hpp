@@ -77,7 +77,8 @@ class concurrent_future;
 ///
 /// The future gets what the task returned or threw, cancelled_error included. Waiting for it on
 /// the loop's own thread would wait for ever.
-/// Throws: usage_error if the loop is closed.
+/// Throws: usage_error if the loop is closed. The future always gets an answer: of a task that could
+/// not begin before the loop was closed it is a usage_error, too.
 /// Threads: any but that of the loop.
 /// Lifetime: the loop must outlive the task.
 /// asyncio: run_coroutine_threadsafe, RCT-1 to RCT-6.
@@ -93,7 +94,9 @@ class [[nodiscard]] concurrent_future : public std::future<T> {
   bool cancel();
 
  private:
+  class request;
   struct link {
+    explicit link(event_loop& of) noexcept : loop(of) {}
     event_loop& loop;
     task_handle<T> handle;  // of the loop's thread only
     std::atomic<bool> done{false};
@@ -123,7 +126,7 @@ class thread_job : public pool_job, private ready_node {
     phase expected = phase::queued;
     if (phase_.compare_exchange_strong(expected, phase::running)) {
       call();
-      loop_.push_from_thread(*this);
+      arrive();
     } else {
       release();  // withdrawn: the loop has forgotten it, and may be gone
     }
@@ -135,7 +138,7 @@ class thread_job : public pool_job, private ready_node {
     if (phase_.compare_exchange_strong(expected, phase::running)) {
       fail(std::make_exception_ptr(
           usage_error("the executor was destroyed before it could run the function")));
-      loop_.push_from_thread(*this);
+      arrive();
     } else {
       release();
     }
@@ -164,6 +167,9 @@ class thread_job : public pool_job, private ready_node {
   virtual void fail(std::exception_ptr error) noexcept = 0;
   virtual void dispose() noexcept = 0;
 
+  void arrive() noexcept {
+    if (!loop_.push_from_thread(*this)) release();  // a loop that is closed has forgotten it
+  }
   static void on_arrival(ready_node* node) noexcept {
     auto& self = *static_cast<thread_job*>(node);
     self.loop_.work_finished();
@@ -440,34 +446,82 @@ bool concurrent_future<T>::cancel() {
   return true;
 }
 
+/// A task on its way to a loop, and its result on the way back. Stands in the loop's inbox, and then
+/// among the callbacks of the task; the end of the loop runs it in both places, so that whoever waits
+/// always hears.
+template <class T>
+class concurrent_future<T>::request final : private detail::ready_node {
+ public:
+  request(task<T>&& coroutine, std::shared_ptr<link> shared)
+      : ready_node(&on_arrival), shared_(std::move(shared)), coroutine_(std::move(coroutine)) {}
+
+  [[nodiscard]] std::future<T> get_future() { return promise_.get_future(); }
+
+  /// Gives `made` to the loop. Throws: usage_error if that is closed; `coroutine` is as before.
+  static void submit(std::unique_ptr<request> made, task<T>& coroutine) {
+    if (made->shared_->loop.push_from_thread(*made)) {
+      (void)made.release();
+      return;
+    }
+    coroutine = std::move(made->coroutine_);
+    throw usage_error("run_coroutine_threadsafe: the event loop is closed");
+  }
+
+ private:
+  static void on_arrival(ready_node* node) noexcept {
+    std::unique_ptr<request> self(static_cast<request*>(node));
+    event_loop& loop = self->shared_->loop;
+    // As a callback would: the task inherits what the thread had.
+    auto* const outer = std::exchange(loop.callback_values, &self->values_);
+    try {
+      if (loop.is_closed()) {
+        throw usage_error("run_coroutine_threadsafe: the event loop was closed before the task began");
+      }
+      self->shared_->handle = loop.create_task(std::move(self->coroutine_));
+      self->run = &on_done;
+      detail::handle_access::state(self->shared_->handle).add_callback(*self);
+    } catch (...) {
+      self->coroutine_.close();
+      self->shared_->done.store(true, std::memory_order_release);
+      self->promise_.set_exception(std::current_exception());
+    }
+    loop.callback_values = outer;
+    if (!self->shared_->handle.valid()) return;
+    link& shared = *self.release()->shared_;
+    if (shared.cancelled) shared.handle.cancel();
+  }
+
+  static void on_done(ready_node* node) noexcept {
+    std::unique_ptr<request> const self(static_cast<request*>(node));
+    self->shared_->done.store(true, std::memory_order_release);
+    task_handle<T> const done = std::move(self->shared_->handle);
+    auto& state = detail::handle_access::state(done);
+    try {
+      if (state.state() != detail::future_state::value) {
+        self->promise_.set_exception(state.read_error());
+      } else if constexpr (std::is_void_v<T>) {
+        self->promise_.set_value();
+      } else {
+        self->promise_.set_value(static_cast<T&&>(state.value()));
+      }
+    } catch (...) {  // the value could not be moved
+      self->promise_.set_exception(std::current_exception());
+    }
+  }
+
+  std::shared_ptr<link> shared_;
+  task<T> coroutine_;
+  std::promise<T> promise_;
+  detail::context_values values_ = detail::read_context();
+};
+
 template <class T>
 concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& loop) {
   using future = concurrent_future<T>;
-  std::promise<T> promise;
-  std::future<T> result = promise.get_future();
   auto shared = std::make_shared<typename future::link>(loop);
-  auto finish = [promise = std::move(promise), shared](task_handle<T> const& done) mutable {
-    shared->done.store(true, std::memory_order_release);
-    auto& state = detail::handle_access::state(done);
-    if (state.state() != detail::future_state::value) {
-      promise.set_exception(state.read_error());
-    } else if constexpr (std::is_void_v<T>) {
-      promise.set_value();
-    } else {
-      try {
-        promise.set_value(static_cast<T&&>(state.value()));
-      } catch (...) {  // of the value's move
-        promise.set_exception(std::current_exception());
-      }
-    }
-    shared->handle = {};
-  };
-  loop.call_soon_threadsafe(
-      [&loop, shared, coroutine = std::move(coroutine), finish = std::move(finish)]() mutable {
-        shared->handle = loop.create_task(std::move(coroutine));
-        shared->handle.add_done_callback(std::move(finish));
-        if (shared->cancelled) shared->handle.cancel();
-      });
+  auto made = std::make_unique<typename future::request>(std::move(coroutine), shared);
+  std::future<T> result = made->get_future();
+  future::request::submit(std::move(made), coroutine);
   return future(std::move(result), std::move(shared));
 }
 

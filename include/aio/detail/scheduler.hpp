@@ -122,18 +122,21 @@ class scheduler {
     if (attendant_ != attendant::loop) [[unlikely]] attend();
   }
 
-  /// Runs `node` in an iteration of its loop. Threads: any; wakes the loop.
-  void push_from_thread(ready_node& node) {
+  /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
+  /// Threads: any; wakes the loop.
+  bool push_from_thread(ready_node& node) {
     // Release: whoever takes the inbox sees what the node holds. Its `newest` is not looked into
     // here, and so needs no acquire; an addition on top of it continues its release.
     ready_node* newest = inbox_.load(std::memory_order_relaxed);
     do {
+      if (newest == no_inbox()) return false;
       node.next = newest;
     } while (!inbox_.compare_exchange_weak(newest, &node, std::memory_order_release,
                                            std::memory_order_relaxed));
     // From here on the node is the loop's, and so may be the end of the loop: unless this thread
     // found the inbox empty, and wakes the loop for those that follow. let_wakers_out() waits for it.
     if (!newest) wake_and_leave();
+    return true;
   }
 
   /// Says that something outside this thread will come back with push_from_thread().
@@ -242,7 +245,16 @@ class scheduler {
   }
   /// A look alone, so relaxed: take_inbox() orders, and for what it misses a wake-up is on its way.
   [[nodiscard]] bool inbox_filled() const noexcept {
-    return inbox_.load(std::memory_order_relaxed) != nullptr;
+    ready_node* const newest = inbox_.load(std::memory_order_relaxed);
+    return newest != nullptr && newest != no_inbox();
+  }
+  /// take_inbox() for the last time: whoever comes now is refused.
+  void close_inbox() noexcept {
+    // Release: what was closed before is seen to be by whom it refuses.
+    ready_node* const newest = inbox_.exchange(no_inbox(), std::memory_order_acq_rel);
+    if (!newest || newest == no_inbox()) return;
+    ready_.splice_reversed(*newest);
+    ++wakers_;
   }
 
   /// Waits until no thread is inside push_from_thread() whose node was taken: it woke a loop that was
@@ -306,6 +318,11 @@ class scheduler {
 
  private:
   static void run_node(ready_node& node) noexcept { node.run(&node); }
+
+  /// What stands in the inbox of a loop that is closed.
+  [[nodiscard]] ready_node* no_inbox() const noexcept {
+    return reinterpret_cast<ready_node*>(const_cast<scheduler*>(this));
+  }
 
   /// Something became ready, or a timer changed, and the loop will not look by itself.
   virtual void attend() noexcept = 0;

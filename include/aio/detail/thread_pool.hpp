@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "aio/detail/intrusive_list.hpp"
@@ -64,6 +65,17 @@ class thread_pool {
     if (!job.linked()) return false;
     queue_.remove(job);
     --queued_;
+    tell_if_idle();
+    return true;
+  }
+
+  /// Has `tell(whom)` called once, on some thread, when no job waits or runs any more; false if there
+  /// is none now.
+  bool tell_when_idle(void (*tell)(void*), void* whom) {
+    std::lock_guard const lock(mutex_);
+    if (queued_ + running_ == 0) return false;
+    tell_ = tell;
+    whom_ = whom;
     return true;
   }
 
@@ -83,6 +95,10 @@ class thread_pool {
     return true;
   }
 
+  void tell_if_idle() noexcept {
+    if (tell_ && queued_ + running_ == 0) std::exchange(tell_, nullptr)(whom_);
+  }
+
   void work() noexcept {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -96,11 +112,14 @@ class thread_pool {
       pool_job& job = *queue_.front();
       queue_.remove(job);
       --queued_;
+      ++running_;
       bool const wake = wakes_thread();
       lock.unlock();
       if (wake) job_came_.notify_one();
       job.run();
       lock.lock();
+      --running_;
+      tell_if_idle();
     }
   }
 
@@ -108,6 +127,9 @@ class thread_pool {
   std::condition_variable job_came_;
   intrusive_list<pool_job, pool_queue_tag> queue_;
   std::size_t queued_ = 0;
+  std::size_t running_ = 0;
+  void (*tell_)(void*) = nullptr;  // see tell_when_idle()
+  void* whom_ = nullptr;
   std::size_t idle_ = 0;  // threads that wait for a job
   bool waking_ = false;   // one of them is on its way
   bool closing_ = false;
