@@ -338,6 +338,92 @@ TEST_CASE("async_generator: aclose() throws what the clean-up throws") {
   });
 }
 
+namespace {
+
+/// Says when it goes.
+struct told {
+  told(trace& to, std::string what) : log(to), name(std::move(what)) {}
+  told(told const&) = delete;
+  ~told() { log(name + " goes"); }
+  trace& log;
+  std::string name;
+};
+
+aio::async_generator<int> with_clean_up(trace& log, std::unique_ptr<told>) {
+  co_yield aio::on_exit([&log]() -> aio::task<> {
+    co_await aio::sleep_for(0s);
+    log("clean-up");
+  });
+  told const variable(log, "variable");
+  co_yield 1;
+}
+
+}  // namespace
+
+TEST_CASE("async_generator: variables go before the clean-up and arguments after it, however it ends") {
+  trace to_the_end;
+  trace closed;
+  trace in_scope;
+  aio::testing::run([&]() -> aio::task<> {
+    {
+      auto argument = std::make_unique<told>(to_the_end, "argument");
+      auto numbers = with_clean_up(to_the_end, std::move(argument));
+      while (co_await numbers.next()) {
+      }
+    }
+    {
+      auto argument = std::make_unique<told>(closed, "argument");
+      auto numbers = with_clean_up(closed, std::move(argument));
+      (void)co_await numbers.next();
+      co_await numbers.aclose();
+    }
+    auto argument = std::make_unique<told>(in_scope, "argument");
+    auto body = [](aio::async_generator<int>& numbers) -> aio::task<> { (void)co_await numbers.next(); };
+    auto numbers = with_clean_up(in_scope, std::move(argument));
+    co_await aio::with_closing(std::move(numbers), body);
+  });
+  CHECK(to_the_end.text() == "variable goes | clean-up | argument goes");
+  CHECK(closed.text() == to_the_end.text());
+  CHECK(in_scope.text() == to_the_end.text());
+}
+
+TEST_CASE("async_generator: aclose() passes handlers of the body, and says so of one that goes on") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const numbers = [](trace& to, bool goes_on) -> aio::async_generator<int> {
+      co_yield aio::on_exit([&to]() -> aio::task<> {
+        to("clean-up");
+        co_return;
+      });
+      try {
+        co_yield 1;
+      } catch (std::exception const&) {
+        to("an error");
+      } catch (...) {
+        to("handler");
+        if (!goes_on) throw;
+      }
+      co_yield 2;
+    };
+    auto well = numbers(log, false);
+    (void)co_await well.next();
+    co_await well.aclose();
+    int* const none = co_await well.next();
+    CHECK(none == nullptr);
+    auto badly = numbers(log, true);
+    (void)co_await badly.next();
+    auto const said_badly = co_await aio::as_result(badly.aclose());
+    log(said(said_badly));
+    int* const after = co_await badly.next();
+    CHECK(after == nullptr);
+    auto fresh = numbers(log, false);
+    co_await fresh.aclose();  // never began
+    CHECK(log.text() ==
+          "handler | clean-up | handler | clean-up | aio::usage_error: this async_generator went on when it was "
+          "closed: what it catches with catch (...) it has to throw on");
+  });
+}
+
 TEST_CASE("async_generator: with_closing closes on every way out, and gives what the body gives") {
   aio::testing::run([]() -> aio::task<> {
     trace log;

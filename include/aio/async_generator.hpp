@@ -90,9 +90,11 @@ class [[nodiscard("a generator does nothing until next() is awaited")]] async_ge
   [[nodiscard("co_await it: it points to the value, and is null at the end")]]
   detail::next_awaiter<T> next();
 
-  /// Ends the coroutine where it stands: awaits what it gave to on_exit(), and destroys its
-  /// variables. next() gives null from then on. Without effect at the end.
-  /// Throws: what the clean-up throws; usage_error while next() is awaited. asyncio: aclose.
+  /// Ends the coroutine where it stands, as if it threw there: destroys its variables, awaits what it
+  /// gave to on_exit(), and destroys its arguments. next() gives null from then on. Without effect at
+  /// the end.
+  /// Throws: what the clean-up throws; usage_error while next() is awaited, or if the coroutine caught
+  /// that with catch (...) and went on to another value. asyncio: aclose.
   [[nodiscard("co_await it")]] task<> aclose();
 
  private:
@@ -125,6 +127,10 @@ template <class T, class Body>
 // ---------------------------------------------------------------- implementation
 
 namespace detail {
+
+/// Thrown at the co_yield where a generator stands that is closed, so that its variables go before
+/// its clean-up runs, and its arguments after. asyncio: GeneratorExit.
+struct generator_exit {};
 
 /// One clean-up of a generator, and what it keeps for it.
 class exit_entry {
@@ -179,6 +185,7 @@ struct generator_state {
   frame_base* closing = nullptr;  // the closer's frame once it runs
   bool yielded = false;           // stands at a co_yield
   bool busy = false;              // next() or aclose() is awaited
+  bool exiting = false;           // aclose() has it leave its body
   bool closed = false;
 
   static generator_state& of(frame_base& frame) noexcept {
@@ -293,6 +300,18 @@ class generator_promise_base : public promise_base {
  public:
   void return_void() const noexcept {}
 
+  void unhandled_exception() noexcept {
+    if (generator_state::of(*frame_).exiting) {
+      try {
+        throw;
+      } catch (generator_exit const&) {
+        return;  // as it was told
+      } catch (...) {
+      }
+    }
+    promise_base::unhandled_exception();
+  }
+
   auto final_suspend() const noexcept {
     struct awaiter {
       frame_base* frame;
@@ -352,7 +371,9 @@ class generator_promise_base : public promise_base {
         frame_.task->loop().resume_next = std::exchange(frame_.continuation, nullptr);
       }
     }
-    void await_resume() const noexcept {}
+    void await_resume() const {
+      if (generator_state::of(frame_).exiting) [[unlikely]] throw generator_exit();
+    }
 
    private:
     frame_base& frame_;
@@ -435,12 +456,29 @@ task<> async_generator<T>::aclose() {
     throw usage_error("next() of this async_generator is awaited at the moment: cancel that");
   }
   if (state.closed || frame_->done()) co_return;
-  state.closed = state.busy = true;
-  result<void> cleaned(std::in_place);
-  if (state.pending()) cleaned = co_await as_result(std::move(*state.closer));
+  std::exception_ptr error;
+  if (frame_->phase == detail::frame_phase::entered) {
+    value_type* left = nullptr;
+    state.exiting = true;
+    try {
+      left = co_await detail::next_awaiter<T>(*frame_);  // also awaits the clean-up
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (left) {
+      state.busy = true;
+      result<void> cleaned(std::in_place);
+      if (state.pending()) cleaned = co_await as_result(std::move(*state.closer));
+      state.busy = false;
+      error = cleaned.has_value() ? std::make_exception_ptr(usage_error(
+                                        "this async_generator went on when it was closed: what it catches with "
+                                        "catch (...) it has to throw on"))
+                                  : cleaned.error();
+    }
+  }
+  state.closed = true;
   frame_->destroy_frame();
-  state.busy = false;
-  cleaned.rethrow();
+  if (error) std::rethrow_exception(error);
 }
 
 template <class T>

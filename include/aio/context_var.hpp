@@ -161,7 +161,7 @@ class context {
   /// Calls `fn(args...)`, which sees these values and changes them, and gives what it returns.
   template <class Fn, class... Args>
   decltype(auto) run(Fn&& fn, Args&&... args) const {
-    swapped const here(*values_);
+    visit const here(values_);
     return std::invoke(std::forward<Fn>(fn), std::forward<Args>(args)...);
   }
 
@@ -182,17 +182,32 @@ class context {
   explicit context(std::shared_ptr<detail::context_values> values) noexcept
       : values_(std::move(values)) {}
 
-  class swapped {
+  /// Has the code that makes it see and change these values in place of its own.
+  class visit {
    public:
-    explicit swapped(detail::context_values& values) : values_(values), here_(detail::own_context()) {
-      values_.swap(here_);
+    explicit visit(std::shared_ptr<detail::context_values> values)
+        : values_(std::move(values)), on_(detail::scheduler::running()) {
+      detail::contexts_in_use.store(true, std::memory_order_relaxed);
+      if (on_ && !on_->current && !on_->callback_values) on_ = nullptr;
+      if (on_) {
+        before_ = std::exchange(on_->entered, {values_.get(), on_->current});
+      } else {
+        values_->swap(detail::thread_values());
+      }
     }
-    swapped(swapped const&) = delete;
-    ~swapped() { values_.swap(here_); }
+    visit(visit const&) = delete;
+    ~visit() {
+      if (on_) {
+        on_->entered = before_;
+      } else {
+        values_->swap(detail::thread_values());
+      }
+    }
 
    private:
-    detail::context_values& values_;
-    detail::context_values& here_;
+    std::shared_ptr<detail::context_values> values_;
+    detail::scheduler* on_;  // null: the thread's are swapped
+    detail::scheduler::entered_context before_;
   };
 
   std::shared_ptr<detail::context_values> values_;

@@ -213,6 +213,13 @@ class scheduler {
 
   context_values* callback_values = nullptr;  // of the callback that runs
 
+  /// Values that a task or callback sees in place of its own, see context::run().
+  struct entered_context {
+    context_values* values = nullptr;
+    task_core* by = nullptr;  // null: a callback
+  };
+  entered_context entered;
+
   intrusive_list<task_core, all_tasks_tag> tasks;  // the unfinished ones, in order of creation
 
  protected:

@@ -281,7 +281,8 @@ struct task_extras {
   cancel_message requested;  // by the last cancel() that was not forwarded
   cancel_message delivered;  // of the cancellation that is on its way to the awaiter
   context_values values;     // of context variables
-  std::shared_ptr<context_values> shared_values;  // in place of `values`, with who else holds it
+  // In place of `values` from the first time on that one is set, or that they are shared.
+  std::shared_ptr<context_values> shared_values;
 };
 
 /// The values of context variables in the code that calls this.
@@ -496,11 +497,11 @@ class task_core : public future_core,
     return extras_->shared_values ? *extras_->shared_values : extras_->values;
   }
   [[nodiscard]] context_values& own_values() {
-    task_extras& own = extras();
-    return own.shared_values ? *own.shared_values : own.values;
+    return *share_values();
   }
-  /// The same, to be shared with others that see and change them.
-  [[nodiscard]] std::shared_ptr<context_values> share_values() {
+  /// The same, to be shared with others that see and change them. They stay at one address: what was
+  /// set is known by it.
+  [[nodiscard]] std::shared_ptr<context_values> const& share_values() {
     task_extras& own = extras();
     if (!own.shared_values) {
       own.shared_values = std::make_shared<context_values>(std::move(own.values));
@@ -926,6 +927,7 @@ AIO_NEVER_INLINE task_extras* task_core::inherit_values() {
 
 inline context_values const& read_context() noexcept {
   if (scheduler const* const on = scheduler::running()) {
+    if (on->entered.values && on->entered.by == on->current) return *on->entered.values;
     if (on->current) return on->current->values();
     if (on->callback_values) return *on->callback_values;
   }
@@ -935,6 +937,7 @@ inline context_values const& read_context() noexcept {
 inline context_values& own_context() {
   contexts_in_use.store(true, std::memory_order_relaxed);
   if (scheduler* const on = scheduler::running()) {
+    if (on->entered.values && on->entered.by == on->current) return *on->entered.values;
     if (on->current) return on->current->own_values();
     if (on->callback_values) return *on->callback_values;
   }
