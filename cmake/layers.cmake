@@ -3,7 +3,7 @@
 # The headers of include/aio by layer, bottom first; a number opens a layer. A header includes only headers of lower
 # layers, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
-  0 config.hpp error.hpp detail/lighter_std.hpp
+  0 config.hpp error.hpp detail/keywords_back.hpp detail/keywords_off.hpp detail/lighter_std.hpp
   1 closure.hpp detail/context_values.hpp detail/exceptions.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
     detail/on_demand.hpp detail/ready_queue.hpp
   2 result.hpp exception_group.hpp detail/timer_heap.hpp

@@ -91,7 +91,7 @@ class child_result_awaiter : public child_run<T> {
 /// Holds any awaitable and its awaiter.
 template <class A>
 class result_awaiter {
-  using inner = decltype(awaiter_of(std::declval<A>()));
+  using inner = decltype(detail::awaiter_of(std::declval<A>()));
   static constexpr bool knows_aio = attachable<std::remove_reference_t<inner>>;
   using held = std::conditional_t<knows_aio, attached<inner>, foreign_awaiter<inner>>;
   using value_type = decltype(std::declval<std::remove_reference_t<inner>&>().await_resume());
@@ -101,7 +101,7 @@ class result_awaiter {
 
   void attach(frame_base& frame) {
     try {
-      held_.emplace(frame, [this]() -> inner { return awaiter_of(std::forward<A>(awaited_)); });
+      held_.emplace(frame, [this]() -> inner { return detail::awaiter_of(std::forward<A>(awaited_)); });
     } catch (...) {
       failed_ = std::current_exception();
     }
@@ -159,9 +159,9 @@ task<> clean_up_with(Cleanup& cleanup) {
 
 template <class T, class Cleanup>
 task<T> finally_after(task<T> body, Cleanup cleanup) {
-  task<> cleaning = clean_up_with(cleanup);  // now: afterwards there may be no memory for it
-  result<T> outcome = co_await as_result(std::move(body));
-  result<void> const cleaned = co_await as_result(std::move(cleaning));
+  task<> cleaning = detail::clean_up_with(cleanup);  // now: afterwards there may be no memory for it
+  result<T> outcome = co_await aio::as_result(std::move(body));
+  result<void> const cleaned = co_await aio::as_result(std::move(cleaning));
   if (!cleaned.has_value()) {
     if (!outcome.has_value() && !outcome.cancelled()) {
       scheduler::report(context_of("an error was replaced by one of its with_finally clean-up", outcome.error()));

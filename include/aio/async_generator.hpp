@@ -206,7 +206,7 @@ struct generator_state {
     while (!self.cleanups.empty()) {
       std::unique_ptr<exit_entry> const last = std::move(self.cleanups.back());
       self.cleanups.pop_back();
-      result<void> const cleaned = co_await as_result(last->run());
+      result<void> const cleaned = co_await aio::as_result(last->run());
       if (cleaned.has_value()) continue;
       if (error) report_replaced(error);
       error = cleaned.error();
@@ -216,7 +216,7 @@ struct generator_state {
 
   static void report_replaced(std::exception_ptr const& error) noexcept {
     if (is_cancellation(error)) return;
-    scheduler::report(context_of("an error of a generator was replaced by one of its clean-up", error));
+    scheduler::report(detail::context_of("an error of a generator was replaced by one of its clean-up", error));
   }
 
   static void free(frame_base& frame) noexcept {
@@ -437,7 +437,7 @@ class generator_promise final : public generator_promise_base {
 
 template <class T, class Body, class R>
 task<R> closing(async_generator<T> generator, Body body) {
-  co_return co_await with_finally(std::invoke(body, generator), [&] { return generator.aclose(); });
+  co_return co_await aio::with_finally(std::invoke(body, generator), [&] { return generator.aclose(); });
 }
 
 }  // namespace detail
@@ -468,7 +468,7 @@ task<> async_generator<T>::aclose() {
     if (left) {
       state.busy = true;
       result<void> cleaned(std::in_place);
-      if (state.pending()) cleaned = co_await as_result(std::move(*state.closer));
+      if (state.pending()) cleaned = co_await aio::as_result(std::move(*state.closer));
       state.busy = false;
       error = cleaned.has_value() ? std::make_exception_ptr(usage_error(
                                         "this async_generator went on when it was closed: what it catches with "

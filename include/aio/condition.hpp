@@ -68,7 +68,7 @@ class condition {
   /// Wakes up to `count` tasks that wait, longest first.
   /// Throws: usage_error if nobody holds the lock.
   void notify(std::size_t count = 1);
-  void notify_all() { notify(std::numeric_limits<std::size_t>::max()); }
+  void notify_all() { notify((std::numeric_limits<std::size_t>::max)()); }
 
  private:
   class notified;
@@ -103,10 +103,10 @@ task<> condition::wait() {
   if (!locked()) throw usage_error("cannot wait for a condition whose lock is not acquired");
   line_.require_loop(detail::scheduler::require_running("condition::wait()"), "condition");
   lock_.release();
-  auto outcome = co_await as_result(notified(*this));
+  auto outcome = co_await aio::as_result(notified(*this));
   for (;;) {
     // The lock is taken again whatever comes; the last cancellation is the one that is thrown.
-    auto acquired = co_await as_result(lock_.acquire());
+    auto acquired = co_await aio::as_result(lock_.acquire());
     if (acquired.has_value()) {
       acquired.value().detach();
       break;

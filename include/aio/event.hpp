@@ -44,7 +44,7 @@ class event {
   void set() noexcept {
     if (set_) return;
     set_ = true;
-    line_.wake(std::numeric_limits<std::size_t>::max());
+    line_.wake((std::numeric_limits<std::size_t>::max)());
   }
   void clear() noexcept { set_ = false; }
   [[nodiscard]] bool is_set() const noexcept { return set_; }

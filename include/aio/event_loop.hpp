@@ -12,6 +12,8 @@
 //
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -233,7 +235,10 @@ class event_loop : public detail::scheduler {
   }
 
   /// Real time, also with a virtual clock. Default: 100 ms. asyncio: slow_callback_duration.
-  void set_slow_callback_duration(std::chrono::nanoseconds limit) noexcept { slow_after_ = limit; }
+  template <class Rep, class Period>
+  void set_slow_callback_duration(std::chrono::duration<Rep, Period> limit) {
+    slow_after_ = detail::to_clock(limit);
+  }
   [[nodiscard]] std::chrono::nanoseconds slow_callback_duration() const noexcept {
     return slow_after_;
   }
@@ -288,7 +293,7 @@ class event_loop : public detail::scheduler {
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
   /// Whether there is a timer to wait for: not those that wait for ever.
   [[nodiscard]] bool has_deadline() const noexcept {
-    return !timers_.empty() && timers_.next() != time_point::max();
+    return !timers_.empty() && timers_.next() != (time_point::max)();
   }
 
   /// Runs Asio's handlers that are ready, and returns how many.
@@ -697,7 +702,7 @@ inline void event_loop::take_turn() {
   if (!idle()) {
     turns_->ask();
   } else {
-    turns_->ask_at(timers_.empty() ? time_point::max() : timers_.next());
+    turns_->ask_at(timers_.empty() ? (time_point::max)() : timers_.next());
   }
 }
 
@@ -864,3 +869,5 @@ inline void event_loop::close() {
 }
 
 }  // namespace aio
+
+#include "aio/detail/keywords_back.hpp"

@@ -295,13 +295,13 @@ class gather_base : private task_owner {
 template <class A>
 decltype(auto) as_child(A&& child) {
   if constexpr (awaitable_once<A>) {
-    return await_as_task<task_result<A>, A>(std::move(child));
+    return detail::await_as_task<task_result<A>, A>(std::move(child));
   } else {
     return std::forward<A>(child);
   }
 }
 template <class A>
-using child_of = std::remove_cvref_t<decltype(as_child(std::declval<A>()))>;
+using child_of = std::remove_cvref_t<decltype(detail::as_child(std::declval<A>()))>;
 
 /// What gather gives for a child that returns T.
 template <bool Collect, class T>
@@ -357,7 +357,7 @@ class gather_seat {
   gather_seat& operator=(gather_seat&&) = delete;
 
   /// Refuses what cannot be started, before any sibling is.
-  AIO_ALWAYS_INLINE void check(scheduler const&) const {
+  AIO_ALWAYS_INLINE void require_fit(scheduler const&) const {
     if (!frame_) [[unlikely]] throw usage_error("gather: a task was awaited or moved away before");
   }
   void start(gather_base& whole, scheduler& on, std::source_location where) {
@@ -395,7 +395,7 @@ class gather_seat<Child, false> {
   gather_seat(gather_seat&& other) noexcept : source_(std::move(other.source_)) {}
   gather_seat& operator=(gather_seat&&) = delete;
 
-  void check(scheduler const& on) const {
+  void require_fit(scheduler const& on) const {
     if (&handle_access::state(source_).loop() != &on) {
       throw usage_error("gather: a future or task belongs to another event loop");
     }
@@ -437,7 +437,7 @@ class gather_arguments : public gather_base {
   }
 
   bool start(scheduler& on, std::source_location where) {
-    for_each([&](auto& seat, std::size_t) { seat.check(on); });
+    for_each([&](auto& seat, std::size_t) { seat.require_fit(on); });
     if constexpr (owns) {
       if (task_core::nothing_to_inherit()) [[likely]] {
         task_core::starter all(on);
@@ -453,18 +453,19 @@ class gather_arguments : public gather_base {
     return begun();
   }
   AIO_ALWAYS_INLINE results take() {
-    return [&]<std::size_t... I>(std::index_sequence<I...>) {
+    return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
       // Braces: from left to right. Where nothing failed, a task that it started has its value.
       return results{
-          take_result<Collect, Children, !Collect && child_traits<Children>::own>(std::get<I>(seats_).state())...};
+          detail::take_result<Collect, Children, !Collect && child_traits<Children>::own>(
+              std::get<Index>(seats_).state())...};
     }(std::index_sequence_for<Children...>());
   }
 
  private:
   template <class Function>
   AIO_ALWAYS_INLINE void for_each(Function function) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (function(std::get<I>(seats_), I), ...);
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      (function(std::get<Index>(seats_), Index), ...);
     }(std::index_sequence_for<Children...>());
   }
 
@@ -512,7 +513,7 @@ class gather_elements : public gather_base {
     if constexpr (std::ranges::sized_range<Range>) seats_.reserve(std::ranges::size(children));
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
-        seats_.emplace_back(as_child(std::move(each)));
+        seats_.emplace_back(detail::as_child(std::move(each)));
       } else {
         seats_.emplace_back(each);
       }
@@ -527,7 +528,7 @@ class gather_elements : public gather_base {
   }
 
   bool start(scheduler& on, std::source_location where) {
-    for (auto const& each : seats_) each.check(on);
+    for (auto const& each : seats_) each.require_fit(on);
     if constexpr (owns) {
       if (task_core::nothing_to_inherit()) [[likely]] {
         task_core::starter all(on);
@@ -545,7 +546,7 @@ class gather_elements : public gather_base {
   results take() {
     results values;
     values.reserve(seats_.size());
-    for (auto& each : seats_) values.push_back(take_result<Collect, Child, !Collect && owns>(each.state()));
+    for (auto& each : seats_) values.push_back(detail::take_result<Collect, Child, !Collect && owns>(each.state()));
     return values;
   }
 
@@ -682,9 +683,9 @@ constexpr bool refuse_shared_task() {
 
 template <bool Collect, class... Children>
 auto gather_children(Children&&... children) {
-  static_assert((refuse_shared_task<Children>() && ...));
+  static_assert((detail::refuse_shared_task<Children>() && ...));
   return gather_awaiter<gather_arguments<Collect, child_of<Children>...>>(
-      std::in_place, as_child(std::forward<Children>(children))...);
+      std::in_place, detail::as_child(std::forward<Children>(children))...);
 }
 
 template <bool Collect, class Range>

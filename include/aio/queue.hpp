@@ -247,7 +247,7 @@ class queue_base {
   enum class end { put, get };
 
   explicit queue_base(std::size_t maxsize)
-      : limit_(maxsize > 0 ? maxsize : std::numeric_limits<std::size_t>::max()), maxsize_(maxsize) {
+      : limit_(maxsize > 0 ? maxsize : (std::numeric_limits<std::size_t>::max)()), maxsize_(maxsize) {
     all_finished_.set();
   }
   ~queue_base() = default;

@@ -247,16 +247,18 @@ class race_arguments final : public race_base {
   }
 
  private:
-  template <std::size_t... I>
-  bool start(std::index_sequence<I...>) {
-    (require_startable(std::get<I>(sources_), loop()), ...);
-    (look(std::get<I>(sources_), I), ...);
+  template <std::size_t... Index>
+  bool start(std::index_sequence<Index...>) {
+    (detail::require_startable(std::get<Index>(sources_), loop()), ...);
+    (look(std::get<Index>(sources_), Index), ...);
     if (decided()) {
-      (close(std::get<I>(sources_)), ...);
+      (close(std::get<Index>(sources_)), ...);
       return true;
     }
     try {
-      ((std::get<I>(states_) = enlist(slots_[I], std::get<I>(sources_), loop(), frame_->where)), ...);
+      ((std::get<Index>(states_) =
+            detail::enlist(slots_[Index], std::get<Index>(sources_), loop(), frame_->where)),
+       ...);
     } catch (...) {
       abandon(slots_, sizeof...(Children));
       throw;
@@ -276,17 +278,17 @@ class race_arguments final : public race_base {
     if constexpr (child_traits<Child>::own) source.close();
   }
 
-  template <std::size_t I>
+  template <std::size_t Index>
   results take(std::size_t index) {
-    if constexpr (I + 1 < sizeof...(Children)) {
-      if (index != I) return take<I + 1>(index);
+    if constexpr (Index + 1 < sizeof...(Children)) {
+      if (index != Index) return take<Index + 1>(index);
     }
-    using source = std::tuple_element_t<I, std::tuple<Children...>>;
-    auto* chosen = std::get<I>(states_);
+    using source = std::tuple_element_t<Index, std::tuple<Children...>>;
+    auto* chosen = std::get<Index>(states_);
     if constexpr (!child_traits<source>::own) {
-      if (!chosen) chosen = &handle_access::state(std::get<I>(sources_));
+      if (!chosen) chosen = &handle_access::state(std::get<Index>(sources_));
     }
-    return results(std::in_place_index<I>, take_result<false, source>(*chosen));
+    return results(std::in_place_index<Index>, detail::take_result<false, source>(*chosen));
   }
 
   std::tuple<Children...> sources_;
@@ -307,7 +309,7 @@ class race_elements final : public race_base {
   explicit race_elements(std::in_place_t, Range&& children) {
     for (auto&& each : children) {
       if constexpr (child_traits<Child>::own) {
-        sources_.push_back(as_child(std::move(each)));
+        sources_.push_back(detail::as_child(std::move(each)));
       } else {
         sources_.push_back(each);
       }
@@ -318,7 +320,7 @@ class race_elements final : public race_base {
 
   bool await_ready() {
     if (sources_.empty()) throw std::invalid_argument("race: there is nothing to wait for");
-    for (auto const& each : sources_) require_startable(each, loop());
+    for (auto const& each : sources_) detail::require_startable(each, loop());
     if constexpr (!child_traits<Child>::own) {
       for (std::size_t i = 0; i < sources_.size() && !decided(); ++i) {
         if (handle_access::state(sources_[i]).done()) decide(i);
@@ -328,7 +330,7 @@ class race_elements final : public race_base {
     slots_ = std::vector<child>(sources_.size());
     try {
       for (std::size_t i = 0; i < sources_.size(); ++i) {
-        enlist(slots_[i], sources_[i], loop(), frame_->where);
+        detail::enlist(slots_[i], sources_[i], loop(), frame_->where);
       }
     } catch (...) {
       abandon(slots_.data(), sources_.size());
@@ -340,10 +342,10 @@ class race_elements final : public race_base {
   results await_resume() {
     std::size_t const index = finish();
     if constexpr (std::is_void_v<value_type>) {
-      take_result<false, Child>(chosen(index));
+      detail::take_result<false, Child>(chosen(index));
       return {index};
     } else {
-      return {index, take_result<false, Child>(chosen(index))};
+      return {index, detail::take_result<false, Child>(chosen(index))};
     }
   }
 

@@ -11,6 +11,8 @@
 //
 // A program that has an io_context of its own puts an event_loop onto it instead.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -127,7 +129,7 @@ class runner {
   }
 
  private:
-  void check() const;
+  void require_startable() const;
   void require_open() const {
     if (loop_->is_closed()) throw usage_error("the runner is closed");
   }
@@ -175,7 +177,7 @@ inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
   if (options_.handler_) loop_->set_exception_handler(options_.handler_);
 }
 
-inline void runner::check() const {
+inline void runner::require_startable() const {
   if (detail::scheduler::running()) {
     throw usage_error("run() was called while a loop runs on this thread: inside a coroutine "
                       "write co_await f() or create_task(f())");
@@ -185,7 +187,7 @@ inline void runner::check() const {
 
 template <class T>
 T runner::run(task<T>&& main, std::source_location created) {
-  check();
+  require_startable();
   task_handle<T> const handle =
       loop_->create_task(task_options().context(context_), std::move(main), created);
   int caught = 0;
@@ -230,7 +232,7 @@ inline void runner::end_by_signal(int signal_number) {
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
 decltype(auto) runner::run(Fn&& fn, Args&&... args) {
-  check();
+  require_startable();
   auto main = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(main);
   return run(std::move(main), where);
@@ -244,7 +246,7 @@ T run(run_options options, task<T>&& main, std::source_location created) {
 
 template <class T>
 T run(task<T>&& main, std::source_location created) {
-  return run(run_options(), std::move(main), created);
+  return aio::run(run_options(), std::move(main), created);
 }
 
 template <class Fn, class... Args>
@@ -257,7 +259,9 @@ decltype(auto) run(run_options options, Fn&& fn, Args&&... args) {
 template <class Fn, class... Args>
   requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, run_options>)
 decltype(auto) run(Fn&& fn, Args&&... args) {
-  return run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+  return aio::run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 }  // namespace aio
+
+#include "aio/detail/keywords_back.hpp"

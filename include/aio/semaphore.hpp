@@ -79,7 +79,7 @@ class semaphore {
   void wake_more() noexcept;
 
   std::size_t free_;
-  std::size_t bound_ = std::numeric_limits<std::size_t>::max();  // of free_
+  std::size_t bound_ = (std::numeric_limits<std::size_t>::max)();  // of free_
   // In order of arrival: first those that were handed a permit, which leave when they run (M-10),
   // then those that wait for one.
   line line_;

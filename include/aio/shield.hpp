@@ -58,7 +58,7 @@ auto shield(Handle const& inner) {
 /// Of a coroutine: runs it as a task, which nobody else can reach.
 template <class T>
 auto shield(task<T>&& inner, std::source_location created = std::source_location::current()) {
-  return shield(create_task(std::move(inner), created));
+  return aio::shield(aio::create_task(std::move(inner), created));
 }
 
 // ---------------------------------------------------------------- implementation

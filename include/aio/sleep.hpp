@@ -7,6 +7,7 @@
 //   co_await aio::sleep_for(0s);      // lets everything else that is ready run once
 
 #include <chrono>
+#include <cmath>
 #include <coroutine>
 #include <cstdint>
 #include <ratio>
@@ -66,34 +67,43 @@ AIO_ALWAYS_INLINE time_point::duration to_clock(std::chrono::duration<Rep, Perio
   using ticks = std::ratio_divide<Period, clock_duration::period>;  // of the clock, in one of Rep
   if constexpr (std::is_integral_v<Rep> && ticks::den == 1 && sizeof(Rep) <= sizeof(std::int64_t)) {
     // Almost every duration: whole numbers of something not finer than the clock.
-    constexpr auto longest = clock_duration::max().count() / ticks::num;
-    if (std::cmp_less_equal(length.count(), longest) && std::cmp_greater_equal(length.count(), -longest))
-        [[likely]] {
-      return clock_duration(static_cast<clock_duration::rep>(length.count()) * ticks::num);
+    using whole = std::conditional_t<std::is_signed_v<Rep>, std::int64_t, std::uint64_t>;  // Rep may be a char
+    auto const count = static_cast<whole>(length.count());
+    constexpr auto longest = (clock_duration::max)().count() / ticks::num;
+    if (std::cmp_less_equal(count, longest) && std::cmp_greater_equal(count, -longest)) [[likely]] {
+      return clock_duration(static_cast<clock_duration::rep>(count) * ticks::num);
     }
-    return length.count() > 0 ? clock_duration::max() : -clock_duration::max();
+    return count > 0 ? (clock_duration::max)() : -(clock_duration::max)();
   } else {
-    return to_clock_rounded(length);
+    return detail::to_clock_rounded(length);
   }
 }
 
 template <class Rep, class Period>
 time_point::duration to_clock_rounded(std::chrono::duration<Rep, Period> length) {
   using clock_duration = time_point::duration;
+  using ticks = std::ratio_divide<Period, clock_duration::period>;
   if constexpr (std::is_floating_point_v<Rep>) {
-    if (length.count() != length.count()) throw std::invalid_argument("the duration is not a number");
+    if (std::isnan(length.count())) throw std::invalid_argument("the duration is not a number");
   }
-  // Compared as long double: a conversion that does not fit would be undefined.
+  // Looked at as long double first: a conversion that does not fit would be undefined.
   using wide = std::chrono::duration<long double, clock_duration::period>;
   wide const exact = std::chrono::duration_cast<wide>(length);
-  if (exact >= wide(clock_duration::max())) return clock_duration::max();
-  if (exact <= -wide(clock_duration::max())) return -clock_duration::max();
-  return std::chrono::ceil<clock_duration>(length);
+  wide const longest((clock_duration::max)());  // or one more, where it has no room for all digits
+  // Far from what fits the standard's own rounding is right: up to half of it what a float makes of the
+  // number in between fits, and up to a part of that what an integer is multiplied by.
+  constexpr auto safe = std::is_floating_point_v<Rep> ? 2.0L : 2.0L * static_cast<long double>(ticks::den);
+  wide const magnitude = exact < wide::zero() ? -exact : exact;
+  if (magnitude < longest / safe) return std::chrono::ceil<clock_duration>(length);
+  wide const rounded(std::ceil(exact.count()));
+  if (rounded >= longest) return (clock_duration::max)();
+  if (rounded <= -longest) return -(clock_duration::max)();
+  return clock_duration(static_cast<clock_duration::rep>(rounded.count()));
 }
 
 inline time_point deadline_after(scheduler const& on, time_point::duration length) noexcept {
   time_point const now = on.now();
-  return length > time_point::max() - now ? time_point::max() : now + length;
+  return length > (time_point::max)() - now ? (time_point::max)() : now + length;
 }
 
 /// Waits in what does not await it directly, such as as_result(). The timer is the task itself.
@@ -128,7 +138,7 @@ class sleep_operation {
 
  private:
   AIO_NEVER_INLINE void start_timer(frame_base& frame) const {
-    frame.task->suspend_until(frame, deadline_after(frame.task->loop(), length_));
+    frame.task->suspend_until(frame, detail::deadline_after(frame.task->loop(), length_));
   }
 
   time_point::duration length_;

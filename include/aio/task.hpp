@@ -416,7 +416,7 @@ decltype(auto) awaiter_of(A&& awaitable) {
 
 template <class A>
 concept standard_awaitable =
-    requires(A&& a) { requires awaiter<std::remove_reference_t<decltype(awaiter_of(static_cast<A&&>(a)))>>; };
+    requires(A&& a) { requires awaiter<std::remove_reference_t<decltype(detail::awaiter_of(static_cast<A&&>(a)))>>; };
 
 /// Holds the awaiter that `operator co_await` or an adapter made, and attaches it.
 template <class Awaiter>
@@ -603,7 +603,7 @@ class promise_base {
       awaited.attach(*frame_);
       return attached_reference<type>(awaited);
     } else if constexpr (standard_awaitable<A>) {
-      return attach([&]() -> decltype(auto) { return awaiter_of(static_cast<A&&>(awaited)); });
+      return attach([&]() -> decltype(auto) { return detail::awaiter_of(static_cast<A&&>(awaited)); });
     } else {
       refuse<type>();
       return std::suspend_never();

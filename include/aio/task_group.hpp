@@ -174,7 +174,7 @@ AIO_ALWAYS_INLINE task_handle<T> task_group::create_task(task<T>&& coroutine, st
   auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created, this, 2);
   expect(1);
   children_.push_back(child);
-  return detail_make_handle(child);
+  return aio::detail_make_handle(child);
 }
 
 template <class T>

@@ -149,7 +149,7 @@ class [[nodiscard]] any_task_handle {
 namespace detail {
 
 template <class A>
-using awaited_type = decltype(awaiter_of(std::declval<A>()).await_resume());
+using awaited_type = decltype(detail::awaiter_of(std::declval<A>()).await_resume());
 
 /// That, by value unless it is an lvalue.
 template <class A>
@@ -231,7 +231,7 @@ namespace detail {
 
 template <class T>
 task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_location created) {
-  return detail_make_handle(task_access::start(on, std::move(coroutine), created, nullptr, 2));
+  return aio::detail_make_handle(task_access::start(on, std::move(coroutine), created, nullptr, 2));
 }
 
 struct task_starter {
@@ -244,7 +244,7 @@ struct task_starter {
     if (options.name_) extras->name = std::move(options.name_);
     if (options.context_) extras->shared_values = context_access::values(*options.context_);
     auto& state = task_access::start(on, std::move(coroutine), created, eager, std::move(extras));
-    auto handle = detail_make_handle(state);
+    auto handle = aio::detail_make_handle(state);
     if (eager) state.start_now();
     return handle;
   }
@@ -269,14 +269,14 @@ class standing_for : public child_awaiter<T> {
 };
 
 /// Calls a function with its arguments, all of which it keeps until the coroutine is done.
-template <class T, class Fn, class... Args, std::size_t... I>
-task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_sequence<I...>) {
+template <class T, class Fn, class... Args, std::size_t... Index>
+task<T> call_with(Fn fn, [[maybe_unused]] std::tuple<Args...> args, std::index_sequence<Index...>) {
   // Called in the co_await expression: what an argument is converted to on the way, such as a
   // string made from a literal, then lives as long as the task, as in co_await f("literal").
   if constexpr (std::is_member_pointer_v<Fn>) {
-    co_return co_await standing_for(std::invoke(std::move(fn), std::get<I>(std::move(args))...));
+    co_return co_await standing_for(std::invoke(std::move(fn), std::get<Index>(std::move(args))...));
   } else {
-    co_return co_await standing_for(std::move(fn)(std::get<I>(std::move(args))...));
+    co_return co_await standing_for(std::move(fn)(std::get<Index>(std::move(args))...));
   }
 }
 
@@ -307,7 +307,7 @@ auto make_task(Fn&& fn, Args&&... args) {
                     (std::is_empty_v<std::decay_t<Fn>> || std::is_pointer_v<std::decay_t<Fn>>)) {
         return std::invoke(std::forward<Fn>(fn));  // nothing to keep
       } else {
-        return call_with<typename made::value_type, std::decay_t<Fn>>(
+        return detail::call_with<typename made::value_type, std::decay_t<Fn>>(
             std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...),
             std::index_sequence_for<Args...>());
       }

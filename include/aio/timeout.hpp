@@ -215,7 +215,7 @@ struct timeout_access {
     std::optional<timeout> made;
     timeout& limit = given ? *given : made.emplace(deadline);
     limit.enter(co_await timeout_scope());
-    result<T> outcome = co_await as_result(begin(body, limit));
+    result<T> outcome = co_await aio::as_result(begin(body, limit));
     co_return conclude(limit, std::move(outcome));
   }
 
@@ -223,7 +223,7 @@ struct timeout_access {
   static task<T> run_task(task<T> body, std::optional<time_point> deadline) {
     timeout limit(deadline);
     limit.enter(co_await timeout_scope());
-    result<T> outcome = co_await as_result(std::move(body));
+    result<T> outcome = co_await aio::as_result(std::move(body));
     co_return conclude(limit, std::move(outcome));
   }
 
@@ -320,7 +320,7 @@ task<T> wait_for_nothing(Handle awaited) {
 
 template <class T>
 task<T> wait_for_nothing_with_task(task<T> body) {
-  co_return co_await wait_for_nothing<T>(create_task(std::move(body)));
+  co_return co_await detail::wait_for_nothing<T>(aio::create_task(std::move(body)));
 }
 
 /// What stands for a future though it is none: gather(), which may be of handles that are done.
@@ -334,22 +334,22 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
     static_assert(!std::is_lvalue_reference_v<A>,
                   "a task is given away: write wait_for(std::move(t), d) or wait_for(f(x), d)");
     using T = typename given::value_type;
-    return no_time ? wait_for_nothing_with_task<T>(std::move(awaited))
+    return no_time ? detail::wait_for_nothing_with_task<T>(std::move(awaited))
                    : timeout_access::run_task<T>(std::move(awaited), deadline);
   } else {
     static_assert(standard_awaitable<A>,
                   "wait_for takes a task or something else that can be awaited: call the "
                   "function, wait_for(f(x), d)");
-    using T = decltype(awaiter_of(std::declval<A>()).await_resume());
+    using T = decltype(detail::awaiter_of(std::declval<A>()).await_resume());
     if constexpr (shared_handle<given>) {
       using value = std::conditional_t<std::is_lvalue_reference_v<A>, T, typename given::value_type>;
-      if (no_time) return wait_for_nothing<value, given>(given(std::forward<A>(awaited)));
-      return timeout_access::run_task<value>(await_as_task<value, A>(std::forward<A>(awaited)),
+      if (no_time) return detail::wait_for_nothing<value, given>(given(std::forward<A>(awaited)));
+      return timeout_access::run_task<value>(detail::await_as_task<value, A>(std::forward<A>(awaited)),
                                              deadline);
     } else {
-      auto body = await_as_task<T, A>(std::forward<A>(awaited));
+      auto body = detail::await_as_task<T, A>(std::forward<A>(awaited));
       if constexpr (!stands_for_future<given>) {
-        if (no_time) return wait_for_nothing_with_task<T>(std::move(body));
+        if (no_time) return detail::wait_for_nothing_with_task<T>(std::move(body));
       }
       return timeout_access::run_task<T>(std::move(body), deadline);
     }
@@ -359,7 +359,7 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
 template <class Rep, class Period>
 std::optional<time_point> deadline_from(std::chrono::duration<Rep, Period> length) {
   scheduler& on = scheduler::require_running("a timeout");
-  return deadline_after(on, to_clock(length));
+  return detail::deadline_after(on, detail::to_clock(length));
 }
 
 }  // namespace detail

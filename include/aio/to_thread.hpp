@@ -11,6 +11,8 @@
 //     return i;
 //   }, 1'000'000);
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <atomic>
 #include <coroutine>
 #include <exception>
@@ -401,7 +403,7 @@ constexpr bool check_thread_function() {
 
 template <class Submit, class Fn, class... Args>
 auto call_in_thread(Submit submit, bool abandon, Fn&& fn, Args&&... args) {
-  if constexpr (check_thread_function<Fn, Args...>()) {
+  if constexpr (detail::check_thread_function<Fn, Args...>()) {
     return thread_awaiter<Submit, std::decay_t<Fn>, std::decay_t<Args>...>(
         std::move(submit), abandon, std::forward<Fn>(fn), std::forward<Args>(args)...);
   }
@@ -526,3 +528,5 @@ concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& l
 }
 
 }  // namespace aio
+
+#include "aio/detail/keywords_back.hpp"

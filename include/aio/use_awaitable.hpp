@@ -14,6 +14,8 @@
 //
 // Operations from asio::deferred can be awaited without a token.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -100,7 +102,7 @@ inline bool is_aborted(std::exception_ptr const& error) noexcept {
   try {
     std::rethrow_exception(error);
   } catch (std::system_error const& e) {
-    return is_aborted(e.code());
+    return detail::is_aborted(e.code());
   } catch (cancelled_error const&) {
     return true;
   } catch (...) {
@@ -112,8 +114,8 @@ bool is_aborted(std::tuple<R...> const& values) noexcept {
   if constexpr (sizeof...(R) == 0) {
     return false;
   } else {
-    if constexpr (requires { is_aborted(std::get<0>(values)); }) {
-      return is_aborted(std::get<0>(values));
+    if constexpr (requires { detail::is_aborted(std::get<0>(values)); }) {
+      return detail::is_aborted(std::get<0>(values));
     } else {
       return false;
     }
@@ -137,10 +139,10 @@ auto unwrap(std::tuple<R...>&& values) {
   if constexpr (sizeof...(R) == 0) {
     return;
   } else if constexpr (is_status<std::tuple_element_t<0, std::tuple<R...>>>) {
-    throw_status(std::get<0>(values));
+    detail::throw_status(std::get<0>(values));
     return std::apply(
         [](auto&, auto&... rest) {
-          return unwrap(std::tuple<std::decay_t<decltype(rest)>...>(std::move(rest)...));
+          return detail::unwrap(std::tuple<std::decay_t<decltype(rest)>...>(std::move(rest)...));
         },
         values);
   } else if constexpr (sizeof...(R) == 1) {
@@ -387,7 +389,7 @@ class io_state : public waitable {
   }
 
   void settle_cancellation() noexcept {
-    if (values_ && !is_aborted(*values_)) {
+    if (values_ && !detail::is_aborted(*values_)) {
       task().keep_noted_cancellation();  // it came too late
     } else {
       task().deliver_noted_cancellation();
@@ -460,7 +462,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
       return;
     }
     event_loop& on = this->loop();
-    base::begin(on, belongs_to(initiation_, on));
+    base::begin(on, detail::belongs_to(initiation_, on));
     try {
       std::apply(
           [&](auto&&... each) {
@@ -475,7 +477,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
 
   AIO_ALWAYS_INLINE auto await_resume() {
     if (!this->completed()) [[unlikely]] base::end_otherwise();
-    return unwrap(std::move(*this->values_));
+    return detail::unwrap(std::move(*this->values_));
   }
 
  private:
@@ -530,3 +532,5 @@ struct asio::async_result<aio::use_awaitable_t, void(R...)> {
                                         std::forward<Args>(args)...);
   }
 };
+
+#include "aio/detail/keywords_back.hpp"

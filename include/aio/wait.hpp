@@ -69,7 +69,7 @@ class wait_awaiter final : public leaf_waiter {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
     nodes_ = std::vector<node>(awaited_.size());
-    if (limit_) timer_.arm(loop(), deadline_after(loop(), *limit_));
+    if (limit_) timer_.arm(loop(), detail::deadline_after(loop(), *limit_));
     for (std::size_t i = 0; i < awaited_.size(); ++i) {
       nodes_[i].whole = this;
       nodes_[i].core = awaited_[i];
@@ -140,7 +140,7 @@ template <class Handle>
 std::vector<Handle> distinct(std::vector<Handle> const& handles) {
   std::vector<Handle> kept;
   for (Handle const& each : handles) {
-    if (!holds(kept, each)) kept.push_back(each);
+    if (!detail::holds(kept, each)) kept.push_back(each);
   }
   return kept;
 }
@@ -149,7 +149,7 @@ template <class Handle>
 task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until mode,
                                            std::optional<std::chrono::duration<double>> limit) {
   if (given.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
-  std::vector<Handle> const handles = distinct(given);
+  std::vector<Handle> const handles = detail::distinct(given);
   std::vector<future_core*> cores;
   for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
   for (future_core* const each : cores) {
@@ -158,7 +158,7 @@ task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until
     }
   }
   std::optional<time_point::duration> length;
-  if (limit) length = to_clock(*limit);
+  if (limit) length = detail::to_clock(*limit);
   co_await wait_awaiter(cores, mode, length);
   wait_result<Handle> result;
   for (Handle const& each : handles) {

@@ -168,13 +168,13 @@ class handle_base {
                   "a done callback takes the handle or nothing");
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
-      made = &make_callback(state().loop(), "add_done_callback", read_context(),
+      made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),
                             [fn = std::forward<Fn>(fn),
                              self = self_handle(static_cast<Handle const&>(*this))]() mutable {
                               std::move(fn)(self.take());
                             });
     } else {
-      made = &make_callback(state().loop(), "add_done_callback", read_context(),
+      made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),
                             std::forward<Fn>(fn));
     }
     state().add_callback(*made);

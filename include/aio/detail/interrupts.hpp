@@ -8,6 +8,8 @@
 // while a coroutine is busy, and so that a signal_set of the program takes a signal over: it
 // replaces the handler, and aio stays out.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -148,3 +150,5 @@ class interrupts {
 #endif
 
 }  // namespace aio::detail
+
+#include "aio/detail/keywords_back.hpp"

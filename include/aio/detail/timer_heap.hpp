@@ -47,7 +47,7 @@ class timer_heap {
   void make_room(std::size_t more) {
     std::size_t const needed = entries_.size() + more;
     if (needed <= entries_.capacity()) [[likely]] return;
-    if (needed > std::numeric_limits<std::uint32_t>::max()) throw std::length_error("too many timers");
+    if (needed > (std::numeric_limits<std::uint32_t>::max)()) throw std::length_error("too many timers");
     std::size_t const doubled = 2 * entries_.capacity();
     entries_.reserve(needed > doubled ? needed : doubled);
   }

@@ -4,6 +4,8 @@
 // How a loop gets its turns on an io_context that the program runs. Only programs that have such a
 // loop compile this: what others would never call takes a fifth of their compile time.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -53,11 +55,11 @@ class borrowed_turns final : public turns {
     if (std::exchange(shared_->alarm_at, deadline) == deadline) return;
     if (!alarm_) alarm_.emplace(context_);
     alarm_->cancel();
-    if (deadline == time_point::max()) return;
+    if (deadline == (time_point::max)()) return;
     alarm_->expires_at(deadline);
     alarm_->async_wait([state = shared_](auto const& error) {
       if (error || !state->loop) return;  // set anew, or the loop is gone
-      state->alarm_at = time_point::max();
+      state->alarm_at = (time_point::max)();
       state->take();
     });
   }
@@ -76,7 +78,7 @@ class borrowed_turns final : public turns {
     }
     Loop* loop;  // null once it is gone
     bool asked = false;
-    time_point alarm_at = time_point::max();
+    time_point alarm_at = (time_point::max)();
   };
   // With executors of this one kind compilers are spared those of all kinds.
   using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
@@ -88,3 +90,5 @@ class borrowed_turns final : public turns {
 };
 
 }  // namespace aio::detail
+
+#include "aio/detail/keywords_back.hpp"

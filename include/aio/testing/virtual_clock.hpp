@@ -13,6 +13,8 @@
 //
 // A test that would hang fails instead, with the list of the tasks that wait.
 
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -71,13 +73,14 @@ decltype(auto) run(Fn&& fn, Args&&... args);
 inline void virtual_loop::wait() {
   if (poll_io() > 0 || !idle()) return;
   bool const outstanding = !context().stopped();
-  bool const deadline = !timers_.empty() && timers_.next() != time_point::max();
+  bool const deadline = !timers_.empty() && timers_.next() != (time_point::max)();
   if (deadline && timers_.next() <= now_) return;  // in the past: time does not go back
   if (outstanding) {
     auto const before = std::chrono::steady_clock::now();
     if (deadline) {
-      context().run_one_for(timers_.next() - now_);
-      now_ = std::min(timers_.next(), now_ + (std::chrono::steady_clock::now() - before));
+      // At most a day, for Asio adds it to the time of its own.
+      context().run_one_for((std::min)(timers_.next() - now_, time_point::duration(std::chrono::hours(24))));
+      now_ = (std::min)(timers_.next(), now_ + (std::chrono::steady_clock::now() - before));
     } else {
       context().run_one();
       now_ += std::chrono::steady_clock::now() - before;
@@ -147,3 +150,5 @@ decltype(auto) run(Fn&& fn, Args&&... args) {
 }
 
 }  // namespace aio::testing
+
+#include "aio/detail/keywords_back.hpp"
