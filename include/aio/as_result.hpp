@@ -43,6 +43,7 @@ template <class T>
 template <class A>
   requires(!is_task<A>)
 [[nodiscard("co_await it")]] auto as_result(A&& awaited) {
+  AIO_REFUSE_MADE_INSIDE(A);
   static_assert(!is_task<std::remove_cvref_t<A>>,
                 "a task is given away: write as_result(std::move(t)) or as_result(f(x))");
   static_assert(detail::standard_awaitable<A>,
@@ -177,19 +178,19 @@ template <class Body, class Cleanup>
 auto with_finally(Body&& body, Cleanup&& cleanup) {
   AIO_REFUSE_CLOSURES("with_finally", Body&&);
   AIO_REFUSE_CLOSURES("with_finally", Cleanup&&);
-  static_assert(std::is_invocable_v<std::decay_t<Cleanup>>,
+  using kept = detail::kept_type<Cleanup>;
+  static_assert(std::is_invocable_v<kept>,
                 "with_finally takes a function for the clean-up, which is called after the body: "
                 "write with_finally(body(), [&] { return close(); })");
   if constexpr (is_task<std::remove_cvref_t<Body>>) {
     static_assert(!std::is_lvalue_reference_v<Body>,
                   "a task is given away: write with_finally(std::move(t), cleanup)");
     return detail::finally_after<typename std::remove_cvref_t<Body>::value_type,
-                                 std::decay_t<Cleanup>>(std::move(body),
-                                                        std::forward<Cleanup>(cleanup));
+                                 kept>(std::move(body), detail::unmoved(std::forward<Cleanup>(cleanup)));
   } else {
     auto made = detail::make_task(std::forward<Body>(body));
-    return detail::finally_after<typename decltype(made)::value_type, std::decay_t<Cleanup>>(
-        std::move(made), std::forward<Cleanup>(cleanup));
+    return detail::finally_after<typename decltype(made)::value_type, kept>(
+        std::move(made), detail::unmoved(std::forward<Cleanup>(cleanup)));
   }
 }
 

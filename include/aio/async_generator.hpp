@@ -413,8 +413,15 @@ class generator_promise final : public generator_promise_base {
   {
     static_assert(safe_to_await_with<T&&>,
                   "g++ 12 would destroy a value of this type twice if it is made inside co_yield: "
-                  "write it on a line before, row r{...}; co_yield r;");
+                  "write it on a line before, row r{...}; co_yield r; or, to move it, co_yield "
+                  "aio::moved(r);");
     return yielded<T*>(*frame_, std::addressof(value));
+  }
+  auto yield_value(moved_reference<T> value) noexcept
+    requires(!std::is_reference_v<T>)
+  {
+    T&& named = unwrap(value);
+    return yielded<T*>(*frame_, std::addressof(named));
   }
   auto yield_value(T const& value)
     requires(!std::is_reference_v<T> && std::is_copy_constructible_v<T>)
@@ -497,39 +504,47 @@ void async_generator<T>::drop() noexcept {
 template <class Cleanup>
 auto on_exit(Cleanup&& cleanup) {
   AIO_REFUSE_CLOSURES("on_exit", Cleanup&&);
-  using kept = std::decay_t<Cleanup>;
+  using kept = detail::kept_type<Cleanup>;
   static_assert(std::is_invocable_v<kept&>,
                 "on_exit takes a function without arguments that returns something to await, or "
                 "an object and a function of it");
   return detail::exit_registration<void, kept>(
-      std::make_unique<detail::exit_entry_of<void, kept>>(std::forward<Cleanup>(cleanup)));
+      std::make_unique<detail::exit_entry_of<void, kept>>(detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
 template <class Resource, class Cleanup>
 auto on_exit(Resource&& resource, Cleanup&& cleanup) {
   AIO_REFUSE_CLOSURES("on_exit", Resource&&);
   AIO_REFUSE_CLOSURES("on_exit", Cleanup&&);
-  using object = std::decay_t<Resource>;
-  using kept = std::decay_t<Cleanup>;
+  using object = detail::kept_type<Resource>;
+  using kept = detail::kept_type<Cleanup>;
   static_assert(std::is_invocable_v<kept&, object&>,
                 "on_exit takes an object and a function of a reference to it, which returns "
                 "something to await");
   return detail::exit_registration<object, kept>(
-      std::make_unique<detail::exit_entry_of<object, kept>>(std::forward<Resource>(resource),
-                                                            std::forward<Cleanup>(cleanup)));
+      std::make_unique<detail::exit_entry_of<object, kept>>(detail::unmoved(std::forward<Resource>(resource)),
+                                                            detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
 template <class T, class Body>
 auto with_closing(async_generator<T> generator, Body&& body) {
   AIO_REFUSE_CLOSURES("with_closing", Body&&);
-  using kept = std::decay_t<Body>;
+  using kept = detail::kept_type<Body>;
   static_assert(std::is_invocable_v<kept&, async_generator<T>&>,
                 "with_closing takes a function of aio::async_generator<T>&");
   using made = std::remove_cvref_t<std::invoke_result_t<kept&, async_generator<T>&>>;
   static_assert(is_task<made>, "the body of with_closing has to be a coroutine: give it the return "
                                "type aio::task<>");
   return detail::closing<T, kept, typename made::value_type>(std::move(generator),
-                                                             std::forward<Body>(body));
+                                                             detail::unmoved(std::forward<Body>(body)));
 }
 
 }  // namespace aio
+
+#if AIO_CLOSURES_DESTROYED_TWICE
+template <class T, class... Parameters>
+struct std::coroutine_traits<aio::async_generator<T>, Parameters...> {
+  AIO_REFUSE_PARAMETERS(Parameters);
+  using promise_type = aio::detail::generator_promise<T>;
+};
+#endif

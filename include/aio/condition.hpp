@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "aio/as_result.hpp"
+#include "aio/closure.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
@@ -62,8 +63,8 @@ class condition {
 
   /// wait() until `predicate()` is true, and gives what it returned.
   template <class Predicate>
-  [[nodiscard("co_await it: nothing is waited for before")]] auto wait_for(Predicate predicate)
-      -> task<std::decay_t<std::invoke_result_t<Predicate&>>>;
+  [[nodiscard("co_await it: nothing is waited for before")]] auto wait_for(Predicate&& predicate)
+      -> task<std::decay_t<std::invoke_result_t<detail::kept_type<Predicate>&>>>;
 
   /// Wakes up to `count` tasks that wait, longest first.
   /// Throws: usage_error if nobody holds the lock.
@@ -72,6 +73,9 @@ class condition {
 
  private:
   class notified;
+
+  template <class T, class Predicate>
+  task<T> wait_until_true(Predicate predicate);
 
   lock own_;  // unused where it is shared
   lock& lock_;
@@ -121,8 +125,16 @@ task<> condition::wait() {
 }
 
 template <class Predicate>
-auto condition::wait_for(Predicate predicate)
-    -> task<std::decay_t<std::invoke_result_t<Predicate&>>> {
+auto condition::wait_for(Predicate&& predicate)
+    -> task<std::decay_t<std::invoke_result_t<detail::kept_type<Predicate>&>>> {
+  AIO_REFUSE_CLOSURES("condition::wait_for", Predicate&&);
+  using kept = detail::kept_type<Predicate>;
+  return wait_until_true<std::decay_t<std::invoke_result_t<kept&>>, kept>(
+      detail::unmoved(std::forward<Predicate>(predicate)));
+}
+
+template <class T, class Predicate>
+task<T> condition::wait_until_true(Predicate predicate) {
   for (;;) {
     auto value = std::invoke(predicate);
     if (value) co_return value;

@@ -176,7 +176,7 @@ class event_loop : public detail::scheduler {
   template <class Fn, class... Args>
     requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
              !(sizeof...(Args) == 0 && awaitable_once<Fn>))
-  auto create_task(Fn&& fn, Args&&... args) {
+  decltype(auto) create_task(Fn&& fn, Args&&... args) {
     return create_task(task_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
   }
   template <awaitable_once A>
@@ -192,10 +192,10 @@ class event_loop : public detail::scheduler {
   }
   template <class Fn, class... Args>
     requires(!is_task<Fn>)
-  auto create_task(task_options options, Fn&& fn, Args&&... args) {
+  decltype(auto) create_task(task_options options, Fn&& fn, Args&&... args) {
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
     auto const where = detail::task_access::function(made);
-    return create_task(std::move(options), std::move(made), where);
+    return detail::handle_for<Fn&&, Args&&...>(create_task(std::move(options), std::move(made), where));
   }
 
   /// A pending future of this loop.

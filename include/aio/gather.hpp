@@ -25,6 +25,7 @@
 #include <variant>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/config.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/lighter_std.hpp"
@@ -108,6 +109,10 @@ template <gatherable... Children>
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 [[nodiscard("co_await it: nothing is started before")]] auto gather(Range&& children);
+/// The same for `gather(aio::moved(range))`, see moved().
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+[[nodiscard("co_await it: nothing is started before")]] auto gather(moved_reference<Range> children);
 [[nodiscard("co_await it")]] inline auto gather();
 
 /// The same, but waits for all children and gives a result<T> for each (GA-6).
@@ -119,6 +124,10 @@ template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 [[nodiscard("co_await it: nothing is started before")]] auto gather(return_exceptions_t,
                                                                     Range&& children);
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+[[nodiscard("co_await it: nothing is started before")]] auto gather(return_exceptions_t,
+                                                                    moved_reference<Range> children);
 
 // ---------------------------------------------------------------- implementation
 
@@ -676,6 +685,7 @@ gathering<Children> gather_awaiter<Children>::as_future() && {
 
 template <class Child>
 constexpr bool refuse_shared_task() {
+  AIO_REFUSE_MADE_INSIDE(Child);
   static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
                 "a task is given away: write gather(std::move(t)) or gather(f(x))");
   return true;
@@ -709,7 +719,14 @@ auto gather(Children&&... children) {
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto gather(Range&& children) {
+  AIO_REFUSE_CLOSURES("gather", Range&&);
   return detail::gather_range<false>(std::forward<Range>(children));
+}
+
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+auto gather(moved_reference<Range> children) {
+  return detail::gather_range<false>(detail::unwrap(children));
 }
 
 inline auto gather() {
@@ -733,7 +750,14 @@ auto gather(return_exceptions_t, Children&&... children) {
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto gather(return_exceptions_t, Range&& children) {
+  AIO_REFUSE_CLOSURES("gather", Range&&);
   return detail::gather_range<true>(std::forward<Range>(children));
+}
+
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+auto gather(return_exceptions_t, moved_reference<Range> children) {
+  return detail::gather_range<true>(detail::unwrap(children));
 }
 
 }  // namespace aio

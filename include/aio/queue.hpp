@@ -14,6 +14,7 @@
 //
 // priority_queue gives the smallest first, lifo_queue the newest.
 
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <functional>
@@ -24,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
@@ -418,8 +420,19 @@ class basic_queue : public queue_base {
   /// Cancelled: puts nothing.
   /// Throws: queue_shut_down, also while it waits; usage_error if it would wait and tasks of
   /// another loop have waited.
-  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T item) {
+  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T&& item) {
+    AIO_REFUSE_CLOSURES("queue::put", T&&);
     return put_awaiter(*this, std::move(item));
+  }
+  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T const& item)
+    requires std::is_copy_constructible_v<T>
+  {
+    return put_awaiter(*this, item);
+  }
+  /// The same for `put(aio::moved(item))`, see moved().
+  template <std::same_as<moved_reference<T>> Item>
+  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(Item item) {
+    return put_awaiter(*this, unwrap(item));
   }
 
   /// Takes the next item out.
@@ -499,7 +512,8 @@ namespace detail {
 template <class T, class Items>
 class basic_queue<T, Items>::put_awaiter {
  public:
-  put_awaiter(basic_queue& owner, T&& item) : owner_(&owner), item_(std::move(item)) {}
+  template <class Item>
+  put_awaiter(basic_queue& owner, Item&& item) : owner_(&owner), item_(std::forward<Item>(item)) {}
 
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
   AIO_ALWAYS_INLINE bool await_ready() const noexcept { return owner_->can_go_on(end::put); }

@@ -23,6 +23,7 @@
 #include <variant>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
@@ -364,6 +365,7 @@ class race_elements final : public race_base {
 
 template <class Child>
 constexpr bool refuse_shared_racer() {
+  AIO_REFUSE_MADE_INSIDE(Child);
   static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
                 "a task is given away: write race(std::move(t)) or race(f(x))");
   return true;
@@ -382,11 +384,19 @@ auto race(Children&&... children) {
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto race(Range&& children) {
+  AIO_REFUSE_CLOSURES("race", Range&&);
   using child = detail::child_of<std::ranges::range_value_t<Range>>;
   static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> &&
                   !std::ranges::view<std::remove_cvref_t<Range>>),
                 "the tasks of a container are given away: write race(std::move(tasks))");
   return detail::race_elements<child>(std::in_place, std::forward<Range>(children));
+}
+
+template <std::ranges::input_range Range>
+  requires gatherable<std::ranges::range_value_t<Range>>
+auto race(moved_reference<Range> children) {
+  using child = detail::child_of<std::ranges::range_value_t<Range>>;
+  return detail::race_elements<child>(std::in_place, detail::unwrap(children));
 }
 
 }  // namespace aio

@@ -15,6 +15,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aio/closure.hpp"
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/handle_base.hpp"
@@ -50,9 +51,12 @@ class [[nodiscard]] shielded
 /// An error of `inner` after its shield was cancelled goes to the exception handler, once for all
 /// its shields (SH-6).
 /// asyncio: shield, SH-1 to SH-8.
-template <detail::shared_handle Handle>
-auto shield(Handle const& inner) {
-  return shielded<typename Handle::value_type, detail::handle_state<Handle>>(
+template <class Handle>
+  requires detail::shared_handle<std::remove_cvref_t<Handle>>
+auto shield(Handle&& inner) {
+  AIO_REFUSE_MADE_INSIDE(Handle);
+  using handle = std::remove_cvref_t<Handle>;
+  return shielded<typename handle::value_type, detail::handle_state<handle>>(
       detail::handle_access::state(inner));
 }
 /// Of a coroutine: runs it as a task, which nobody else can reach.

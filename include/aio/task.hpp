@@ -19,6 +19,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aio/closure.hpp"
 #include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/frame_pool.hpp"
@@ -35,6 +36,12 @@ namespace detail {
 template <class T>
 class promise;
 struct task_access;
+
+template <class>
+inline constexpr bool always_false = false;
+
+template <class T>
+using result_of_task = std::conditional_t<std::is_void_v<T>, task_access&, T>;
 }  // namespace detail
 
 /// A coroutine that has not begun. Calling the function makes it; awaiting it runs it, inside the
@@ -78,6 +85,13 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
   /// Destroys the coroutine without running it and without a report.
   void close() noexcept {
     if (frame_) drop(false);
+  }
+
+  /// What `int n = f();` and `std::cout << f()` hear: a task is not its result.
+  operator detail::result_of_task<T>() const
+    requires(!std::is_void_v<T>)
+  {
+    static_assert(detail::always_false<T>, "a task is not its result yet: write co_await f() in place of f()");
   }
 
  private:
@@ -531,9 +545,6 @@ class foreign_awaiter final : private resume_proxy, private waitable {
   bool destroyed_ = false;
 };
 
-template <class>
-inline constexpr bool always_false = false;
-
 template <class A>
 concept looks_like_asio_awaitable = requires {
   typename A::value_type;
@@ -588,6 +599,7 @@ class promise_base {
   template <class A>
   auto await_transform(A&& awaited, calling_place at = AIO_CALLER) {
     using type = std::remove_cvref_t<A>;
+    AIO_REFUSE_MADE_INSIDE(A);
     frame_->where = place_of(at);
     if constexpr (is_task<type>) {
       static_assert(!std::is_lvalue_reference_v<A>,
@@ -716,3 +728,12 @@ void task<T>::drop(bool report) noexcept {
 }
 
 }  // namespace aio
+
+#if AIO_CLOSURES_DESTROYED_TWICE
+template <class T, class... Parameters>
+struct std::coroutine_traits<aio::task<T>, Parameters...> {
+  AIO_REFUSE_PARAMETERS(Parameters);
+  using promise_type = aio::detail::promise<T>;
+};
+#endif
+

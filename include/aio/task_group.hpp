@@ -66,7 +66,7 @@ class task_group final : private detail::task_owner {
   template <class Fn, class... Args>
     requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
              !(sizeof...(Args) == 0 && awaitable_once<Fn>))
-  auto create_task(Fn&& fn, Args&&... args);
+  decltype(auto) create_task(Fn&& fn, Args&&... args);
   template <awaitable_once A>
   auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
     return create_task(detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
@@ -78,7 +78,7 @@ class task_group final : private detail::task_owner {
                              std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
     requires(!is_task<Fn>)
-  auto create_task(task_options options, Fn&& fn, Args&&... args);
+  decltype(auto) create_task(task_options options, Fn&& fn, Args&&... args);
 
   /// Cancels the children and the body; the block then ends without an exception unless a child
   /// fails. Before the group is entered: remembered until then. Idempotent (TG-37).
@@ -200,17 +200,17 @@ void task_group::refuse(task<T>& coroutine) {
 template <class Fn, class... Args>
   requires(!is_task<Fn> && !std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
            !(sizeof...(Args) == 0 && awaitable_once<Fn>))
-auto task_group::create_task(Fn&& fn, Args&&... args) {
+decltype(auto) task_group::create_task(Fn&& fn, Args&&... args) {
   return create_task(task_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
-auto task_group::create_task(task_options options, Fn&& fn, Args&&... args) {
+decltype(auto) task_group::create_task(task_options options, Fn&& fn, Args&&... args) {
   if (!is_open()) refuse();
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(made);
-  return create_task(std::move(options), std::move(made), where);
+  return detail::handle_for<Fn&&, Args&&...>(create_task(std::move(options), std::move(made), where));
 }
 
 inline void task_group::refuse() const {
@@ -402,7 +402,6 @@ struct group_access {
 template <class Body>
 auto run_group(Body&& body, task_group* given) {
   using kept = std::decay_t<Body>;
-  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
   static_assert(std::is_invocable_v<kept&, task_group&>,
                 "with_task_group takes a function of aio::task_group&: write "
                 "with_task_group([&](aio::task_group& group) -> aio::task<> { ... })");
@@ -421,12 +420,14 @@ auto run_group(Body&& body, task_group* given) {
 
 template <class Body>
 auto with_task_group(Body&& body) {
-  return detail::run_group(std::forward<Body>(body), nullptr);
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), nullptr);
 }
 
 template <class Body>
 auto with_task_group(task_group& group, Body&& body) {
-  return detail::run_group(std::forward<Body>(body), &group);
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), &group);
 }
 
 }  // namespace aio

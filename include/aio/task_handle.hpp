@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/context_var.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -100,6 +101,10 @@ class task_handle : public detail::handle_base<task_handle<T>, detail::task_stat
   task_handle&& set_name(std::string name) && {
     this->state().set_name(std::move(name));
     return std::move(*this);
+  }
+  task_handle const set_name(std::string name) const&& {
+    this->state().set_name(std::move(name));
+    return *this;
   }
 
  private:
@@ -187,7 +192,7 @@ create_task(task<T>&& coroutine, std::source_location created = std::source_loca
 /// done. The way to give a lambda with captures.
 template <class Fn, class... Args>
 [[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
-            "over")]] auto
+            "over")]] decltype(auto)
 create_task(Fn&& fn, Args&&... args)
   requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
            !(sizeof...(Args) == 0 && awaitable_once<Fn>));
@@ -208,7 +213,7 @@ create_task(task_options options, task<T>&& coroutine,
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
 [[nodiscard("keep the handle to await the task: it may run on when the function that made it is "
-            "over")]] auto
+            "over")]] decltype(auto)
 create_task(task_options options, Fn&& fn, Args&&... args);
 
 /// The task that runs at the moment; empty in a plain callback.
@@ -288,7 +293,7 @@ task<T> await_as_task(A awaited) {
 
 /// The task of `fn(args...)`, which keeps the function and its arguments alive.
 template <class Fn, class... Args>
-auto make_task(Fn&& fn, Args&&... args) {
+auto make_task_of(Fn&& fn, Args&&... args) {
   static_assert(!is_task<std::remove_cvref_t<Fn>> || sizeof...(Args) > 0,
                 "a task is given away: pass std::move(t), or the call itself, f(x)");
   static_assert(!is_task<std::remove_cvref_t<Fn>> || sizeof...(Args) == 0,
@@ -315,6 +320,20 @@ auto make_task(Fn&& fn, Args&&... args) {
   }
 }
 
+template <class Fn, class... Args>
+auto make_task(Fn&& fn, Args&&... args) {
+  return make_task_of(unmoved(std::forward<Fn>(fn)), unmoved(std::forward<Args>(args))...);
+}
+
+/// What create_task() gives for these arguments: const where one of them may have been made in place.
+/// `auto t = create_task(...)` forgets that; what awaits it in the same expression refuses it.
+template <class... Given, class Handle>
+auto handle_for(Handle handle) -> std::conditional_t<(safe_to_await_with<Given> && ...), Handle, Handle const> {
+  return handle;
+}
+template <class T>
+inline constexpr bool made_inside<task_handle<T> const> = true;
+
 }  // namespace detail
 
 template <class T>
@@ -338,15 +357,16 @@ task_handle<T> create_task(task_options options, task<T>&& coroutine,
 
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
-auto create_task(task_options options, Fn&& fn, Args&&... args) {
+decltype(auto) create_task(task_options options, Fn&& fn, Args&&... args) {
   detail::scheduler& on = detail::scheduler::require_running("create_task");
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(made);
-  return detail::task_starter::start(on, std::move(options), std::move(made), where);
+  return detail::handle_for<Fn&&, Args&&...>(
+      detail::task_starter::start(on, std::move(options), std::move(made), where));
 }
 
 template <class Fn, class... Args>
-auto create_task(Fn&& fn, Args&&... args)
+decltype(auto) create_task(Fn&& fn, Args&&... args)
   requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options> &&
            !(sizeof...(Args) == 0 && awaitable_once<Fn>))
 {
@@ -360,7 +380,7 @@ auto create_task(Fn&& fn, Args&&... args)
     detail::scheduler& on = detail::scheduler::require_running("create_task");
     auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
     auto const where = detail::task_access::function(made);
-    return detail::start_task(on, std::move(made), where);
+    return detail::handle_for<Fn&&, Args&&...>(detail::start_task(on, std::move(made), where));
   }
 }
 

@@ -251,7 +251,6 @@ struct timeout_access {
 template <class Body>
 auto run_with_timeout(Body&& body, std::optional<time_point> deadline, timeout* given) {
   using kept = std::decay_t<Body>;
-  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
   constexpr bool callable = std::is_invocable_v<kept&, timeout&> || std::is_invocable_v<kept&>;
   static_assert(callable,
                 "with_timeout takes a function without arguments or of aio::timeout&; to limit a "
@@ -329,6 +328,7 @@ concept stands_for_future = requires(A awaited) { std::move(awaited).as_future()
 
 template <class A>
 auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time) {
+  AIO_REFUSE_MADE_INSIDE(A);
   using given = std::remove_cvref_t<A>;
   if constexpr (is_task<given>) {
     static_assert(!std::is_lvalue_reference_v<A>,
@@ -366,22 +366,26 @@ std::optional<time_point> deadline_from(std::chrono::duration<Rep, Period> lengt
 
 template <class Rep, class Period, class Body>
 auto with_timeout(std::chrono::duration<Rep, Period> length, Body&& body) {
-  return detail::run_with_timeout(std::forward<Body>(body), detail::deadline_from(length), nullptr);
+  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
+  return detail::run_with_timeout(detail::unmoved(std::forward<Body>(body)), detail::deadline_from(length), nullptr);
 }
 
 template <class Body>
 auto with_timeout(std::nullopt_t, Body&& body) {
-  return detail::run_with_timeout(std::forward<Body>(body), std::nullopt, nullptr);
+  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
+  return detail::run_with_timeout(detail::unmoved(std::forward<Body>(body)), std::nullopt, nullptr);
 }
 
 template <class Body>
 auto with_timeout_at(std::optional<time_point> deadline, Body&& body) {
-  return detail::run_with_timeout(std::forward<Body>(body), deadline, nullptr);
+  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
+  return detail::run_with_timeout(detail::unmoved(std::forward<Body>(body)), deadline, nullptr);
 }
 
 template <class Body>
 auto with_timeout(timeout& limit, Body&& body) {
-  return detail::run_with_timeout(std::forward<Body>(body), std::nullopt, &limit);
+  AIO_REFUSE_CLOSURES("with_timeout", Body&&);
+  return detail::run_with_timeout(detail::unmoved(std::forward<Body>(body)), std::nullopt, &limit);
 }
 
 template <class A, class Rep, class Period>

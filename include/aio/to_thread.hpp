@@ -415,16 +415,16 @@ template <class Fn, class... Args>
 auto to_thread(Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
   AIO_REFUSE_AGGREGATES("to_thread", Args&&);
-  return detail::call_in_thread(detail::submit_to_default(), false, std::forward<Fn>(fn),
-                                std::forward<Args>(args)...);
+  return detail::call_in_thread(detail::submit_to_default(), false, detail::unmoved(std::forward<Fn>(fn)),
+                                detail::unmoved(std::forward<Args>(args))...);
 }
 
 template <class Fn, class... Args>
 auto to_thread(abandon_on_cancel_t, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
   AIO_REFUSE_AGGREGATES("to_thread", Args&&);
-  return detail::call_in_thread(detail::submit_to_default(), true, std::forward<Fn>(fn),
-                                std::forward<Args>(args)...);
+  return detail::call_in_thread(detail::submit_to_default(), true, detail::unmoved(std::forward<Fn>(fn)),
+                                detail::unmoved(std::forward<Args>(args))...);
 }
 
 template <class Executor, class Fn, class... Args>
@@ -432,7 +432,8 @@ auto run_in_executor(Executor const& executor, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("run_in_executor", Fn&&);
   AIO_REFUSE_AGGREGATES("run_in_executor", Args&&);
   return detail::call_in_thread(detail::submit_to_executor<Executor>{executor}, false,
-                                std::forward<Fn>(fn), std::forward<Args>(args)...);
+                                detail::unmoved(std::forward<Fn>(fn)),
+                                detail::unmoved(std::forward<Args>(args))...);
 }
 
 template <class T>

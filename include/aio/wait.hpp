@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -172,6 +173,7 @@ task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until
 template <std::ranges::input_range Range>
 auto wait(Range&& handles, wait_until mode, std::optional<std::chrono::duration<double>> limit)
     -> task<wait_result<std::ranges::range_value_t<Range>>> {
+  AIO_REFUSE_CLOSURES("wait", Range&&);
   using handle = std::ranges::range_value_t<Range>;
   static_assert(!is_task<handle>,
                 "wait takes handles: start each task with create_task and keep its handle");
