@@ -16,6 +16,8 @@
 using seconds = std::chrono::duration<double>;
 
 struct options {
+  options() = default;
+
   static constexpr char const* usage =
       "usage: fetch [--limit N] [--timeout SECONDS] [--retries N] [URL | @FILE | -]...\n"
       "  URL              an address to fetch\n"

@@ -163,6 +163,15 @@ class event_loop : public detail::scheduler {
   template <class Fn, class... Args>
   callback_handle call_at(time_point deadline, Fn&& fn, Args&&... args);
 
+  template <detail::plain_number Number, class Fn, class... Args>
+  void call_later(Number, Fn&&, Args&&...) {
+    AIO_REFUSE_NUMBER("call_later", Number);
+  }
+  template <detail::no_point_in_time Length, class Fn, class... Args>
+  void call_at(Length, Fn&&, Args&&...) {
+    AIO_REFUSE_LENGTH("call_at", Length);
+  }
+
   /// call_soon() from any thread; wakes the loop.
   template <class Fn, class... Args>
   callback_handle call_soon_threadsafe(Fn&& fn, Args&&... args);
@@ -238,6 +247,10 @@ class event_loop : public detail::scheduler {
   template <class Rep, class Period>
   void set_slow_callback_duration(std::chrono::duration<Rep, Period> limit) {
     slow_after_ = detail::to_clock(limit);
+  }
+  template <detail::plain_number Number>
+  void set_slow_callback_duration(Number) {
+    AIO_REFUSE_NUMBER("set_slow_callback_duration", Number);
   }
   [[nodiscard]] std::chrono::nanoseconds slow_callback_duration() const noexcept {
     return slow_after_;

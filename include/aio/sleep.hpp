@@ -40,6 +40,26 @@ time_point::duration to_clock_rounded(std::chrono::duration<Rep, Period> length)
 inline time_point deadline_after(scheduler const& on, time_point::duration length) noexcept;
 }  // namespace detail
 
+namespace detail {
+/// What people give where a duration is wanted, or where a point in time is.
+template <class A>
+concept plain_number = std::is_arithmetic_v<std::remove_cvref_t<A>>;
+template <class A>
+concept no_point_in_time = plain_number<A> || requires {
+  typename A::rep;
+  typename A::period;
+  A::zero();
+};
+}  // namespace detail
+
+#define AIO_REFUSE_NUMBER(name, ...)                                                                         \
+  static_assert(!::aio::detail::plain_number<__VA_ARGS__>,                                                   \
+                name " takes a duration, and a number does not say of what: write 2s (using namespace "      \
+                     "std::chrono_literals) or std::chrono::seconds(n)")
+#define AIO_REFUSE_LENGTH(name, ...)                                                                         \
+  static_assert(!::aio::detail::no_point_in_time<__VA_ARGS__>,                                               \
+                name " takes a point in time: write aio::get_running_loop().time() + 2s")
+
 /// Waits for a duration of any unit; integers and floating point. Zero or less waits for one
 /// iteration of the loop; infinity and `duration::max()` wait until they are cancelled.
 ///
@@ -56,6 +76,11 @@ template <class Rep, class Period>
 /// Waits until a point in the loop's time, see event_loop::time(). Otherwise as sleep_for.
 [[nodiscard("co_await it: nothing is waited for before")]] detail::sleep_until_operation sleep_until(
     time_point const& deadline) noexcept;
+
+template <detail::plain_number Number>
+detail::sleep_operation sleep_for(Number);
+template <detail::no_point_in_time Length>
+detail::sleep_until_operation sleep_until(Length);
 
 // ---------------------------------------------------------------- implementation
 
@@ -166,6 +191,17 @@ class sleep_until_operation {
 template <class Rep, class Period>
 detail::sleep_operation sleep_for(std::chrono::duration<Rep, Period> length) {
   return detail::sleep_operation(detail::to_clock(length));
+}
+
+template <detail::plain_number Number>
+detail::sleep_operation sleep_for(Number) {
+  AIO_REFUSE_NUMBER("sleep_for", Number);
+  return detail::sleep_operation({});
+}
+template <detail::no_point_in_time Length>
+detail::sleep_until_operation sleep_until(Length) {
+  AIO_REFUSE_LENGTH("sleep_until", Length);
+  return detail::sleep_until_operation({});
 }
 
 // By reference: a copy would get a place in the frame of who awaits.

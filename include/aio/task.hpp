@@ -12,7 +12,9 @@
 //
 // To run several at once use create_task, gather or task_group; to start the program, run.
 
+#include <concepts>
 #include <coroutine>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <source_location>
@@ -92,6 +94,17 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
     requires(!std::is_void_v<T>)
   {
     static_assert(detail::always_false<T>, "a task is not its result yet: write co_await f() in place of f()");
+  }
+
+  /// What `co_await f()` in an asio::awaitable hears, which calls what it cannot await with its frame.
+  template <class Frame>
+    requires requires(Frame& frame) { frame.attach_thread(nullptr); }
+  std::nullptr_t operator()(Frame*) const {
+    static_assert(detail::always_false<Frame>,
+                  "an asio::awaitable cannot await a task of aio: make it a coroutine that returns aio::task, where "
+                  "Asio's operations take aio::use_awaitable, and start it with create_task of an "
+                  "aio::event_loop on the context");
+    return nullptr;
   }
 
  private:
@@ -658,6 +671,26 @@ class promise_base {
   }
 };
 
+/// What shows the elements of another object, and does not own them.
+template <class T>
+concept refers_to_elements =
+    std::is_trivially_destructible_v<T> && requires(T const& view) {
+      { view.data() } -> std::convertible_to<void const*>;
+      view.size();
+    } && (std::is_convertible_v<std::remove_cvref_t<decltype(*std::declval<T const&>().data())>(&)[1], T> ||
+          std::is_constructible_v<T, decltype(std::declval<T const&>().data()), std::size_t>);
+
+/// Whether a result of type T, made of an rvalue U, refers into what goes at the end of the coroutine:
+/// the compiler gives local variables as rvalues.
+template <class T, class U>
+inline constexpr bool dangles =
+    !std::is_lvalue_reference_v<U> &&
+    ((std::is_lvalue_reference_v<T> && !std::is_function_v<std::remove_reference_t<T>>) ||
+     (refers_to_elements<T> && !std::is_trivially_destructible_v<U> && requires(U& owner) {
+       owner.data();
+       owner.size();
+     }));
+
 template <class T>
 class promise_with_result : public promise_base {
  public:
@@ -666,6 +699,9 @@ class promise_with_result : public promise_base {
   template <class U = T>
     requires std::is_convertible_v<U&&, T> || std::is_constructible_v<T, U&&>
   void return_value(U&& value) {
+    static_assert(!dangles<T, U>,
+                  "the result refers to a local variable or a temporary of the coroutine, which is gone when it is "
+                  "read: return the value itself, as in aio::task<std::string>");
     block_layout<T>::emplace(*frame_, static_cast<U&&>(value));
   }
 };

@@ -63,6 +63,15 @@ class timeout {
     reschedule(detail::deadline_after(task_->loop(), detail::to_clock(length)));
   }
 
+  template <detail::plain_number Number>
+  void reschedule_after(Number) {
+    AIO_REFUSE_NUMBER("reschedule_after", Number);
+  }
+  template <detail::no_point_in_time Length>
+  void reschedule(Length) {
+    AIO_REFUSE_LENGTH("reschedule", Length);
+  }
+
   /// Whether the deadline passed before the block ended.
   [[nodiscard]] bool expired() const noexcept {
     return phase_ == phase::expiring || phase_ == phase::expired;
@@ -392,6 +401,20 @@ template <class A, class Rep, class Period>
 auto wait_for(A&& awaited, std::chrono::duration<Rep, Period> length) {
   return detail::run_wait_for(std::forward<A>(awaited), detail::deadline_from(length),
                               detail::to_clock(length) <= time_point::duration::zero());
+}
+
+template <detail::plain_number Number, class Body>
+void with_timeout(Number, Body&&) {
+  AIO_REFUSE_NUMBER("with_timeout", Number);
+}
+template <detail::no_point_in_time Length, class Body>
+void with_timeout_at(Length, Body&&) {
+  AIO_REFUSE_LENGTH("with_timeout_at", Length);
+}
+template <class A, detail::plain_number Number>
+auto wait_for(A&& awaited, Number) {
+  AIO_REFUSE_NUMBER("wait_for", Number);
+  return wait_for(std::forward<A>(awaited), std::nullopt);
 }
 
 template <class A>

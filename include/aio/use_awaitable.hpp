@@ -533,4 +533,20 @@ struct asio::async_result<aio::use_awaitable_t, void(R...)> {
   }
 };
 
+namespace asio {
+
+/// Refuses tasks of aio with a sentence, in place of the pages that Asio's own overloads would say.
+template <class Executor, class T, class Token>
+void co_spawn(Executor const&, aio::task<T>&&, Token&&) {
+  static_assert(aio::detail::always_false<T>,
+                "asio::co_spawn runs coroutines of Asio: for a task of aio write loop.create_task(f()), with an "
+                "aio::event_loop on the context");
+}
+template <class Executor, class T, class Token>
+void co_spawn(Executor const& on, aio::task<T>& coroutine, Token&& token) {
+  co_spawn(on, std::move(coroutine), std::forward<Token>(token));
+}
+
+}  // namespace asio
+
 #include "aio/detail/keywords_back.hpp"

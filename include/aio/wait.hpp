@@ -182,4 +182,10 @@ auto wait(Range&& handles, wait_until mode, std::optional<std::chrono::duration<
   return detail::wait_for_handles<handle>(std::move(given), mode, limit);
 }
 
+template <std::ranges::input_range Range, detail::plain_number Number>
+auto wait(Range&& handles, wait_until mode, Number) {
+  AIO_REFUSE_NUMBER("wait", Number);
+  return wait(std::forward<Range>(handles), mode);
+}
+
 }  // namespace aio

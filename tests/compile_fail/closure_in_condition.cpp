@@ -1,0 +1,8 @@
+// error: condition::wait_for: g\+\+ 12 destroys a lambda with captures that have destructors, or an aggregate with such members, twice when it is written inside a co_await expression; name it on a line before and pass the name, or aio::moved\(name\) in place of std::move\(name\), or capture by reference
+// SPDX-License-Identifier: MIT
+// only: GNU 12
+#include <aio/aio.hpp>
+
+aio::task<> g(aio::condition& changed, std::string s) {
+  co_await changed.wait_for([s] { return s.empty(); });
+}

@@ -1,0 +1,8 @@
+// error: g\+\+ 12 destroys a lambda with captures that have destructors, or an aggregate with such members, twice when it is given to create_task inside a co_await expression; make the task on a line before: auto t = create_task\(\.\.\.\); co_await t;
+// SPDX-License-Identifier: MIT
+// only: GNU 12
+#include <aio/aio.hpp>
+
+aio::task<> g(std::string s) {
+  co_await aio::wait_for(aio::create_task([s]() -> aio::task<> { co_return; }), std::chrono::seconds(1));
+}

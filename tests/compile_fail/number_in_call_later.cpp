@@ -1,0 +1,6 @@
+// error: call_later takes a duration, and a number does not say of what: write 2s \(using namespace std::chrono_literals\) or std::chrono::seconds\(n\)
+// SPDX-License-Identifier: MIT
+#include <aio/aio.hpp>
+
+void f();
+void g(aio::event_loop& loop) { loop.call_later(1, f); }

@@ -1,0 +1,5 @@
+// error: reschedule_after takes a duration, and a number does not say of what: write 2s \(using namespace std::chrono_literals\) or std::chrono::seconds\(n\)
+// SPDX-License-Identifier: MIT
+#include <aio/aio.hpp>
+
+void g(aio::timeout& limit) { limit.reschedule_after(30); }

@@ -1,0 +1,7 @@
+// error: a task is not its result yet: write co_await f\(\) in place of f\(\)
+// SPDX-License-Identifier: MIT
+#include <aio/aio.hpp>
+
+aio::task<int> f();
+
+aio::task<int> g() { co_return f(); }
