@@ -35,17 +35,20 @@ struct message {
   shared counted;
 };
 
-struct trusted {
-  int number;
-  shared counted;
-};
-
 struct point {
   int x;
   int y;
 };
 
 }  // namespace
+
+namespace closure_test {
+struct trusted {
+  int number;
+  std::shared_ptr<int> counted;
+};
+}  // namespace closure_test
+using closure_test::trusted;
 
 template <>
 inline constexpr bool aio::never_made_inside_co_await<trusted> = true;

@@ -269,7 +269,7 @@ TEST_CASE("condition: wait_for carries values that can only be moved, out of pre
         }
         return job;
       };
-      std::unique_ptr<int> const job = co_await changed.wait_for(std::move(next));
+      std::unique_ptr<int> const job = co_await changed.wait_for(aio::moved(next));
       std::optional<int> const some = co_await changed.wait_for([] { return std::optional(5); });
       co_return *job + *some;
     });

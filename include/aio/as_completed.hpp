@@ -231,7 +231,7 @@ auto as_completed(Range&& handles, std::optional<std::chrono::duration<double>> 
 template <std::ranges::input_range Range, detail::plain_number Number>
 auto as_completed(Range&& handles, Number) {
   AIO_REFUSE_NUMBER("as_completed", Number);
-  return as_completed(std::forward<Range>(handles));
+  return aio::as_completed(std::forward<Range>(handles));
 }
 
 }  // namespace aio

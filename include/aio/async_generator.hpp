@@ -420,7 +420,7 @@ class generator_promise final : public generator_promise_base {
   auto yield_value(moved_reference<T> value) noexcept
     requires(!std::is_reference_v<T>)
   {
-    T&& named = unwrap(value);
+    T&& named = detail::unwrap(value);
     return yielded<T*>(*frame_, std::addressof(named));
   }
   auto yield_value(T const& value)

@@ -140,7 +140,7 @@ constexpr T&& unwrap(moved_reference<T> const& moved_object) noexcept {
 template <class A>
 constexpr decltype(auto) unmoved(A&& argument) noexcept {
   if constexpr (is_moved_reference<std::remove_cvref_t<A>>) {
-    return unwrap(argument);
+    return detail::unwrap(argument);
   } else {
     return static_cast<A&&>(argument);
   }
@@ -148,7 +148,7 @@ constexpr decltype(auto) unmoved(A&& argument) noexcept {
 
 /// What a function keeps of an argument of type `A&&`.
 template <class A>
-using kept_type = std::decay_t<decltype(unmoved(std::declval<A>()))>;
+using kept_type = std::decay_t<decltype(detail::unmoved(std::declval<A>()))>;
 
 /// Whether an argument of type `T&&` may be written inside a `co_await` expression.
 template <class T>

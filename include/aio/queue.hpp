@@ -432,7 +432,7 @@ class basic_queue : public queue_base {
   /// The same for `put(aio::moved(item))`, see moved().
   template <std::same_as<moved_reference<T>> Item>
   [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(Item item) {
-    return put_awaiter(*this, unwrap(item));
+    return put_awaiter(*this, detail::unwrap(item));
   }
 
   /// Takes the next item out.

@@ -322,7 +322,7 @@ auto make_task_of(Fn&& fn, Args&&... args) {
 
 template <class Fn, class... Args>
 auto make_task(Fn&& fn, Args&&... args) {
-  return make_task_of(unmoved(std::forward<Fn>(fn)), unmoved(std::forward<Args>(args))...);
+  return detail::make_task_of(detail::unmoved(std::forward<Fn>(fn)), detail::unmoved(std::forward<Args>(args))...);
 }
 
 /// What create_task() gives for these arguments: const where one of them may have been made in place.

@@ -414,7 +414,7 @@ void with_timeout_at(Length, Body&&) {
 template <class A, detail::plain_number Number>
 auto wait_for(A&& awaited, Number) {
   AIO_REFUSE_NUMBER("wait_for", Number);
-  return wait_for(std::forward<A>(awaited), std::nullopt);
+  return aio::wait_for(std::forward<A>(awaited), std::nullopt);
 }
 
 template <class A>

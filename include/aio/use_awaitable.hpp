@@ -544,7 +544,7 @@ void co_spawn(Executor const&, aio::task<T>&&, Token&&) {
 }
 template <class Executor, class T, class Token>
 void co_spawn(Executor const& on, aio::task<T>& coroutine, Token&& token) {
-  co_spawn(on, std::move(coroutine), std::forward<Token>(token));
+  asio::co_spawn(on, std::move(coroutine), std::forward<Token>(token));
 }
 
 }  // namespace asio

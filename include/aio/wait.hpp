@@ -185,7 +185,7 @@ auto wait(Range&& handles, wait_until mode, std::optional<std::chrono::duration<
 template <std::ranges::input_range Range, detail::plain_number Number>
 auto wait(Range&& handles, wait_until mode, Number) {
   AIO_REFUSE_NUMBER("wait", Number);
-  return wait(std::forward<Range>(handles), mode);
+  return aio::wait(std::forward<Range>(handles), mode);
 }
 
 }  // namespace aio
