@@ -772,4 +772,3 @@ struct std::coroutine_traits<aio::task<T>, Parameters...> {
   using promise_type = aio::detail::promise<T>;
 };
 #endif
-
