@@ -88,9 +88,9 @@ class completions {
     mutable bool given_out_ = false;  // the one that this stands at
   };
 
-  completions(std::vector<Handle> const& handles, std::optional<time_point::duration> limit)
+  completions(std::vector<Handle> handles, std::optional<time_point::duration> limit)
       : shared_(std::make_shared<shared>()) {
-    shared_->begin(shared_, detail::distinct(handles), limit);
+    shared_->begin(shared_, std::move(handles), limit);
   }
 
   /// Goes on where the last loop over it ended.
@@ -121,8 +121,8 @@ template <std::ranges::input_range Range>
 template <class Handle>
 struct completions<Handle>::shared {
   // A callback of each handle that is not done; keeps all of this alive until it ran.
-  struct node : detail::ready_node {
-    node() noexcept : ready_node(&on_done) {}
+  struct node : detail::removable_node {
+    node() noexcept : removable_node(&on_done) {}
     static void on_done(detail::ready_node* at) noexcept {
       auto& self = *static_cast<node*>(at);
       auto const keep = std::exchange(self.whole, nullptr);
@@ -136,11 +136,7 @@ struct completions<Handle>::shared {
   void begin(std::shared_ptr<shared> const& self, std::vector<Handle> given,
              std::optional<time_point::duration> limit) {
     detail::scheduler& on = detail::scheduler::require_running("as_completed");
-    for (Handle const& each : given) {
-      if (&detail::handle_access::state(each).loop() != &on) {
-        throw usage_error("as_completed: a future or task belongs to another event loop");
-      }
-    }
+    detail::keep_distinct(given, "as_completed");
     handles = std::move(given);
     left = todo = handles.size();
     nodes = std::make_unique<node[]>(todo);
@@ -225,7 +221,7 @@ auto as_completed(Range&& handles, std::optional<std::chrono::duration<double>> 
   for (auto&& each : handles) given.push_back(each);
   std::optional<time_point::duration> length;
   if (limit) length = detail::to_clock(*limit);
-  return completions<handle>(given, length);
+  return completions<handle>(std::move(given), length);
 }
 
 template <std::ranges::input_range Range, detail::plain_number Number>

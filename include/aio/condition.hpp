@@ -93,10 +93,7 @@ class condition::notified final : public detail::line_waiter {
     owner_->line_.join(*this, loop(), "condition");
     suspend();
   }
-  void await_resume() {
-    owner_->line_.leave(*this);
-    check_cancelled();
-  }
+  void await_resume() { check_cancelled(); }
 
  private:
   condition* owner_;

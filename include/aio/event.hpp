@@ -65,10 +65,7 @@ class event::wait_awaiter final : public detail::line_waiter {
     owner_->line_.join(*this, loop(), "event");
     suspend();
   }
-  void await_resume() {
-    if (linked()) owner_->line_.leave(*this);
-    check_cancelled();
-  }
+  void await_resume() { check_cancelled(); }
 
  private:
   event* owner_;

@@ -470,9 +470,9 @@ auto event_loop::run_until_complete(Handle&& main) -> typename std::remove_cvref
 
 inline void event_loop::run_until_done(detail::future_core& state) {
   // The callback that stops the loop must not outlive this call.
-  struct stopper : detail::ready_node {
+  struct stopper : detail::removable_node {
     stopper(event_loop& owner, detail::future_core& task)
-        : ready_node([](ready_node* node) noexcept {
+        : removable_node([](ready_node* node) noexcept {
             auto& self = *static_cast<stopper*>(node);
             self.ran = true;
             self.loop.stop();
@@ -733,9 +733,9 @@ inline void event_loop::cancel_present_tasks(bool& one_by_one) {
   // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
   // one more iteration before the loop stops (SCH-8, RUN-3).
   struct round : detail::ready_node {
-    struct waiting : detail::ready_node {
+    struct waiting : detail::removable_node {
       waiting() noexcept
-          : ready_node([](ready_node* node) noexcept {
+          : removable_node([](ready_node* node) noexcept {
               auto& self = *static_cast<waiting*>(node);
               self.ran = true;
               if (--self.all->left == 0) self.all->loop.push(*self.all);

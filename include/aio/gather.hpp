@@ -137,8 +137,8 @@ namespace detail {
 class gather_base : private task_owner {
  public:
   /// Hears of the end of a child that somebody else owns.
-  struct listener : ready_node {
-    listener() noexcept : ready_node(&on_done) {}
+  struct listener : removable_node {
+    listener() noexcept : removable_node(&on_done) {}
     listener(listener const&) = delete;
 
     void listen(gather_base& to, future_core& child) noexcept {

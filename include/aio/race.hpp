@@ -105,8 +105,8 @@ typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
 /// Waits for the first child, and then for what is left of its own.
 class race_base : public leaf_waiter {
  public:
-  struct child final : enlisted, ready_node, task_owner {
-    child() noexcept : ready_node(&on_done), task_owner(false) {}
+  struct child final : enlisted, removable_node, task_owner {
+    child() noexcept : removable_node(&on_done), task_owner(false) {}
 
     race_base* parent = nullptr;
     bool listening = false;

@@ -108,9 +108,9 @@ class shield_cell final : public future_core {
 
   // asyncio's two callbacks: the inner one copies the outcome; the one of the shield itself, run
   // after it is done, stops that and listens for an error instead.
-  struct node : ready_node {
+  struct node : removable_node {
     node(shield_cell& cell, function run_when_due) noexcept
-        : ready_node(run_when_due), whole(cell) {}
+        : removable_node(run_when_due), whole(cell) {}
     shield_cell& whole;
   };
 

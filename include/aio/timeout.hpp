@@ -278,13 +278,13 @@ auto run_with_timeout(Body&& body, std::optional<time_point> deadline, timeout* 
 
 /// Waits until a future or task is done, without cancelling it when this wait is cancelled.
 template <class State>
-class done_awaiter final : public leaf_waiter, private ready_node {
+class done_awaiter final : public leaf_waiter, private removable_node {
  public:
-  explicit done_awaiter(State& awaited) noexcept : ready_node(&on_done), awaited_(awaited) {}
+  explicit done_awaiter(State& awaited) noexcept : removable_node(&on_done), awaited_(awaited) {}
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    awaited_.add_callback(*this);
+    awaited_.add_callback(static_cast<removable_node&>(*this));
     suspend();
   }
   void await_resume() {

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <optional>
 #include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -87,8 +88,8 @@ class wait_awaiter final : public leaf_waiter {
   }
 
  private:
-  struct node : ready_node {
-    node() noexcept : ready_node(&on_done) {}
+  struct node : removable_node {
+    node() noexcept : removable_node(&on_done) {}
     static void on_done(ready_node* at) noexcept {
       auto& self = *static_cast<node*>(at);
       self.ran = true;
@@ -128,42 +129,40 @@ class wait_awaiter final : public leaf_waiter {
   timer timer_;
 };
 
+/// Keeps each handle once, in the order of its first place. Throws: usage_error, naming the
+/// `caller`, if one is empty or belongs to another loop than the running one.
 template <class Handle>
-bool holds(std::vector<Handle> const& handles, Handle const& wanted) noexcept {
+void keep_distinct(std::vector<Handle>& handles, char const* caller) {
+  scheduler const& on = scheduler::require_running(caller);
   for (Handle const& each : handles) {
-    if (&handle_access::state(each) == &handle_access::state(wanted)) return true;
-  }
-  return false;
-}
-
-/// Each handle once, in the order of its first place.
-template <class Handle>
-std::vector<Handle> distinct(std::vector<Handle> const& handles) {
-  std::vector<Handle> kept;
-  for (Handle const& each : handles) {
-    if (!detail::holds(kept, each)) kept.push_back(each);
-  }
-  return kept;
-}
-
-template <class Handle>
-task<wait_result<Handle>> wait_for_handles(std::vector<Handle> given, wait_until mode,
-                                           std::optional<std::chrono::duration<double>> limit) {
-  if (given.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
-  std::vector<Handle> const handles = detail::distinct(given);
-  std::vector<future_core*> cores;
-  for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
-  for (future_core* const each : cores) {
-    if (&each->loop() != &scheduler::require_running("wait")) {
-      throw usage_error("wait: a future or task belongs to another event loop");
+    if (&handle_access::state(each).loop() != &on) {
+      throw usage_error(std::string(caller) + ": a future or task belongs to another event loop");
     }
   }
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < handles.size(); ++i) {
+    if (!handle_access::state(handles[i]).mark_seen()) continue;
+    if (kept != i) handles[kept] = std::move(handles[i]);
+    ++kept;
+  }
+  handles.erase(handles.begin() + static_cast<std::ptrdiff_t>(kept), handles.end());
+  for (Handle const& each : handles) handle_access::state(each).unmark_seen();
+}
+
+template <class Handle>
+task<wait_result<Handle>> wait_for_handles(std::vector<Handle> handles, wait_until mode,
+                                           std::optional<std::chrono::duration<double>> limit) {
+  if (handles.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
+  detail::keep_distinct(handles, "wait");
+  std::vector<future_core*> cores;
+  cores.reserve(handles.size());
+  for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
   std::optional<time_point::duration> length;
   if (limit) length = detail::to_clock(*limit);
   co_await wait_awaiter(cores, mode, length);
   wait_result<Handle> result;
-  for (Handle const& each : handles) {
-    (each.done() ? result.done : result.pending).push_back(each);
+  for (Handle& each : handles) {
+    (each.done() ? result.done : result.pending).push_back(std::move(each));
   }
   co_return result;
 }

@@ -4,9 +4,9 @@
 // Functions that a loop calls once: call_soon, call_later, add_done_callback.
 
 #include <atomic>
-#include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -18,12 +18,14 @@
 
 namespace aio::detail {
 
+class future_core;
+
 /// Shared by the loop that will run it and the handles that may cancel it.
-class callback : public ready_node {
+class callback : public removable_node {
  public:
   /// `values` of context variables are what it will see.
   callback(scheduler& owner, char const* origin, context_values values) noexcept
-      : ready_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
+      : removable_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
@@ -59,15 +61,28 @@ class callback : public ready_node {
   /// The function that was asked for it.
   [[nodiscard]] char const* origin() const noexcept { return origin_; }
 
-  /// Identifies a callback among those of one future.
-  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  /// Waits for `awaited`, whose callbacks it is about to join.
+  void wait_for(future_core const& awaited) noexcept { awaited_ = &awaited; }
+  /// Whether it stands among the callbacks of `of`, until that is done.
+  [[nodiscard]] bool waits_for(future_core const& of) const noexcept { return awaited_ == &of; }
+  /// It was taken back, and its function goes, whoever can name it still.
+  void take_back() noexcept {
+    awaited_ = nullptr;
+    drop_function();
+    release();
+  }
 
   /// Frees what a queue held when it will never run again.
   static void discard_all(ready_queue& queue) noexcept {
-    while (ready_node* const node =
-               queue.remove_if([](ready_node& at) { return is_callback(at); })) {
-      static_cast<callback*>(node)->leave_line();
-      static_cast<callback*>(node)->release();
+    for (;;) {  // what they own may bring more when it goes
+      ready_queue found;
+      queue.move_if([](ready_node& at) { return is_callback(at); }, found);
+      if (found.empty()) return;
+      while (!found.empty()) {
+        auto& each = static_cast<callback&>(found.pop());
+        each.leave_line();
+        each.release();
+      }
     }
   }
   static bool is_callback(ready_node const& node) noexcept { return node.run == &run_callback; }
@@ -77,6 +92,7 @@ class callback : public ready_node {
 
  private:
   virtual void invoke() = 0;
+  virtual void drop_function() noexcept = 0;
   virtual void dispose() noexcept = 0;
 
   static void run_callback(ready_node* node) noexcept {
@@ -99,17 +115,13 @@ class callback : public ready_node {
   // Written only where it had a deadline: others may be cancelled on any thread meanwhile.
   void leave_line() noexcept {
     if (armed_) armed_ = false;
-  }
-
-  static std::uint64_t next_id() noexcept {
-    thread_local constinit std::uint64_t last = 0;
-    return ++last;
+    if (awaited_) awaited_ = nullptr;
   }
 
   scheduler* loop_;
   char const* origin_;
   context_values values_;
-  std::uint64_t id_ = next_id();
+  future_core const* awaited_ = nullptr;  // of add_done_callback; only compared
   std::atomic<int> uses_{1};
   std::atomic<bool> cancelled_{false};
   bool armed_ = false;  // the loop has it among its timers
@@ -120,17 +132,18 @@ class callback_of final : public callback {
  public:
   template <class F>
   callback_of(scheduler& owner, char const* origin, context_values values, F&& fn)
-      : callback(owner, origin, std::move(values)), fn_(std::forward<F>(fn)) {}
+      : callback(owner, origin, std::move(values)), fn_(std::in_place, std::forward<F>(fn)) {}
 
  private:
-  void invoke() override { std::move(fn_)(); }
+  void invoke() override { (*std::move(fn_))(); }
+  void drop_function() noexcept override { fn_.reset(); }
   void dispose() noexcept override {
     pool_allocator<callback_of> memory;
     std::destroy_at(this);
     memory.deallocate(this, 1);
   }
 
-  Fn fn_;
+  std::optional<Fn> fn_;
 };
 
 /// A callback with one use, which belongs to whoever queues it.

@@ -113,8 +113,8 @@ class done_callback {
  private:
   template <class, class, class>
   friend class handle_base;
-  explicit done_callback(std::uint64_t id) noexcept : id_(id) {}
-  std::uint64_t id_ = 0;
+  explicit done_callback(callback& made) noexcept : made_(state_ptr<callback>::share(made)) {}
+  state_ptr<callback> made_;
 };
 
 /// Handle is the derived class, T the type of the result.
@@ -177,17 +177,18 @@ class handle_base {
       made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),
                             std::forward<Fn>(fn));
     }
+    done_callback named(*made);
+    made->wait_for(state());
     state().add_callback(*made);
-    return done_callback(made->id());
+    return named;
   }
 
   /// Takes a callback back; false if it was queued already, or is unknown.
-  bool remove_done_callback(done_callback which) const {
-    ready_node* const found = state().callbacks().remove_if([&](ready_node& node) {
-      return callback::is_callback(node) && static_cast<callback&>(node).id() == which.id_;
-    });
-    if (found) static_cast<callback*>(found)->release();
-    return found != nullptr;
+  bool remove_done_callback(done_callback const& which) const {
+    callback* const made = which.made_.get();
+    if (!made || !made->waits_for(state()) || !state().remove_callback(*made)) return false;
+    made->take_back();
+    return true;
   }
 
   /// Whether there is a task or future behind this: false once it was moved away.

@@ -2,7 +2,8 @@
 #pragma once
 
 // The line of what runs next. Nodes are intrusive: a suspended task is its own node, so waking
-// it never allocates.
+// it never allocates. What may leave before its turn pays for that with a second pointer, and leaves
+// in constant time; tasks pay nothing.
 
 #include <cstdint>
 #include <utility>
@@ -24,10 +25,16 @@ struct ready_node {
   explicit ready_node(function run_when_due) noexcept : run(run_when_due) {}
 
   union {
-    ready_node* next;    // of a node in a list
+    ready_node* next;    // of a node in a list; in a ready_queue it says what kind of node that is
     heap_place in_heap;  // of a node in a timer_heap
   };
   function run;
+};
+
+/// A node that can be taken out wherever it stands.
+struct removable_node : ready_node {
+  using ready_node::ready_node;
+  ready_node* previous = nullptr;  // of one that is removable() and not the first
 };
 
 /// First in, first out.
@@ -52,8 +59,43 @@ class ready_queue {
     return first;
   }
 
+  /// The same for a node that may be removed.
+  bool push_removable(removable_node& node) noexcept {
+    bool const first = head_ == nullptr;
+    node.next = nullptr;
+    if (first) {
+      head_ = with(&node, removable | mixed);
+    } else {
+      node.previous = tail_;
+      tail_->next = with(&node, removable);
+      head_ = with(head_, mixed);
+    }
+    tail_ = &node;
+    return first;
+  }
+
+  /// Makes `node` the first.
+  void push_front(ready_node& node) noexcept {
+    if (head_ == nullptr) {
+      push(node);
+      return;
+    }
+    link_behind(node, without(head_, mixed));
+    head_ = with(&node, bits(head_) & mixed);
+  }
+
   [[nodiscard]] ready_node& pop() noexcept {
     AIO_ASSERT(head_);
+    ready_node* const node = pointer(head_);
+    head_ = node->next ? with(node->next, bits(head_) & mixed) : nullptr;
+    return *node;
+  }
+
+  /// Whether there may be removable nodes.
+  [[nodiscard]] bool is_mixed() const noexcept { return (bits(head_) & mixed) != 0; }
+  /// pop() without a look at the kind of what follows. Requires: !is_mixed().
+  [[nodiscard]] AIO_ALWAYS_INLINE ready_node& pop_plain() noexcept {
+    AIO_ASSERT(head_ && !is_mixed());
     ready_node* const node = head_;
     head_ = node->next;
     return *node;
@@ -62,10 +104,13 @@ class ready_queue {
   /// Appends all of `other`, in order, and leaves it empty.
   void splice(ready_queue& other) noexcept {
     if (other.empty()) return;
-    if (head_) {
+    if (!head_) {
+      head_ = other.head_;
+    } else if (!other.is_mixed()) [[likely]] {
       tail_->next = other.head_;
     } else {
-      head_ = other.head_;
+      link_behind(*tail_, without(other.head_, mixed));
+      head_ = with(head_, mixed);
     }
     tail_ = other.tail_;
     other.head_ = nullptr;
@@ -86,24 +131,90 @@ class ready_queue {
     tail_ = &newest;
   }
 
+  /// Takes out a node that push_removable() put in.
+  void remove(removable_node& node) noexcept {
+    if (!remove_at_end(node)) remove_inside(node);
+  }
+
+  /// Takes out a node that stands in one of two queues.
+  static void remove_from_either(ready_queue& a, ready_queue& b, removable_node& node) noexcept {
+    if (!a.remove_at_end(node) && !b.remove_at_end(node)) remove_inside(node);
+  }
+
   /// Takes out the first node for which `matches(node)` holds; null if there is none. Linear.
   template <class Predicate>
   ready_node* remove_if(Predicate matches) {
     ready_node* previous = nullptr;
-    for (ready_node* at = head_; at; previous = std::exchange(at, at->next)) {
+    for (ready_node* at = pointer(head_); at; previous = std::exchange(at, pointer(at->next))) {
       if (!matches(*at)) continue;
-      if (previous) {
-        previous->next = at->next;
-      } else {
-        head_ = at->next;
-      }
-      if (tail_ == at) tail_ = previous;
+      take_out(previous, *at);
       return at;
     }
     return nullptr;
   }
 
+  /// Moves all nodes for which `matches(node)` holds to the end of `to`, where they cannot be removed.
+  template <class Predicate>
+  void move_if(Predicate matches, ready_queue& to) {
+    ready_node* previous = nullptr;
+    for (ready_node* at = pointer(head_); at;) {
+      ready_node* const next = pointer(at->next);
+      if (matches(*at)) {
+        take_out(previous, *at);
+        to.push(*at);
+      } else {
+        previous = at;
+      }
+      at = next;
+    }
+  }
+
  private:
+  // The low bits of links, of which addresses have no use.
+  static constexpr std::uintptr_t removable = 1;  // what it points to has a `previous`
+  static constexpr std::uintptr_t mixed = 2;      // of head_: some node of the queue has, or had
+  static_assert(alignof(ready_node) > (removable | mixed));
+
+  static std::uintptr_t bits(ready_node const* link) noexcept {
+    return reinterpret_cast<std::uintptr_t>(link) & (removable | mixed);
+  }
+  static ready_node* pointer(ready_node* link) noexcept { return without(link, removable | mixed); }
+  static ready_node* with(ready_node* link, std::uintptr_t more) noexcept {
+    return reinterpret_cast<ready_node*>(reinterpret_cast<std::uintptr_t>(link) | more);
+  }
+  static ready_node* without(ready_node* link, std::uintptr_t less) noexcept {
+    return reinterpret_cast<ready_node*>(reinterpret_cast<std::uintptr_t>(link) & ~less);
+  }
+
+  static void link_behind(ready_node& node, ready_node* next) noexcept {
+    node.next = next;
+    if (bits(next) & removable) static_cast<removable_node*>(pointer(next))->previous = &node;
+  }
+
+  /// Requires: `node` is the first if `previous` is null, else behind it.
+  void take_out(ready_node* previous, ready_node& node) noexcept {
+    if (previous) {
+      link_behind(*previous, node.next);
+      if (tail_ == &node) tail_ = previous;
+    } else {
+      (void)pop();
+    }
+  }
+
+  bool remove_at_end(removable_node& node) noexcept {
+    if (empty()) return false;
+    // The first before the last: its `previous` means nothing.
+    if (pointer(head_) == &node) {
+      (void)pop();
+    } else if (tail_ == &node) {
+      take_out(node.previous, node);
+    } else {
+      return false;
+    }
+    return true;
+  }
+  static void remove_inside(removable_node& node) noexcept { link_behind(*node.previous, node.next); }
+
   ready_node* head_ = nullptr;
   ready_node* tail_;  // of a list that is not empty
 };

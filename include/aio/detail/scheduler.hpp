@@ -98,11 +98,12 @@ class scheduler {
     if (attendant_ != attendant::loop) [[unlikely]] attend();
   }
 
-  /// Takes a node out that was pushed and must not run any more. Linear, for rare cases.
-  void forget(ready_node& node) noexcept {
-    auto const same = [&](ready_node& other) { return &other == &node; };
-    if (!batch_.remove_if(same)) ready_.remove_if(same);
+  /// The same for a node that may be taken back.
+  void push_removable(removable_node& node) noexcept {
+    if (ready_.push_removable(node) && attendant_ != attendant::loop) [[unlikely]] attend();
   }
+  /// Takes a node out that was pushed as a removable one, and must not run any more.
+  void forget(removable_node& node) noexcept { ready_queue::remove_from_either(batch_, ready_, node); }
 
   // Timers.
   [[nodiscard]] virtual time_point now() const noexcept { return std::chrono::steady_clock::now(); }
@@ -282,7 +283,8 @@ class scheduler {
   template <class Run>
   void run_ready(Run run_one) noexcept {
     batch_.splice(ready_);
-    while (!batch_.empty()) run_one(batch_.pop());
+    if (batch_.is_mixed()) [[unlikely]] return run_mixed(run_one);
+    while (!batch_.empty()) run_one(batch_.pop_plain());
   }
   void run_ready() noexcept { run_ready(&run_node); }
 
@@ -329,6 +331,11 @@ class scheduler {
   /// What stands in the inbox of a loop that is closed.
   [[nodiscard]] ready_node* no_inbox() const noexcept {
     return reinterpret_cast<ready_node*>(const_cast<scheduler*>(this));
+  }
+
+  template <class Run>
+  AIO_NEVER_INLINE void run_mixed(Run run_one) noexcept {
+    while (!batch_.empty()) run_one(batch_.pop());
   }
 
   /// Something became ready, or a timer changed, and the loop will not look by itself.
@@ -421,9 +428,9 @@ class home_loop {
 };
 
 /// A timer that lives in an awaiter or a scope, which takes it down before it goes.
-class scope_timer : public ready_node {
+class scope_timer : public removable_node {
  public:
-  using ready_node::ready_node;
+  using removable_node::removable_node;
 
   void arm(scheduler& on, time_point deadline) {
     on.add_timer(*this, deadline);
@@ -431,7 +438,7 @@ class scope_timer : public ready_node {
   }
   /// Fires in the next iteration.
   void arm_now(scheduler& on) noexcept {
-    on.push(*this);
+    on.push_removable(*this);
     state_ = state::queued;
   }
   void disarm(scheduler& on) noexcept {

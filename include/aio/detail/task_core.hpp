@@ -123,9 +123,19 @@ class future_core : public waitable {
       callbacks_.push(node);
     }
   }
-  /// Takes back add_callback(), and says whether it was in time.
-  bool remove_callback(ready_node& node) noexcept {
-    return callbacks_.remove_if([&](ready_node& other) { return &other == &node; }) != nullptr;
+  void add_callback(removable_node& node) noexcept {
+    if (done()) {
+      loop_->push_removable(node);
+    } else {
+      callbacks_.push_removable(node);
+    }
+  }
+  /// Takes back add_callback(), and says whether it was in time: else the loop has it, see
+  /// scheduler::forget(). Requires: it was added, did not run and was not removed.
+  bool remove_callback(removable_node& node) noexcept {
+    if (done()) return false;
+    callbacks_.remove(node);
+    return true;
   }
   [[nodiscard]] ready_queue& callbacks() noexcept { return callbacks_; }
 
@@ -149,6 +159,13 @@ class future_core : public waitable {
   /// accelerated tasks.
   void mark_awaited_itself() noexcept { status_.awaited_itself = true; }
   [[nodiscard]] bool awaited_itself() const noexcept { return status_.awaited_itself; }
+
+  /// For who looks for what is there twice; false if it is marked already. On the loop's thread.
+  bool mark_seen() noexcept {
+    if (status_.seen) return false;
+    return status_.seen = true;
+  }
+  void unmark_seen() noexcept { status_.seen = false; }
 
   /// A cancellation with what cancel() was given, if it was not forwarded; does not count as read.
   [[nodiscard]] virtual std::exception_ptr fresh_cancellation() {
@@ -228,6 +245,7 @@ class future_core : public waitable {
     bool error_was_read : 1 = false;
     bool value_taken : 1 = false;
     bool awaited_itself : 1 = false;
+    bool seen : 1 = false;
     bool : 0;
     // Of a task that is to be cancelled:
     bool must_throw : 1 = false;         // at the next step or suspension
@@ -767,7 +785,10 @@ class leaf_waiter : public waitable {
 
 // ---------------------------------------------------------------- implementation
 
-inline bool future_core::let_go(task_core& task) noexcept { return remove_callback(task); }
+// Linear, but for the one task that breaks a ring.
+inline bool future_core::let_go(task_core& task) noexcept {
+  return callbacks_.remove_if([&](ready_node& other) { return &other == &task; }) != nullptr;
+}
 
 inline bool sleep_wait::cancel_wait(task_core& task, cancel_message const& message) {
   if (!task.stop_sleeping()) return false;

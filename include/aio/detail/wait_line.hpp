@@ -13,14 +13,23 @@ struct wait_line_tag {};
 
 /// A place in a wait_line: the base of awaiters.
 class line_waiter : public leaf_waiter, public list_link<wait_line_tag> {
+ public:
+  /// Leaves the line at once, so that those who are left need not be told apart.
+  bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (!leaf_waiter::cancel_wait(task, message)) return false;
+    if (linked()) intrusive_list<line_waiter, wait_line_tag>::remove(*this);
+    return true;
+  }
+
  protected:
   line_waiter() noexcept = default;
   line_waiter(line_waiter&&) noexcept = default;
   ~line_waiter() = default;
 };
 
-/// Tasks that were woken stay in line until they run (M-10): whoever comes meanwhile is behind
-/// them.
+/// Who is woken by wake() or cancelled leaves at once: any number of them may be on their way, and
+/// would be in the way of all others. A lock, whose waiters stay until they run (M-10), looks at the
+/// first() alone.
 class wait_line {
  public:
   [[nodiscard]] bool empty() const noexcept { return waiters_.empty(); }
@@ -37,12 +46,12 @@ class wait_line {
 
   [[nodiscard]] line_waiter* first() noexcept { return waiters_.front(); }
 
-  /// Wakes up to `count` tasks that wait and were not woken, longest first.
+  /// Wakes up to `count` tasks, longest first.
   void wake(std::size_t count) noexcept {
-    for (line_waiter* at = waiters_.front(); at && count > 0; at = waiters_.after(*at)) {
-      if (!at->waiting()) continue;
-      at->wake();
-      --count;
+    for (; count > 0 && !waiters_.empty(); --count) {
+      line_waiter& next = *waiters_.front();
+      waiters_.remove(next);
+      next.wake();
     }
   }
 
