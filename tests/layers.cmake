@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 
 # cmake -D layers=<cmake/layers.cmake> -D include=<include> -P layers.cmake
-# Holds the headers to the layers: each stands in exactly one, and includes only headers of lower ones.
+# Holds the headers to the layers: each stands in exactly one, and includes only headers of lower ones, config.hpp first.
 
 cmake_minimum_required(VERSION 3.25...3.31)
 
@@ -35,6 +35,13 @@ foreach(header IN LISTS found)
   endif()
   set(own_layer ${layer_of_${header}})
   file(STRINGS "${include}/aio/${header}" lines REGEX "^[ \t]*#[ \t]*include[ \t]*[\"<]")
+  set(first "")
+  if(lines)
+    list(GET lines 0 first)
+  endif()
+  if("config.hpp" IN_LIST headers AND NOT header STREQUAL "config.hpp" AND first AND NOT first MATCHES "\"aio/config.hpp\"")
+    report("${header} does not include aio/config.hpp first: a compiler that will not do would not be told so")
+  endif()
   foreach(line IN LISTS lines)
     if(line MATCHES "[\"<]aio/([^\">]+)[\">]")
       set(other "${CMAKE_MATCH_1}")

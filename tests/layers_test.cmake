@@ -21,15 +21,16 @@ function(run_layers result output)
   set(${output} "${text}" PARENT_SCOPE)
 endfunction()
 
-file(WRITE ${tree}/include/aio/low.hpp "#include <vector>\n")
-file(WRITE ${tree}/include/aio/detail/mid.hpp "#include \"aio/low.hpp\"\n")
-file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 low.hpp 1 detail/mid.hpp)\n")
+file(WRITE ${tree}/include/aio/config.hpp "#include <cassert>\n")
+file(WRITE ${tree}/include/aio/low.hpp "#include \"aio/config.hpp\"\n#include <vector>\n")
+file(WRITE ${tree}/include/aio/detail/mid.hpp "#include \"aio/config.hpp\"\n#include \"aio/low.hpp\"\n")
+file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 config.hpp 1 low.hpp 2 detail/mid.hpp)\n")
 run_layers(sound sound_output)
 
 file(WRITE ${tree}/include/aio/low.hpp "  #  include <aio/detail/mid.hpp>  // upwards\n")
 file(WRITE ${tree}/include/aio/twin.hpp "#include \"aio/detail/mid.hpp\"\n#include \"aio/nowhere.hpp\"\n#include \"low.hpp\"\n")
 file(WRITE ${tree}/include/aio/stray.hpp "")
-file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 low.hpp 1 detail/mid.hpp twin.hpp gone.hpp 2 low.hpp)\n")
+file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 low.hpp config.hpp 1 detail/mid.hpp twin.hpp gone.hpp 2 low.hpp)\n")
 run_layers(bad bad_output)
 file(REMOVE_RECURSE ${tree})
 
@@ -45,6 +46,7 @@ foreach(sentence IN ITEMS
     "twin.hpp (layer 1) includes detail/mid.hpp (layer 1)"
     "twin.hpp (layer 1) includes nowhere.hpp, which is in no layer"
     "twin.hpp includes \"low.hpp\""
+    "twin.hpp does not include aio/config.hpp first"
     "stray.hpp is in no layer"
     "gone.hpp (layer 1) does not exist"
     "low.hpp is in layer 0 and in layer 2")

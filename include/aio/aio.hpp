@@ -3,6 +3,8 @@
 
 // Everything but aio/testing.
 
+#include "aio/config.hpp"
+
 #include "aio/as_completed.hpp"
 #include "aio/as_result.hpp"
 #include "aio/async_generator.hpp"
@@ -24,6 +26,7 @@
 #include "aio/semaphore.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"
+#include "aio/stop_token.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"

@@ -11,6 +11,8 @@
 //     auto handle = co_await next.handle();          // which one it was
 //   }
 
+#include "aio/config.hpp"
+
 #include <chrono>
 #include <coroutine>
 #include <cstddef>

@@ -10,6 +10,8 @@
 //
 //   co_await aio::with_finally(use(connection), [&] { return connection.close(); });
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -76,7 +78,7 @@ class child_result_awaiter : public child_run<T> {
 
   result<T> await_resume() {
     frame_base& child = this->child();
-    if (child.error) return result<T>(std::move(child.error));
+    if (child.error) return result<T>(std::exchange(child.error, nullptr));
     if constexpr (std::is_void_v<T>) {
       return result<T>(std::in_place);
     } else {
@@ -121,7 +123,7 @@ class result_awaiter {
     });
   }
   result<value_type> await_resume() {
-    if (failed_) return result<value_type>(std::move(failed_));
+    if (failed_) return result<value_type>(std::exchange(failed_, nullptr));
     try {
       if constexpr (std::is_void_v<value_type>) {
         held_->await_resume();

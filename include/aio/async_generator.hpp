@@ -19,6 +19,8 @@
 //     ...
 //   });
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -191,6 +193,10 @@ struct generator_state {
   static generator_state& of(frame_base& frame) noexcept {
     return *std::launder(reinterpret_cast<generator_state*>(&frame) - 1);
   }
+  /// Bytes in front of it, so that the frame is aligned; none on 64-bit systems.
+  static constexpr std::size_t padding() noexcept {
+    return (frame_alignment - (sizeof(generator_state) + sizeof(frame_base)) % frame_alignment) % frame_alignment;
+  }
   /// Whether there is clean-up that nobody has begun.
   [[nodiscard]] bool pending() const noexcept { return !cleanups.empty() && !closing; }
 
@@ -231,7 +237,7 @@ struct generator_state {
     std::size_t const block_class = frame.block_class;
     std::destroy_at(&frame);
     std::destroy_at(&self);
-    frame_pool::deallocate_class(&self, block_class);
+    frame_pool::deallocate_class(reinterpret_cast<char*>(&self) - padding(), block_class);
   }
 };
 
@@ -390,9 +396,9 @@ class generator_promise final : public generator_promise_base {
   };
 
  public:
-  generator_promise(std::source_location at = std::source_location::current())
+  generator_promise(calling_place at = AIO_CALLER)
       : generator_promise_base(frame_base::of_promise(*this)) {
-    frame_->where = at;
+    frame_->where = place_of(at);
   }
 
   async_generator<T> get_return_object() noexcept {
@@ -430,10 +436,9 @@ class generator_promise final : public generator_promise_base {
   }
 
   static void* operator new(std::size_t frame_size) {
-    static_assert((sizeof(generator_state) + sizeof(frame_base)) % frame_alignment == 0);
-    std::size_t const size = sizeof(generator_state) + sizeof(frame_base) + frame_size;
-    void* const memory = frame_pool::allocate(size);
-    auto* const state = ::new (memory) generator_state;
+    std::size_t const size = generator_state::padding() + sizeof(generator_state) + sizeof(frame_base) + frame_size;
+    auto* const memory = static_cast<char*>(frame_pool::allocate(size));
+    auto* const state = ::new (static_cast<void*>(memory + generator_state::padding())) generator_state;
     return (::new (static_cast<void*>(state + 1)) frame_base(frame_pool::class_of(size)))->prepare_frame();
   }
   static void operator delete(void* frame, std::size_t) noexcept {

@@ -7,6 +7,8 @@
 //   co_await load(part);
 //   co_await all_loaded.wait();      // until three tasks are here
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <stdexcept>
 

@@ -23,12 +23,12 @@
 // or switches all of this off with -DAIO_CLOSURES_DESTROYED_TWICE=0, that of coroutines alone with
 // -DAIO_REFUSE_AGGREGATE_PARAMETERS=0.
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <string_view>
 #include <type_traits>
 #include <utility>
-
-#include "aio/config.hpp"
 
 namespace aio {
 
@@ -154,7 +154,6 @@ using kept_type = std::decay_t<decltype(detail::unmoved(std::declval<A>()))>;
 template <class T>
 concept safe_to_await_with =
     std::is_lvalue_reference_v<T> || !destroyed_twice<std::remove_cvref_t<T>>;
-
 
 /// Whether A is that of a handle which create_task() gave for an argument that may have been made in
 /// the same expression. See handle_for().

@@ -11,6 +11,8 @@
 //
 // Mostly a queue or an event is what you want.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>

@@ -1,9 +1,35 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The version of aio, its assertion, and what it knows about compilers.
+// The version of aio, its assertion, and what it knows about compilers. The first include of every other
+// header: a compiler that will not do says so in one sentence.
+
+#if defined(__clang__) && (defined(__apple_build_version__) ? __clang_major__ < 15 : __clang_major__ < 16)
+#define AIO_UNFIT
+#error aio needs Clang 16 or newer (Apple clang 15)
+#elif defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12
+#define AIO_UNFIT
+#error aio needs g++ 12 or newer
+#elif (defined(_MSVC_LANG) ? _MSVC_LANG : __cplusplus) < 202002L
+#define AIO_UNFIT
+#error aio needs C++20 or newer: compile with -std=c++20 (CMake: target_compile_features(<target> PRIVATE cxx_std_20))
+#elif !defined(__cpp_impl_coroutine)
+#define AIO_UNFIT
+#error aio needs coroutines: compile without -fno-coroutines
+#elif !defined(__cpp_exceptions)
+#define AIO_UNFIT
+#error aio needs exceptions, which carry errors and cancellations: compile without -fno-exceptions
+#endif
+#if defined(AIO_UNFIT)  // after an #error g++ and Clang would go on to pages of others, but not without a file
+#include <nothing that follows would be of use>
+#endif
 
 #include <cassert>
+
+// Asio looks for RTTI with some compilers only.
+#if !defined(__cpp_rtti) && !defined(ASIO_NO_TYPEID)
+#define ASIO_NO_TYPEID 1
+#endif
 
 #define AIO_VERSION_MAJOR 0
 #define AIO_VERSION_MINOR 1

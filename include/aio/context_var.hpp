@@ -14,6 +14,8 @@
 //
 // A task gets a copy of its creator's values when it is made; what it sets stays with it (CX-1).
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>

@@ -9,6 +9,8 @@
 //     co_return cached(url);
 //   }                       // a cancellation is not caught by catch (std::exception const&)
 
+#include "aio/config.hpp"
+
 #include <exception>
 #include <memory>
 #include <stdexcept>

@@ -9,6 +9,8 @@
 //
 // For a value that comes with it use future.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <limits>

@@ -12,6 +12,7 @@
 //
 // Inside a task or a callback, get_running_loop() is the loop that runs it.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <atomic>

@@ -9,6 +9,8 @@
 //     if (rest) throw *rest;                           // as Python's except*
 //   }
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -17,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "aio/config.hpp"
 #include "aio/detail/exceptions.hpp"
 
 namespace aio {

@@ -10,6 +10,8 @@
 // To bring callback code into coroutines, this is the bridge. For "it has happened" without a
 // value use event.
 
+#include "aio/config.hpp"
+
 #include <exception>
 #include <memory>
 #include <optional>

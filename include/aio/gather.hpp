@@ -12,6 +12,8 @@
 //
 // When the number of children is not known beforehand, or they make more, use with_task_group.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>
@@ -26,7 +28,6 @@
 #include <vector>
 
 #include "aio/closure.hpp"
-#include "aio/config.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/task_core.hpp"

@@ -13,6 +13,8 @@
 //
 // Needed only where a task suspends in between: tasks of one loop never run at the same time.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <utility>
 

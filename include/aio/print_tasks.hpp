@@ -5,6 +5,8 @@
 //
 //   aio::print_tasks(std::cerr);
 
+#include "aio/config.hpp"
+
 #include <ostream>
 #include <source_location>
 

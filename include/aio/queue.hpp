@@ -14,6 +14,8 @@
 //
 // priority_queue gives the smallest first, lifo_queue the newest.
 
+#include "aio/config.hpp"
+
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -26,7 +28,6 @@
 #include <vector>
 
 #include "aio/closure.hpp"
-#include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/lighter_std.hpp"

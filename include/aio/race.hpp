@@ -11,6 +11,8 @@
 //
 // To have the value of each use gather; to see them one by one, as_completed.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>

@@ -9,13 +9,14 @@
 //
 // asyncio's counterpart is gather(..., return_exceptions=True), which mixes both in one list.
 
+#include "aio/config.hpp"
+
 #include <exception>
 #include <functional>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
-#include "aio/config.hpp"
 #include "aio/detail/exceptions.hpp"
 
 namespace aio {

@@ -11,6 +11,7 @@
 //
 // A program that has an io_context of its own puts an event_loop onto it instead.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <csignal>

@@ -12,13 +12,14 @@
 //
 // To run at most 8 tasks of a group, let each child begin with such a line.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <limits>
 #include <stdexcept>
 #include <utility>
 
-#include "aio/config.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"

@@ -8,6 +8,8 @@
 //
 // Whoever shields a task keeps its handle, and awaits it at some time.
 
+#include "aio/config.hpp"
+
 #include <exception>
 #include <memory>
 #include <new>

@@ -6,6 +6,8 @@
 //   co_await aio::sleep_for(250ms);
 //   co_await aio::sleep_for(0s);      // lets everything else that is ready run once
 
+#include "aio/config.hpp"
+
 #include <chrono>
 #include <cmath>
 #include <coroutine>
@@ -15,7 +17,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"

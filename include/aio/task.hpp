@@ -12,6 +12,8 @@
 //
 // To run several at once use create_task, gather or task_group; to start the program, run.
 
+#include "aio/config.hpp"
+
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
@@ -22,7 +24,6 @@
 #include <utility>
 
 #include "aio/closure.hpp"
-#include "aio/config.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -385,7 +386,7 @@ class child_awaiter : public child_run<T> {
 
   AIO_ALWAYS_INLINE T await_resume() {
     frame_base& child = this->child();
-    if (child.error) [[unlikely]] std::rethrow_exception(std::move(child.error));
+    if (child.error) [[unlikely]] std::rethrow_exception(std::exchange(child.error, nullptr));
     if constexpr (!std::is_void_v<T>) {
       return static_cast<T&&>(block_layout<T>::value(child));
     }
@@ -719,9 +720,9 @@ class promise final : public promise_with_result<T> {
 
  public:
   // The default argument names the coroutine: reports say which one was never awaited.
-  promise(std::source_location at = std::source_location::current())
+  promise(calling_place at = AIO_CALLER)
       : promise_with_result<T>(frame_base::of_promise(*this)) {
-    this->frame_->where = at;
+    this->frame_->where = place_of(at);
   }
 
   task<T> get_return_object() noexcept {

@@ -11,6 +11,8 @@
 // If one fails, the others are cancelled, and the errors of all come out as one exception_group.
 // When you want the values, gather is shorter.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstdint>
 #include <exception>
@@ -24,7 +26,6 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
-#include "aio/config.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
@@ -382,7 +383,7 @@ struct group_access {
     }
     bool await_ready() { return !run_ || run_->await_ready(); }
     void await_suspend(std::coroutine_handle<> self) { run_->await_suspend(self); }
-    result<T> await_resume() { return run_ ? run_->await_resume() : result<T>(std::move(error_)); }
+    result<T> await_resume() { return run_ ? run_->await_resume() : result<T>(std::exchange(error_, nullptr)); }
 
    private:
     std::optional<child_result_awaiter<T>> run_;

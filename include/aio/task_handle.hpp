@@ -9,6 +9,8 @@
 //
 // Mostly gather or with_task_group is what you want: they wait for what they start.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstddef>
 #include <functional>

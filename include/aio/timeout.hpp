@@ -11,6 +11,8 @@
 //     while (auto line = co_await next()) limit.reschedule_after(30s);   // per line
 //   });
 
+#include "aio/config.hpp"
+
 #include <chrono>
 #include <coroutine>
 #include <exception>

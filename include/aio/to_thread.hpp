@@ -5,12 +5,13 @@
 //
 //   std::string text = co_await aio::to_thread(read_file, path);
 //
-//   int n = co_await aio::to_thread([](std::stop_token stop, int limit) {
+//   int n = co_await aio::to_thread([](aio::stop_token stop, int limit) {
 //     int i = 0;
 //     while (i < limit && !stop.stop_requested()) ++i;   // cancelling the task stops it
 //     return i;
 //   }, 1'000'000);
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <atomic>
@@ -20,7 +21,6 @@
 #include <future>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -34,6 +34,7 @@
 #include "aio/detail/thread_pool.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/result.hpp"
+#include "aio/stop_token.hpp"
 
 namespace aio {
 
@@ -44,7 +45,7 @@ struct abandon_on_cancel_t {
 inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 
 /// Calls `fn(args...)` on another thread and gives what it returns. A function that takes a
-/// std::stop_token first gets one that asks it to stop when the task is cancelled.
+/// stop_token (std::stop_token where there is one) first gets one that asks it to stop when the task is cancelled.
 ///
 /// Suspends: always.
 /// Resumes: on the loop's thread, in the iteration after the one that hears of the end (THR-7).
@@ -160,7 +161,7 @@ class thread_job : public pool_job, private ready_node {
   }
 
   leaf_waiter* waiter = nullptr;  // null when nobody waits any more; the loop's thread only
-  std::stop_source stop{std::nostopstate};
+  stop_source stop{nostopstate};
 
  private:
   enum class phase { queued, running, withdrawn };
@@ -186,9 +187,9 @@ class thread_job : public pool_job, private ready_node {
 
 template <class Fn, class... Args>
 class thread_call final : public thread_job {
-  static constexpr bool takes_stop = std::is_invocable_v<Fn, std::stop_token, Args...>;
+  static constexpr bool takes_stop = std::is_invocable_v<Fn, stop_token, Args...>;
 
-  static auto invoke(Fn&& fn, std::tuple<Args...>&& args, std::stop_token const& stop)
+  static auto invoke(Fn&& fn, std::tuple<Args...>&& args, stop_token const& stop)
       -> decltype(auto) {
     return std::apply(
         [&](auto&&... each) -> decltype(auto) {
@@ -203,14 +204,14 @@ class thread_call final : public thread_job {
 
  public:
   using value_type =
-      decltype(invoke(std::declval<Fn>(), std::declval<std::tuple<Args...>>(), std::stop_token()));
+      decltype(invoke(std::declval<Fn>(), std::declval<std::tuple<Args...>>(), stop_token()));
 
   template <class F, class... A>
   explicit thread_call(event_loop& loop, F&& fn, A&&... args)
       : thread_job(loop),
         work_(std::in_place, std::forward<F>(fn), std::forward<A>(args)...),
         values_(read_context()) {
-    if constexpr (takes_stop) stop = std::stop_source();
+    if constexpr (takes_stop) stop = stop_source();
   }
 
   [[nodiscard]] std::optional<result<value_type>>& outcome() noexcept { return outcome_; }
@@ -388,7 +389,7 @@ struct submit_to_executor {
 template <class Fn, class... Args>
 constexpr bool check_thread_function() {
   constexpr bool callable = std::is_invocable_v<std::decay_t<Fn>, std::decay_t<Args>...> ||
-                            std::is_invocable_v<std::decay_t<Fn>, std::stop_token, std::decay_t<Args>...>;
+                            std::is_invocable_v<std::decay_t<Fn>, stop_token, std::decay_t<Args>...>;
   static_assert(callable,
                 "to_thread takes a function and its arguments, which it copies: write "
                 "to_thread(f, x), not to_thread(f(x)), and std::ref(x) for a reference");

@@ -14,6 +14,7 @@
 //
 // Operations from asio::deferred can be awaited without a token.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <concepts>

@@ -8,6 +8,8 @@
 //
 // Tasks that a wait leaves behind run on. To cancel the losers use race, to own all a group.
 
+#include "aio/config.hpp"
+
 #include <chrono>
 #include <coroutine>
 #include <cstddef>

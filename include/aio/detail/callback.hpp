@@ -3,6 +3,8 @@
 
 // Functions that a loop calls once: call_soon, call_later, add_done_callback.
 
+#include "aio/config.hpp"
+
 #include <atomic>
 #include <exception>
 #include <functional>

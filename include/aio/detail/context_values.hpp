@@ -3,6 +3,8 @@
 
 // What the context variables are set to in one task, callback or thread.
 
+#include "aio/config.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <memory>

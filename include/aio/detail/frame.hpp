@@ -11,6 +11,8 @@
 // destroying of aio's frames goes through frame_base, never through a coroutine_handle that a
 // compiler hands out: on g++ 12 those are wrong for some frames (see AIO_SHIFTED_FRAMES).
 
+#include "aio/config.hpp"
+
 #include <bit>
 #include <coroutine>
 #include <cstddef>
@@ -18,8 +20,6 @@
 #include <exception>
 #include <source_location>
 #include <stdexcept>
-
-#include "aio/config.hpp"
 
 namespace aio::detail {
 

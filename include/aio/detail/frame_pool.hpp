@@ -6,10 +6,10 @@
 // A block may be freed on another thread than the one that allocated it; it then serves that
 // thread. Nothing is locked.
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <new>
-
-#include "aio/config.hpp"
 
 #if AIO_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>

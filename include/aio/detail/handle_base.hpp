@@ -3,6 +3,8 @@
 
 // What task_handle and future have in common: looking at the outcome, callbacks, awaiting.
 
+#include "aio/config.hpp"
+
 #include <coroutine>
 #include <cstdint>
 #include <exception>

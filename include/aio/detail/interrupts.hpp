@@ -8,6 +8,7 @@
 // while a coroutine is busy, and so that a signal_set of the program takes a signal over: it
 // replaces the handler, and aio stays out.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <array>

@@ -3,9 +3,9 @@
 
 // A doubly linked list through its elements, which leave it in constant time.
 
-#include <type_traits>
-
 #include "aio/config.hpp"
+
+#include <type_traits>
 
 namespace aio::detail {
 

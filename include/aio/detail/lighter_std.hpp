@@ -6,6 +6,8 @@
 //   std::ranges::input_range and its like    <ranges> has all the views
 //   std::push_heap, std::pop_heap            <algorithm> has all algorithms, twice
 
+#include "aio/config.hpp"
+
 #include <version>
 
 #if defined(__GLIBCXX__)

@@ -3,6 +3,8 @@
 
 // Room in an awaiter for what it needs only when it waits.
 
+#include "aio/config.hpp"
+
 #include <memory>
 #include <type_traits>
 #include <utility>

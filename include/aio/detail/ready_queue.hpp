@@ -5,10 +5,10 @@
 // it never allocates. What may leave before its turn pays for that with a second pointer, and leaves
 // in constant time; tasks pay nothing.
 
+#include "aio/config.hpp"
+
 #include <cstdint>
 #include <utility>
-
-#include "aio/config.hpp"
 
 namespace aio::detail {
 

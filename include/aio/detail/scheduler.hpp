@@ -4,6 +4,8 @@
 // The part of an event loop that needs no Asio: what is ready, what is due when, which task
 // runs, which tasks exist. event_loop.hpp adds I/O and threads.
 
+#include "aio/config.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
@@ -18,7 +20,6 @@
 #include <thread>
 #include <utility>
 
-#include "aio/config.hpp"
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/intrusive_list.hpp"
@@ -62,14 +63,14 @@ class scheduler {
   using exception_handler = std::function<void(exception_context const&)>;
 
   scheduler() noexcept {
-    std::lock_guard const lock(living_mutex_);
+    std::lock_guard const lock(living_mutex());
     next_living_ = std::exchange(living_, this);
     serial_ = ++newest_serial_;
   }
   scheduler(scheduler const&) = delete;
   scheduler& operator=(scheduler const&) = delete;
   virtual ~scheduler() {
-    std::lock_guard const lock(living_mutex_);
+    std::lock_guard const lock(living_mutex());
     scheduler** at = &living_;
     while (*at != this) at = &(*at)->next_living_;
     *at = next_living_;
@@ -377,17 +378,23 @@ class scheduler {
     }
   }
 
+  /// Inside a function, so that it is there for loops that are made before main: not every platform
+  /// makes a mutex at compile time (MinGW does not), and those that do give no destructor to it.
+  static std::mutex& living_mutex() noexcept {
+    static std::mutex mutex;
+    return mutex;
+  }
+
   static bool is_living(scheduler const* loop) noexcept {
-    std::lock_guard const lock(living_mutex_);
+    std::lock_guard const lock(living_mutex());
     scheduler const* at = living_;
     while (at && at != loop) at = at->next_living_;
     return at != nullptr;
   }
 
   inline static thread_local constinit scheduler* running_ = nullptr;
-  inline static constinit std::mutex living_mutex_;
-  inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex_
-  inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex_
+  inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex()
+  inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex()
   scheduler* next_living_ = nullptr;
   std::uint64_t serial_ = 0;
 

@@ -6,6 +6,8 @@
 // This is asyncio's model (asyncio-spec M-1 to M-8): completing a future queues its callbacks in
 // order and calls nothing; a task that waits is one of those callbacks.
 
+#include "aio/config.hpp"
+
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -16,7 +18,6 @@
 #include <string>
 #include <utility>
 
-#include "aio/config.hpp"
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame.hpp"
@@ -209,7 +210,11 @@ class future_core : public waitable {
 
   std::int32_t count(std::int32_t step) noexcept {
     if (!status_.shared_by_threads) return count_here(step);
+#if defined(__cpp_lib_atomic_ref)
     return std::atomic_ref(handles_).fetch_add(step, std::memory_order_acq_rel) + step;
+#else  // libc++ before 19
+    return __atomic_add_fetch(&handles_, step, __ATOMIC_ACQ_REL);
+#endif
   }
   [[noreturn]] AIO_NEVER_INLINE void refuse_value() {
     if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
@@ -885,7 +890,7 @@ AIO_ALWAYS_INLINE void task_core::finish() noexcept {
 AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
   future_state outcome = future_state::value;
   if (root().error) {
-    error_ = std::move(root().error);
+    error_ = std::exchange(root().error, nullptr);
     outcome = root().cancelled ? future_state::cancelled : future_state::error;
     // A cancellation has a message of its own. With another error that of the request stays, for a
     // gathering to find.

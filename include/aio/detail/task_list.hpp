@@ -3,6 +3,8 @@
 
 // Who waits, and where: the unfinished tasks of a loop as text.
 
+#include "aio/config.hpp"
+
 #include <cstddef>
 #include <source_location>
 #include <string>

@@ -9,6 +9,8 @@
 // of a burst goes on at once, and few threads wake in vain when the jobs are short; the price is a
 // chain of wake-ups, at whose end the last of many long jobs begins some microseconds later.
 
+#include "aio/config.hpp"
+
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>

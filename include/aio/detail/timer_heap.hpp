@@ -4,6 +4,8 @@
 // Deadlines in order. Equal ones keep the order in which they were added (asyncio leaves that
 // open: LOOP-4, D5). Nodes live with whoever waits, who knows which of them are armed.
 
+#include "aio/config.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +13,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "aio/config.hpp"
 #include "aio/detail/ready_queue.hpp"
 
 namespace aio::detail {

@@ -4,6 +4,7 @@
 // How a loop gets its turns on an io_context that the program runs. Only programs that have such a
 // loop compile this: what others would never call takes a fifth of their compile time.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <chrono>

@@ -3,6 +3,8 @@
 
 // A line of tasks that wait for the same thing, in order of arrival.
 
+#include "aio/config.hpp"
+
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"

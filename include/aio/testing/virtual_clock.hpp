@@ -13,6 +13,7 @@
 //
 // A test that would hang fails instead, with the list of the tasks that wait.
 
+#include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <algorithm>
