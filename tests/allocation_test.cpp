@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 
-// Nothing is allocated in the steady state. Counts every malloc of the program, in which operator new ends, too; an
-// executable of its own, because it replaces malloc. Sanitizers have a malloc of their own: nothing is tested then.
+// Nothing is allocated in the steady state, and what a burst or another thread leaves is given back. Counts every malloc
+// of the program, in which operator new ends, too; an executable of its own, because it replaces malloc. Sanitizers have
+// a malloc of their own: nothing is tested then.
 
 #include <algorithm>
 #include <array>
 #include <asio/buffer.hpp>
 #include <asio/local/connect_pair.hpp>
 #include <asio/local/stream_protocol.hpp>
+#include <asio/post.hpp>
+#include <asio/thread_pool.hpp>
+#include <atomic>
 #include <barrier>
 #include <cstdlib>
 #include <functional>
@@ -35,31 +39,39 @@
 
 #if AIO_TEST_COUNTS
 
+#include <malloc.h>
+
 namespace {
 thread_local constinit long allocations = 0;
+constinit std::atomic<long> living{0};  // bytes, of all threads
+
+void* counted(void* memory) noexcept {
+  ++allocations;
+  living.fetch_add(static_cast<long>(malloc_usable_size(memory)), std::memory_order_relaxed);
+  return memory;
 }
+void uncount(void* memory) noexcept {
+  living.fetch_sub(static_cast<long>(malloc_usable_size(memory)), std::memory_order_relaxed);
+}
+}  // namespace
 
 extern "C" {
 void* __libc_malloc(std::size_t);
 void* __libc_calloc(std::size_t, std::size_t);
 void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
+void __libc_free(void*);
 
-void* malloc(std::size_t size) {
-  ++allocations;
-  return __libc_malloc(size);
-}
-void* calloc(std::size_t count, std::size_t size) {
-  ++allocations;
-  return __libc_calloc(count, size);
-}
+void* malloc(std::size_t size) { return counted(__libc_malloc(size)); }
+void* calloc(std::size_t count, std::size_t size) { return counted(__libc_calloc(count, size)); }
 void* realloc(void* memory, std::size_t size) {
-  ++allocations;
-  return __libc_realloc(memory, size);
+  uncount(memory);
+  return counted(__libc_realloc(memory, size));
 }
-void* aligned_alloc(std::size_t alignment, std::size_t size) {
-  ++allocations;
-  return __libc_memalign(alignment, size);
+void* aligned_alloc(std::size_t alignment, std::size_t size) { return counted(__libc_memalign(alignment, size)); }
+void free(void* memory) {
+  uncount(memory);
+  __libc_free(memory);
 }
 }
 
@@ -272,6 +284,190 @@ TEST_CASE("allocation: none per Asio read or write, be it ready or not") {
         }) == 0);
 }
 #endif
+
+namespace {
+
+constexpr long kibibyte = 1024;
+
+/// Does `step` 2,000 times, and returns by how many bytes the last 1,800 made the program grow.
+template <class Step>
+long growth_of(Step step) {
+  long before = 0;
+  for (int i = 0; i < 2000; ++i) {
+    if (i == 200) before = living;
+    step(i);
+  }
+  return living - before;
+}
+
+/// The same on another thread, while `loop` runs here.
+template <class Step>
+long growth_beside(aio::event_loop& loop, Step step) {
+  long growth = 0;
+  std::thread other([&] {
+    growth = growth_of(step);
+    loop.call_soon_threadsafe([&] { loop.stop(); });
+  });
+  // A task, so that the loop's thread has blocks of its own.
+  loop.run_until_complete([]() -> aio::task<> { co_await aio::sleep_for(0s); }());
+  loop.run_forever();
+  other.join();
+  return growth;
+}
+
+template <int Size>
+aio::task<> holds_bytes(std::chrono::milliseconds until) {
+  char volatile held[Size] = {};
+  co_await aio::sleep_for(until);
+  held[0] = held[1];
+}
+template <int Size>
+aio::task<> burst(int tasks, std::chrono::milliseconds until) {
+  std::vector<aio::task<>> all;
+  all.reserve(static_cast<std::size_t>(tasks));
+  for (int i = 0; i < tasks; ++i) all.push_back(holds_bytes<Size>(until));
+  co_await aio::gather(std::move(all));
+}
+
+/// Waits on a real loop, five seconds at most, until no more than `bytes` are there.
+aio::task<bool> shrinks_to(long bytes) {
+  for (int i = 0; i < 100 && living > bytes; ++i) co_await aio::sleep_for(50ms);
+  co_return living <= bytes;
+}
+
+}  // namespace
+
+TEST_CASE("memory: callbacks that another thread sends leave nothing behind") {
+  aio::event_loop loop;
+  std::atomic<int> called{0};
+  CHECK(growth_beside(loop, [&](int sent) {
+          while (sent - called >= 64) std::this_thread::yield();
+          loop.call_soon_threadsafe([&called, large = std::array<char, 100>{}] {
+            (void)large;
+            ++called;
+          });
+        }) < 64 * kibibyte);
+}
+
+TEST_CASE("memory: tasks that another thread makes leave nothing behind") {
+  aio::event_loop loop;
+  int right = 0;
+  CHECK(growth_beside(loop, [&](int i) { right += aio::run_coroutine_threadsafe(yields(i), loop).get() == i; }) <
+        32 * kibibyte);
+  CHECK(right == 2000);
+}
+
+TEST_CASE("memory: futures that go on another thread leave nothing behind") {
+  aio::event_loop loop;
+  CHECK(growth_of([&](int i) {
+          if (i % 100 != 0) return;
+          loop.run_until_complete([](aio::event_loop& on) -> aio::task<> {
+            std::vector<aio::future<int>> sent;
+            for (int n = 0; n < 100; ++n) sent.push_back(on.create_future<int>());
+            std::thread([given = std::move(sent)]() mutable { given.clear(); }).join();
+            co_return;
+          }(loop));
+        }) < 32 * kibibyte);
+}
+
+TEST_CASE("memory: operations and functions that end on a thread which had a loop leave nothing behind") {
+  asio::thread_pool pool(1);
+  long const growth = aio::run([&]() -> aio::task<long> {
+    auto runs_a_loop = [] { aio::run([]() -> aio::task<> { co_await aio::sleep_for(0s); }); };
+    co_await aio::run_in_executor(pool.get_executor(), std::ref(runs_a_loop));
+    long before = 0;
+    auto nothing = [] {};
+    for (int i = 0; i < 2000; ++i) {
+      if (i == 200) before = living;
+      co_await asio::post(pool.get_executor(), aio::use_awaitable);
+      co_await aio::run_in_executor(pool.get_executor(), std::ref(nothing));
+    }
+    co_return living - before;
+  });
+  CHECK(growth < 32 * kibibyte);
+}
+
+TEST_CASE("memory: tasks that one loop makes for another leave nothing behind") {
+  aio::event_loop loop;
+  CHECK(growth_beside(loop, [&](int i) {
+          if (i % 100 != 0) return;
+          aio::run([&]() -> aio::task<> {
+            for (int n = 0; n < 100; ++n) (void)aio::run_coroutine_threadsafe(yields(n), loop).get();
+            co_return;
+          });
+        }) < 64 * kibibyte);
+}
+
+TEST_CASE("memory: what one kind of task needed goes back when another kind needs memory") {
+  constexpr int tasks = 4000;
+  long const peak = aio::testing::run([]() -> aio::task<long> {
+    long const before = living;
+    long most = 0;
+    auto const look = [&] { most = std::max<long>(most, living - before); };
+    co_await burst<1000>(tasks, 1ms);
+    look();
+    co_await burst<1100>(tasks, 1ms);
+    look();
+    co_await burst<1200>(tasks, 1ms);
+    look();
+    co_await burst<1300>(tasks, 1ms);
+    look();
+    co_await burst<1400>(tasks, 1ms);
+    look();
+    co_await burst<1500>(tasks, 1ms);
+    look();
+    co_return most;
+  });
+  CHECK(peak > tasks * 1500L);
+  CHECK(peak < tasks * 5000L);
+}
+
+TEST_CASE("memory: a burst that comes again finds its memory") {
+  CHECK(allocations_of([]() -> aio::task<> {
+          std::vector<aio::task_handle<int>> handles(2000);  // less than a page of pointers is one malloc
+          for (auto& each : handles) each = aio::create_task(sleeps(1));
+          for (auto& each : handles) co_await each;
+        }) == 100);
+}
+
+TEST_CASE("memory: a loop that has nothing to do gives back what a burst needed") {
+  long const before = living;
+  SECTION("of its own") {
+    CHECK(aio::run([](long none) -> aio::task<bool> {
+      co_await burst<1000>(4000, 1ms);
+      co_return co_await shrinks_to(none + 512 * kibibyte);
+    }, before));
+  }
+  SECTION("also of tasks that lived for long") {
+    CHECK(aio::run([](long none) -> aio::task<bool> {
+      co_await burst<1000>(4000, 200ms);
+      co_return co_await shrinks_to(none + 512 * kibibyte);
+    }, before));
+  }
+  SECTION("on a context that the program runs") {
+    asio::io_context context;
+    aio::event_loop loop(context);
+    auto shrinks = loop.create_task([](long none) -> aio::task<bool> {
+      co_await burst<1000>(4000, 1ms);
+      co_return co_await shrinks_to(none + 512 * kibibyte);
+    }(before));
+    context.run();
+    CHECK(shrinks.result());
+  }
+  SECTION("on a context that ends") {
+    asio::io_context context;
+    aio::event_loop loop(context);
+    loop.create_task(burst<1000>(4000, 1ms));
+    context.run();
+    CHECK(living < before + 512 * kibibyte);
+  }
+  SECTION("when it is closed") {
+    aio::event_loop loop;
+    loop.run_until_complete(burst<1000>(4000, 1ms));
+    loop.close();
+    CHECK(living < before + 256 * kibibyte);
+  }
+}
 
 #else
 

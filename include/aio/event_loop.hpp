@@ -15,6 +15,7 @@
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -284,6 +285,7 @@ class event_loop : public detail::scheduler {
     attendant_ = attendant::handler;
     ++iteration_;
     task.run_in(*this);
+    if (detail::frame_pool::unsettled()) [[unlikely]] return attend();
     if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
   }
 
@@ -346,6 +348,8 @@ class event_loop : public detail::scheduler {
   bool serve_threads();
   bool cancel_stranded_tasks() noexcept;
   void run_briefly();
+  void age_memory(std::chrono::nanoseconds after) noexcept;
+  void wait_briefly();
   void discard_callbacks() noexcept;
   void drop_what_is_left() noexcept;
   template <class Run>
@@ -383,6 +387,13 @@ class event_loop : public detail::scheduler {
   std::size_t outside_work_ = 0;
   std::optional<guard> guard_;  // held while outside_work_ > 0
   std::uint64_t iteration_ = 0;
+
+  // When memory was last looked through that no task needs, and how often it is.
+  static constexpr std::chrono::nanoseconds memory_ages_in_use = std::chrono::seconds(1);
+  static constexpr std::chrono::nanoseconds memory_ages_unused = std::chrono::milliseconds(20);
+  time_point memory_aged_{};
+  time_point memory_seen_{};  // the clock, when it was looked at for that
+
   bool stopping_ = false;
   bool serving_ = false;   // runs for nothing but threads, see close()
   bool iterated_ = false;  // the last thing that wait() did was an iteration
@@ -512,6 +523,7 @@ inline void event_loop::run_loop() {
     explicit scope(event_loop& loop) : self(loop), running(loop) {
       self.thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
       self.attendant_ = attendant::loop;
+      detail::frame_pool::open();
       // Otherwise Asio returns at once when it has no operation to wait for.
       if (self.waits_for_wake_ups_) self.work_started();
     }
@@ -519,6 +531,7 @@ inline void event_loop::run_loop() {
       if (self.waits_for_wake_ups_) self.work_finished();
       self.attendant_ = attendant::nobody;
       self.stopping_ = false;
+      if (detail::frame_pool::unsettled()) detail::frame_pool::age();
       if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
     }
     event_loop& self;
@@ -536,7 +549,10 @@ inline void event_loop::iterate() {
       wait();
       if (std::exchange(iterated_, false)) return;
     }
-  } else if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) {
+  } else if (iteration_ % 64 == 0) {
+    poll_io();
+    if (detail::frame_pool::unsettled()) age_memory(memory_ages_in_use);
+  } else if (io_pending_ > 0 || !own_) {
     poll_io();
   }
   take_inbox();
@@ -563,7 +579,7 @@ AIO_NEVER_INLINE void event_loop::iterate_inside() noexcept {
   take_inbox();
   run_iteration();
   attendant_ = attendant::handler;
-  if (has_ready() || stopping_ || debug() || has_deadline()) {
+  if (has_ready() || stopping_ || debug() || has_deadline() || detail::frame_pool::unsettled()) {
     attend();
   } else {
     attendant_ = attendant::waiting;
@@ -625,7 +641,30 @@ inline std::size_t event_loop::poll_io() {
   return run_handlers([this] { return context_.poll(); });
 }
 
+inline void event_loop::age_memory(std::chrono::nanoseconds after) noexcept {
+  memory_seen_ = std::chrono::steady_clock::now();
+  if (memory_aged_ == time_point()) memory_aged_ = memory_seen_;
+  if (memory_seen_ - memory_aged_ < after) return;
+  memory_aged_ = memory_seen_;
+  detail::frame_pool::age();
+}
+
+// While there is memory that tasks may not need any more. What they did not need for a second goes
+// back; all that is free when the loop has nothing to do for a moment.
+inline void event_loop::wait_briefly() {
+  age_memory(memory_ages_in_use);
+  time_point const patience = memory_seen_ + memory_ages_unused;
+  bool const deadline_first = has_deadline() && timers_.next() <= patience;
+  time_point const until = deadline_first ? timers_.next() : patience;
+  std::size_t const handled = run_handlers([&] { return context_.run_one_until(until); });
+  if (handled == 0 && !deadline_first && std::chrono::steady_clock::now() >= until) detail::frame_pool::trim();
+}
+
 inline void event_loop::wait() {
+  if (detail::frame_pool::unsettled()) [[unlikely]] {
+    // A clock that is slow tells as well whether the next deadline comes first.
+    if (!has_deadline() || timers_.next() > memory_seen_ + memory_ages_unused) return wait_briefly();
+  }
   // One handler where a deadline, debug mode or the program have a say in what comes next: what else
   // became ready with it follows without another look at the system, or together with the tasks that
   // this one made ready. Else as many as leave nothing to do but wait.
@@ -710,13 +749,20 @@ inline void event_loop::take_turn() {
   running_scope const running_here(*this);
   attendant_ = attendant::loop;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  detail::frame_pool::open();
   take_inbox();
   run_iteration();
   attendant_ = attendant::nobody;
+  if (detail::frame_pool::unsettled()) [[unlikely]] {
+    // No turn is asked for where nothing runs: the context may end.
+    tasks.empty() ? detail::frame_pool::trim() : age_memory(memory_ages_unused);
+  }
   if (!idle()) {
     turns_->ask();
   } else {
-    turns_->ask_at(timers_.empty() ? (time_point::max)() : timers_.next());
+    time_point next = timers_.empty() ? (time_point::max)() : timers_.next();
+    if (detail::frame_pool::unsettled()) next = (std::min)(next, memory_aged_ + memory_ages_unused);
+    turns_->ask_at(next);
   }
 }
 
@@ -879,7 +925,11 @@ inline void event_loop::close() {
   close_inbox();
   drop_what_is_left();
   guard_.reset();
-  if (own_) detail::frame_pool::trim();
+  if (running()) {
+    detail::frame_pool::trim();
+  } else {
+    detail::frame_pool::close();
+  }
 }
 
 }  // namespace aio

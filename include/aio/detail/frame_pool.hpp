@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Memory for coroutine frames and for Asio's operations: per thread, one free list per size.
+// Memory for coroutine frames and for Asio's operations: per thread, one free list per size. Nothing
+// is locked.
 //
-// A block may be freed on another thread than the one that allocated it; it then serves that
-// thread. Nothing is locked.
+// Blocks come from operator new and may be freed on any thread; what is never freed where it was
+// allocated must not pile up there. So a thread keeps a block only in exchange for one that it took
+// itself and that is still out: it never keeps more than it once needed, and what others bring to it
+// beyond that goes to operator delete, which knows the way home. Threads that run no loop keep
+// nothing: nobody would ever look through it.
+//
+// What is kept goes back in time, so that a burst does not cost its memory for ever: see age() and
+// trim(), which loops call.
 
 #include "aio/config.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
+#include <utility>
 
 #if AIO_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
@@ -17,52 +26,95 @@
 
 namespace aio::detail {
 
+// Code with and without the address sanitizer may meet in one program, and neither may find a block
+// that the other one left in its lists: only the former says what is free. So each has lists of its own.
+#if AIO_ADDRESS_SANITIZER
+inline namespace with_address_sanitizer {
+#endif
+
 class frame_pool {
  public:
   /// Storage of at least `size` bytes, aligned for every fundamental type. Throws bad_alloc.
   [[nodiscard]] AIO_ALWAYS_INLINE static void* allocate(std::size_t size) {
     std::size_t const index = class_of(size);
-    if (index < classes) {
-      if (node* const block = lists_.free[index]) {
-        unpoison(block, size_of(index));
-        lists_.free[index] = block->next;
-        return block;
-      }
+    if (node* const block = lists_.free[index]) {
+      unpoison(block, size_of(index));
+      lists_.free[index] = block->next;
+      ++lists_.room[index];
+      return block;
     }
-    return allocate_fresh(index);
+    return allocate_otherwise(index, size);
   }
 
-  /// Gives back what allocate(size) returned.
+  /// Gives back what allocate(size) returned. Threads: any.
   AIO_ALWAYS_INLINE static void deallocate(void* memory, std::size_t size) noexcept {
     deallocate_class(memory, class_of(size));
   }
 
-  /// All blocks of one class have the same size.
+  /// All blocks of one class have the same size, but those of the last one, which are never kept.
   static constexpr std::size_t class_of(std::size_t size) noexcept {
-    return size <= smallest ? 0 : (size - smallest + granularity - 1) / granularity;
+    if (size <= smallest) return 0;
+    std::size_t const index = (size - smallest + granularity - 1) / granularity;
+    return index < classes ? index : classes;
   }
 
   /// The same for what was allocated with a size of that class.
   AIO_ALWAYS_INLINE static void deallocate_class(void* memory, std::size_t index) noexcept {
-    if (index < lists_.kept) {
-      auto* const block = static_cast<node*>(memory);
-      block->next = lists_.free[index];
-      lists_.free[index] = block;
-      poison(block, size_of(index));
-    } else {
-      ::operator delete(memory);
+    if (--lists_.room[index] < 0) [[unlikely]] return deallocate_otherwise(memory, index);
+    keep(memory, index);
+  }
+
+  /// From now on this thread keeps blocks: a loop runs on it.
+  AIO_ALWAYS_INLINE static void open() noexcept {
+    if (!lists_.open) [[unlikely]] open_lists();
+  }
+
+  /// Whether so much has been asked for or given back that age() or trim() is worth its time.
+  [[nodiscard]] AIO_ALWAYS_INLINE static bool unsettled() noexcept { return lists_.moved > slack; }
+
+  /// Gives back every free block of this thread that has lain unused since the last age(). To be
+  /// called from time to time while unsettled(); comes by itself when half as much as there is was taken
+  /// in addition: what one kind of task left goes back when another one needs memory.
+  AIO_NEVER_INLINE static void age() noexcept {
+    std::size_t kept = 0;
+    std::size_t all = 0;
+    for (std::size_t index = 0; index < lists_.used; ++index) {
+      give_back(lists_.old[index], index);
+      lists_.old[index] = std::exchange(lists_.free[index], nullptr);
+      auto const room = static_cast<std::size_t>(lists_.room[index]);
+      lists_.here[index] -= room;
+      lists_.out[index] += room;
+      kept += lists_.here[index] * size_of(index);
+      all += (lists_.here[index] + lists_.out[index]) * size_of(index);
+      make_room(index);
     }
+    lists_.limit = all / 2 < least_limit ? least_limit : all / 2 > most_limit ? most_limit : all / 2;
+    lists_.moved = kept > slack ? slack + 1 : 0;  // what is old goes next time
   }
 
   /// Gives every free block of this thread back to operator delete.
   static void trim() noexcept {
-    for (std::size_t index = 0; index < classes; ++index) {
-      while (node* const block = lists_.free[index]) {
-        unpoison(block, size_of(index));
-        lists_.free[index] = block->next;
-        ::operator delete(block);
-      }
+    for (std::size_t index = 0; index < lists_.used; ++index) {
+      give_back(lists_.free[index], index);
+      // Of the blocks that are out some went to other threads for good. Those that do come back after
+      // so long are freed then, which is no loss.
+      lists_.out[index] -= lists_.out[index] / 2;
     }
+    age();
+  }
+
+  /// The same, and keeps nothing until open(): the last loop is gone.
+  static void close() noexcept {
+    for (std::size_t index = 0; index < lists_.used; ++index) {
+      give_back(lists_.free[index], index);
+      give_back(lists_.old[index], index);
+      lists_.room[index] = 0;
+      lists_.here[index] = 0;
+      lists_.out[index] = 0;
+    }
+    lists_.used = 0;
+    lists_.moved = 0;
+    lists_.open = false;
   }
 
  private:
@@ -72,35 +124,103 @@ class frame_pool {
   static constexpr std::size_t classes = 256;  // up to 4 KiB; what is larger is not kept
   static constexpr std::size_t size_of(std::size_t index) noexcept { return smallest + index * granularity; }
 
+  // So little is left alone.
+  static constexpr std::size_t slack = 256 * 1024;
+  static constexpr std::size_t least_limit = 4 * slack;
+  static constexpr std::size_t most_limit = 128 * slack;
+  static constexpr std::size_t at_once = 32 * 1024;  // is kept of one class without being counted
+  static constexpr std::int32_t room_of(std::size_t index) noexcept {
+    return static_cast<std::int32_t>(at_once / size_of(index));
+  }
+
   struct node {
     node* next;
   };
 
   // Constant-initialised and trivially destructible, so that an access is a plain load.
   struct lists {
-    node* free[classes];
-    std::size_t kept;  // classes; none unless a janitor will empty the lists when the thread ends
+    // The next two have a member for blocks that are never kept: none is free, and there is no room.
+    node* free[classes + 1];
+    std::int32_t room[classes + 1];  // so many blocks more may be kept, by which room is made for others
+
+    // Invariant: of a class, here == room + the blocks in free and old; what was taken from operator
+    // new, and has not been given back or forgotten, is here + out.
+    node* old[classes];  // lay unused at the last age()
+    std::size_t here[classes];
+    std::size_t out[classes];  // may be kept when they come back, but room asks first
+    std::size_t moved;  // bytes that were taken, or were made room for, since the last age()
+    std::size_t limit;  // age() comes when moved is more
+    std::size_t used;   // the classes from here on were never taken
+    bool open;          // blocks are counted, so that they may be kept
+    bool ending;        // the thread is: nothing will be kept any more
   };
 
   struct janitor {
     ~janitor() {
-      trim();
-      lists_.kept = 0;
+      close();
+      lists_.ending = true;
     }
   };
 
-  AIO_NEVER_INLINE static void* allocate_fresh(std::size_t index) {
-    if (lists_.kept == 0) open_lists();
+  AIO_ALWAYS_INLINE static void keep(void* memory, std::size_t index) noexcept {
+    auto* const block = static_cast<node*>(memory);
+    block->next = lists_.free[index];
+    lists_.free[index] = block;
+    poison(block, size_of(index));
+  }
+
+  AIO_NEVER_INLINE static void* allocate_otherwise(std::size_t index, std::size_t size) {
+    if (index == classes) return ::operator new(size);
+    if (node* const block = lists_.old[index]) {
+      unpoison(block, size_of(index));
+      lists_.old[index] = block->next;
+      ++lists_.room[index];
+      return block;
+    }
+    if (lists_.open) {
+      if (index >= lists_.used) lists_.used = index + 1;
+      ++lists_.out[index];
+      lists_.moved += size_of(index);
+      if (lists_.moved > lists_.limit) [[unlikely]] age();
+    }
     return ::operator new(size_of(index));
   }
 
-  static void open_lists() {
+  AIO_NEVER_INLINE static void deallocate_otherwise(void* memory, std::size_t index) noexcept {
+    lists_.room[index] = 0;
+    if (index == classes || lists_.out[index] == 0) {
+      ::operator delete(memory);
+      return;
+    }
+    make_room(index);
+    lists_.moved += static_cast<std::size_t>(lists_.room[index]) * size_of(index);
+    --lists_.room[index];
+    keep(memory, index);
+  }
+
+  static void make_room(std::size_t index) noexcept {
+    std::size_t const most = static_cast<std::size_t>(room_of(index));
+    std::size_t const more = lists_.out[index] < most ? lists_.out[index] : most;
+    lists_.out[index] -= more;
+    lists_.here[index] += more;
+    lists_.room[index] = static_cast<std::int32_t>(more);
+  }
+
+  static void give_back(node*& list, std::size_t index) noexcept {
+    while (node* const block = list) {
+      unpoison(block, size_of(index));
+      list = block->next;
+      --lists_.here[index];
+      ::operator delete(block);
+    }
+  }
+
+  static void open_lists() noexcept {
+    if (lists_.ending) return;
     thread_local janitor const cleans_up_at_thread_exit;
     (void)cleans_up_at_thread_exit;
-    // Coming here a second time means that the janitor is gone and the thread is ending.
-    thread_local constinit bool opened = false;
-    lists_.kept = opened ? 0 : classes;
-    opened = true;
+    lists_.limit = least_limit;
+    lists_.open = true;
   }
 
   static void poison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
@@ -128,17 +248,32 @@ class pool_allocator {
   pool_allocator(pool_allocator<U> const&) noexcept {}
 
   [[nodiscard]] T* allocate(std::size_t count) {
-    static_assert(alignof(T) <= alignof(std::max_align_t));
-    return static_cast<T*>(frame_pool::allocate(count * sizeof(T)));
+    if constexpr (over_aligned<T>) {
+      return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t(alignof(T))));
+    } else {
+      return static_cast<T*>(frame_pool::allocate(count * sizeof(T)));
+    }
   }
   void deallocate(T* memory, std::size_t count) noexcept {
-    frame_pool::deallocate(memory, count * sizeof(T));
+    if constexpr (over_aligned<T>) {
+      ::operator delete(memory, std::align_val_t(alignof(T)));
+    } else {
+      frame_pool::deallocate(memory, count * sizeof(T));
+    }
   }
 
   template <class U>
   friend bool operator==(pool_allocator const&, pool_allocator<U> const&) noexcept {
     return true;
   }
+
+ private:
+  template <class U>  // where it is asked for: T may be void
+  static constexpr bool over_aligned = alignof(U) > __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 };
+
+#if AIO_ADDRESS_SANITIZER
+}
+#endif
 
 }  // namespace aio::detail
