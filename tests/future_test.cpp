@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT
 #include "aio/future.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "aio/as_result.hpp"
+#include "aio/gather.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
@@ -633,4 +636,92 @@ TEST_CASE("future: callbacks that take the future do not keep one alive that is 
     });
   }
   CHECK(counted::living() == 0);
+}
+
+TEST_CASE("future: an error that nobody read is reported on the loop's thread, wherever the last handle goes") {
+  struct listener {
+    std::vector<std::thread::id> heard;
+    aio::event_loop loop;
+    listener() {
+      loop.set_exception_handler([this](aio::exception_context const& context) {
+        CHECK(context.message == "the exception of a future or task was never read");
+        CHECK(said(context.exception) == "std::runtime_error: unread");
+        heard.push_back(std::this_thread::get_id());
+      });
+    }
+    aio::future<> failed() {
+      aio::future<> made = loop.create_future<>();
+      made.set_exception(std::runtime_error("unread"));
+      return made;
+    }
+  };
+  auto const drop_elsewhere = [](aio::future<> last) { std::thread([gone = std::move(last)] {}).join(); };
+  std::vector<std::thread::id> const here{std::this_thread::get_id()};
+
+  SECTION("while the loop runs") {
+    listener on;
+    on.loop.run_until_complete([](listener& hears, auto drop) -> aio::task<> {
+      drop(hears.failed());
+      CHECK(hears.heard.empty());
+      co_await aio::sleep_for(0s);
+      co_await aio::sleep_for(0s);  // in line behind the task
+      CHECK(hears.heard.size() == 1);
+    }(on, drop_elsewhere));
+    CHECK(on.heard == here);
+  }
+  SECTION("while it does not run") {
+    listener on;
+    drop_elsewhere(on.failed());
+    CHECK(on.heard.empty());
+    on.loop.close();
+    CHECK(on.heard == here);
+  }
+  SECTION("on its own thread at once") {
+    listener on;
+    (void)on.failed();
+    CHECK(on.heard == here);
+  }
+  SECTION("until the loop is gone") {
+    auto on = std::make_unique<listener>();
+    auto last = std::make_optional(on->failed());
+    on->loop.close();
+    drop_elsewhere(*std::exchange(last, std::nullopt));  // to stderr
+    CHECK(on->heard.empty());
+  }
+}
+
+TEST_CASE("future: results, callbacks and functions may ask for much alignment") {
+  struct alignas(64) wide {
+    explicit wide(int of) : value(of) {}
+    [[nodiscard]] bool aligned() const { return reinterpret_cast<std::uintptr_t>(this) % 64 == 0; }
+    int value;
+  };
+  int const right = aio::testing::run([]() -> aio::task<int> {
+    int found = 0;
+    auto const look = [&found](wide const& at, int value) { found += at.aligned() && at.value == value; };
+    std::vector<aio::future<wide>> many(20);
+    for (auto const& each : many) each.set_result(3);
+    for (auto const& each : many) look(each.result(), 3);
+    auto keeper = std::make_unique<wide>(4);
+    auto const seen = [&look, kept = *keeper] { look(kept, 4); };
+    auto& loop = aio::get_running_loop();
+    loop.call_soon(seen);
+    loop.call_later(1ms, seen);
+    loop.call_soon_threadsafe(seen);
+    aio::future<> done;
+    done.add_done_callback(seen);
+    done.set_result();
+    auto const makes = [](int of) -> aio::task<wide> {
+      co_await aio::sleep_for(0s);
+      co_return of;
+    };
+    auto const handle = aio::create_task(makes(5));
+    look(co_await handle, 5);
+    auto const both = aio::gather(handle, aio::create_task(makes(6))).as_future();
+    look(std::get<0>(co_await both), 5);
+    look(std::get<1>(co_await both), 6);
+    co_await aio::sleep_for(2ms);
+    co_return found;
+  });
+  CHECK(right == 27);
 }

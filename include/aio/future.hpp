@@ -34,7 +34,8 @@ class future_cell;
 
 /// A shared handle to a result that is set from outside. Copies share one result.
 ///
-/// An error that nobody reads is reported to the exception handler when the last handle goes.
+/// An error that nobody reads is reported to the exception handler when the last handle goes, or in the
+/// loop's next iteration where that happens on another thread.
 /// Threads: belongs to one event loop, and is used on its thread only; copies may be made and
 /// dropped on any. From another thread use
 /// `loop.call_soon_threadsafe([=] { f.set_result(x); })`.

@@ -179,10 +179,21 @@ class scheduler {
     }
   }
 
-  /// Tells the exception handler of `loop`, or stderr if that loop is gone: futures and tasks that
-  /// are done may outlive it.
+  /// Tells the exception handler of `loop`, or stderr if that loop is gone or closed: futures and
+  /// tasks that are done may outlive it. Threads: any; the handler is called on the loop's own, which is
+  /// the last that ran it.
   static void report_to(scheduler* loop, exception_context const& context) noexcept {
-    if (is_living(loop)) {
+    {
+      // Until the thread that holds this has left its report the loop cannot go.
+      std::lock_guard const lock(living_mutex());
+      if (!is_living(loop)) {
+        loop = nullptr;
+      } else if (loop->home_thread_.load(std::memory_order_relaxed) != std::this_thread::get_id()) {
+        if (loop->take_report(context)) return;
+        loop = nullptr;
+      }
+    }
+    if (loop) {
       loop->call_exception_handler(context);
     } else {
       print(context);
@@ -231,6 +242,7 @@ class scheduler {
     explicit running_scope(scheduler& self) noexcept
         : self_(self), previous_(std::exchange(running_, &self)) {
       self_.runs_on_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+      self_.home_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
     running_scope(running_scope const&) = delete;
     ~running_scope() {
@@ -385,8 +397,33 @@ class scheduler {
     return mutex;
   }
 
+  /// Leaves a report of another thread in the inbox, and says whether it could.
+  AIO_NEVER_INLINE bool take_report(exception_context const& context) noexcept {
+    struct report final : ready_node {
+      report(scheduler& to, exception_context const& what)
+          : ready_node([](ready_node* node) noexcept {
+              std::unique_ptr<report> const self(static_cast<report*>(node));
+              self->loop.call_exception_handler(self->context);
+            }),
+            loop(to),
+            context(what) {}
+      scheduler& loop;
+      exception_context context;
+    };
+    std::unique_ptr<report> made;
+    try {
+      made = std::make_unique<report>(*this, context);
+      if (!push_from_thread(*made)) return false;
+    } catch (...) {
+      if (!made) return false;
+      // It is in the inbox; only the wake-up found no memory. The next one is for this, too.
+    }
+    (void)made.release();
+    return true;
+  }
+
+  // Requires: living_mutex() is held.
   static bool is_living(scheduler const* loop) noexcept {
-    std::lock_guard const lock(living_mutex());
     scheduler const* at = living_;
     while (at && at != loop) at = at->next_living_;
     return at != nullptr;
@@ -405,6 +442,7 @@ class scheduler {
   std::shared_ptr<exception_handler const> on_exception_;
   bool debug_ = false;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
+  std::atomic<std::thread::id> home_thread_{std::this_thread::get_id()};  // ran it last, or made it
 
   // What other threads brought, newest first, linked by `next`. They add one and the loop takes all:
   // a newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
