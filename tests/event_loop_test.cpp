@@ -11,6 +11,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/run.hpp"
+#include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/to_thread.hpp"
@@ -812,17 +813,88 @@ TEST_CASE("close: a timer that was not due is dropped, and its handle may be can
   CHECK(kept.use_count() == 1);
 }
 
-TEST_CASE("close: callbacks of a future that is set after the loop closed are dropped with the loop") {
+TEST_CASE("close: a future that somebody waits for is refused a result when the loop is closed or gone") {
   auto captured = std::make_shared<int>();
-  std::optional<aio::future<>> future;
+  std::optional<aio::future<int>> future;
+  std::optional<aio::future<int>> without;
+  aio::task_handle<int> task;
+  auto const refuses_everything = [&] {
+    CHECK_THROWS_WITH(future->set_result(1), "set_result: the event loop is closed");
+    CHECK_THROWS_WITH(future->set_exception(std::runtime_error("x")), "set_exception: the event loop is closed");
+    CHECK_THROWS_WITH(future->cancel(), "cancel: the event loop is closed");
+    CHECK_THROWS_WITH(future->cancel("x"), "cancel: the event loop is closed");
+    CHECK_THROWS_WITH(future->add_done_callback([] {}), "add_done_callback: the event loop is closed");
+    CHECK_THROWS_WITH(task.add_done_callback([] {}), "add_done_callback: the event loop is closed");
+    CHECK_FALSE(future->done());
+  };
+  auto memory = std::make_unique<std::optional<aio::event_loop>>(std::in_place);
   {
-    aio::event_loop loop;
+    aio::event_loop& loop = **memory;
     future.emplace(loop);
+    without.emplace(loop);
+    task = loop.create_task(answer());
+    loop.run_until_complete(task);
     future->add_done_callback([captured] {});
     loop.close();
-    future->set_result();
+    refuses_everything();
   }
+  memory->reset();
+  refuses_everything();
+  // Another loop at the same address is another loop.
+  memory->emplace();
+  CHECK_THROWS_WITH((*memory)->run_until_complete(*future),
+                    "run_until_complete: this future or task belongs to another event loop");
+  (*memory)->run_until_complete([](aio::future<int> const& old) -> aio::task<> {
+    auto const awaited = co_await aio::as_result([](aio::future<int> f) -> aio::task<int> { co_return co_await f; }(old));
+    CHECK_THROWS_AS(awaited.rethrow(), aio::usage_error);
+    CHECK_THROWS_AS(old.set_result(1), aio::usage_error);
+    CHECK_THROWS_AS(aio::shield(old), aio::usage_error);
+  }(*future));
+  without->set_result(3);  // nobody waits, and nobody has to be called
+  CHECK(without->result() == 3);
+  CHECK(aio::shield(*without).result() == 3);
+  CHECK(task.result() == 42);
+  future.reset();
   CHECK(captured.use_count() == 1);
+}
+
+TEST_CASE("callback_handle: the function goes when it was called or cancelled, also while the handle is kept") {
+  struct session : std::enable_shared_from_this<session> {
+    explicit session(int& count) : alive(count) { ++alive; }
+    ~session() { --alive; }
+    int& alive;
+    aio::callback_handle handle;
+  };
+  int alive = 0;
+  aio::event_loop loop;
+  auto const with = [&](auto begin) {
+    auto made = std::make_shared<session>(alive);
+    made->handle = begin([made] {});
+    return std::weak_ptr<session>(made);
+  };
+  auto const soon = [&](auto fn) { return loop.call_soon(fn); };
+  auto const later = [&](auto fn) { return loop.call_later(1h, fn); };
+  auto const due = [&](auto fn) { return loop.call_later(0s, fn); };
+  auto const from_thread = [&](auto fn) { return loop.call_soon_threadsafe(fn); };
+  // The handle is a part of what the function owns, and is cancelled through that.
+  with(soon).lock()->handle.cancel();
+  with(later).lock()->handle.cancel();
+  with(from_thread).lock()->handle.cancel();
+  CHECK(alive == 0);
+  (void)with(soon);
+  (void)with(due);
+  (void)with(from_thread);
+  CHECK(alive == 3);
+  loop.run_until_complete(sleep(1ms));
+  CHECK(alive == 0);
+  (void)with(soon);
+  (void)with(later);
+  (void)with(from_thread);
+  auto const cancels_itself = std::make_shared<aio::callback_handle>();
+  *cancels_itself = loop.call_soon([cancels_itself] { cancels_itself->cancel(); });
+  loop.close();
+  CHECK(alive == 0);
+  CHECK(cancels_itself.use_count() == 1);
 }
 
 TEST_CASE("event_loop: its end cancels the tasks that are left, in order, and waits for them") {

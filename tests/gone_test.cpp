@@ -6,10 +6,13 @@
 #include <aio/aio.hpp>
 #include <aio/testing/virtual_clock.hpp>
 #include <memory>
+#include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/reports.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -122,5 +125,85 @@ TEST_CASE("gone: a task that is cancelled between the wake-up and its turn finds
     getters[1].cancel();
     auto const ended = co_await aio::as_result(getters[1]);
     CHECK(log.text() == "cancelled | cancelled");
+  });
+}
+
+// What waits for a future that nobody will ever set is kept by that, and by nothing else.
+
+TEST_CASE("gone: a future that nobody can set any more goes, and with it whatever waited for it") {
+  auto const kept = std::make_shared<int>();
+  auto const case_is = GENERATE(range(0, 12));
+  CAPTURE(case_is);
+  aio::testing::run([&]() -> aio::task<> {
+    aio::future<int> f;
+    std::vector<aio::future<int>> fs{f};
+    f.add_done_callback([kept] {});
+    if (case_is == 0) {
+      auto const s = aio::shield(f);
+      (void)co_await aio::as_result(aio::wait_for(s, 1ms));
+    }
+    if (case_is == 1) (void)co_await aio::as_result(aio::wait_for(aio::shield(f), 1ms));
+    if (case_is == 2) (void)aio::shield(aio::shield(f));
+    if (case_is == 3) (void)aio::gather(f).as_future();
+    if (case_is == 4) (void)aio::gather(aio::return_exceptions, fs).as_future();
+    if (case_is == 5) (void)aio::gather(aio::shield(f), f, f).as_future();
+    if (case_is == 6) (void)aio::shield(aio::gather(f).as_future());
+    if (case_is == 7) (void)aio::as_completed(fs);
+    if (case_is == 8) (void)aio::as_completed(fs, 1h);
+    if (case_is == 9) {
+      auto const all = aio::as_completed(fs, 1ms);
+      co_await aio::sleep_for(20ms);
+    }
+    if (case_is == 10) (void)co_await aio::wait(fs, aio::all_completed, 1ms);
+    if (case_is == 11) {
+      auto const t = aio::create_task(aio::sleep_for(1ms));
+      (void)co_await aio::race(f, t);
+    }
+    co_await aio::sleep_for(1s);
+    CHECK(kept.use_count() == 2);
+    fs.clear();
+    f = aio::future<int>();
+    CHECK(kept.use_count() == 1);
+  });
+}
+
+TEST_CASE("gone: whoever waits for a future that nobody can set any more can still be cancelled, or timed out") {
+  aio::testing::run([]() -> aio::task<> {
+    std::optional<aio::future<int>> f(std::in_place);
+    aio::future<int> other;
+    auto const shielded = aio::shield(*f);
+    auto const gathered = aio::gather(*f, other).as_future();
+    auto const failing = aio::gather(*f, other).as_future();
+    auto all = aio::as_completed(std::vector<aio::future<int>>{*f, other}, 1s);
+    f.reset();
+    CHECK_FALSE(shielded.done());
+    CHECK_FALSE(gathered.done());
+    CHECK(shielded.cancel());
+    CHECK(shielded.cancelled());
+    CHECK(gathered.cancel());  // the other one is
+    co_await aio::sleep_for(1ms);
+    CHECK(gathered.done());
+    CHECK(failing.done());
+    CHECK(gathered.exception() != nullptr);
+    CHECK(failing.exception() != nullptr);
+    int timed_out = 0;
+    int cancelled = 0;
+    for (auto next : all) {
+      auto const outcome = co_await aio::as_result(std::move(next));
+      ++(outcome.cancelled() ? cancelled : timed_out);
+    }
+    CHECK(timed_out == 1);
+    CHECK(cancelled == 1);
+  });
+}
+
+TEST_CASE("gone: a shield of a future that is set late, after everybody left, still reports an error") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::reports heard;
+    aio::future<int> f;
+    (void)co_await aio::as_result(aio::wait_for(aio::shield(f), 1ms));
+    f.set_exception(std::runtime_error("late"));
+    co_await aio::sleep_for(1s);
+    CHECK(heard.text() == "an exception in a shielded future: std::runtime_error: late");
   });
 }

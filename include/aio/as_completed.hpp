@@ -128,10 +128,28 @@ struct completions<Handle>::shared {
     static void on_done(detail::ready_node* at) noexcept {
       auto& self = *static_cast<node*>(at);
       auto const keep = std::exchange(self.whole, nullptr);
-      keep->completed(self);
+      self.stop_listening();
+      if (self.handle->done()) {
+        keep->completed(self);
+      } else {  // nobody can complete it any more
+        (void)Handle(std::move(*self.handle));
+      }
+    }
+    // The handle is lent: whoever can complete what it stands for keeps this, and not this that.
+    void listen(std::shared_ptr<shared> const& all, Handle& to) noexcept {
+      whole = all;
+      handle = &to;
+      listed = true;
+      auto& state = detail::handle_access::state(to);
+      state.add_callback(*this);
+      state.lend();
+    }
+    void stop_listening() noexcept {
+      listed = false;
+      detail::handle_access::state(*handle).take_back();
     }
     std::shared_ptr<shared> whole;
-    Handle const* handle = nullptr;
+    Handle* handle = nullptr;
     bool listed = false;
   };
 
@@ -146,19 +164,19 @@ struct completions<Handle>::shared {
     for (std::size_t i = 0; i < todo; ++i) done.put_nowait(std::nullopt);
     for (std::size_t i = 0; i < todo; ++i) (void)done.get_nowait();
     for (std::size_t i = 0; i < todo; ++i) {
-      nodes[i].whole = self;
-      nodes[i].handle = &handles[i];
-      nodes[i].listed = true;
-      detail::handle_access::state(handles[i]).add_callback(nodes[i]);
+      nodes[i].listen(self, handles[i]);
     }
     if (todo > 0 && limit) {
-      auto& made = detail::make_callback(on, "as_completed", {}, [self] { self->timed_out(); });
+      auto& made = detail::make_callback(on, "as_completed", {}, [whole = std::weak_ptr(self)] {
+        if (auto const all = whole.lock()) all->timed_out();
+      });
       made.arm(detail::deadline_after(on, *limit));
       made.retain();
       timer = &made;
     }
   }
-  // The timer and this keep each other until one of them is over.
+  ~shared() { stop_timer(); }
+
   void stop_timer() noexcept {
     if (!timer) return;
     timer->cancel();
@@ -166,7 +184,6 @@ struct completions<Handle>::shared {
   }
 
   void completed(node& which) noexcept {
-    which.listed = false;
     if (todo == 0) return;  // timed out first
     --todo;
     done.put_nowait(*which.handle);
@@ -176,13 +193,12 @@ struct completions<Handle>::shared {
   void timed_out() noexcept {
     for (std::size_t i = 0; i < handles.size(); ++i) {
       if (!nodes[i].listed) continue;
-      done.put_nowait(std::nullopt);
       if (detail::handle_access::state(handles[i]).remove_callback(nodes[i])) {
-        nodes[i].listed = false;
+        nodes[i].stop_listening();
         nodes[i].whole = nullptr;
       }
     }
-    todo = 0;
+    for (; todo > 0; --todo) done.put_nowait(std::nullopt);
     stop_timer();
   }
 

@@ -397,7 +397,6 @@ class event_loop : public detail::scheduler {
   bool stopping_ = false;
   bool serving_ = false;   // runs for nothing but threads, see close()
   bool iterated_ = false;  // the last thing that wait() did was an iteration
-  std::atomic<bool> closed_{false};  // call_soon_threadsafe asks on other threads
 
   std::unique_ptr<detail::turns> turns_;  // on a context that the program runs; else null
 
@@ -500,7 +499,7 @@ inline void event_loop::run_until_done(detail::future_core& state) {
     detail::future_core& awaited;
     bool ran = false;
   };
-  if (&state.loop() != this) {
+  if (!state.belongs_to(*this)) {
     throw usage_error("run_until_complete: this future or task belongs to another event loop");
   }
   {

@@ -54,7 +54,8 @@ class [[nodiscard]] future
       : base(detail::state_ptr<detail::future_cell<T>>(detail::future_cell<T>::make(loop))) {}
 
   /// Completes it with a value made from `args`, and queues everybody who waits.
-  /// Throws: invalid_state_error if it is done already (FUT-2).
+  /// Throws: invalid_state_error if it is done already (FUT-2); usage_error if somebody waits, and the
+  /// loop is closed or gone.
   template <class... Args>
   void set_result(Args&&... args) const {
     this->state().set_value(std::forward<Args>(args)...);
@@ -83,7 +84,7 @@ class future_cell final : public future_core {
   template <class... Args>
   void set_value(Args&&... args) {
     require_pending();
-    check_thread("set_result");
+    check_call("set_result");
     if constexpr (std::is_void_v<T> || std::is_scalar_v<T> || std::is_reference_v<T>) {
       value_.emplace(std::in_place, std::forward<Args>(args)...);
     } else {
@@ -94,7 +95,7 @@ class future_cell final : public future_core {
   void set_error(std::exception_ptr error) {
     require_pending();
     if (!error) throw usage_error("set_exception needs an exception, not a null pointer");
-    check_thread("set_exception");
+    check_call("set_exception");
     error_ = std::move(error);
     complete(future_state::error);
   }
@@ -137,6 +138,7 @@ class future_cell final : public future_core {
 
   void dispose() noexcept override {
     callback::discard_all(callbacks_to_discard());
+    abandon_listeners();
     std::destroy_at(this);
     pool_allocator<future_cell>().deallocate(this, 1);
   }

@@ -149,18 +149,32 @@ class gather_base : private task_owner {
         done_before = to.some_done_before_ = true;
       } else {
         child.add_callback(*this);
+        listening = true;
       }
+    }
+    /// Lends the handle of a child that is listened to, see future_core::lend(); the child keeps this.
+    void lend() noexcept {
+      if (listening) core->lend();
+    }
+    /// Takes the handle back before that goes.
+    void take_back() noexcept {
+      if (listening) core->take_back();
     }
 
     gather_base* whole = nullptr;
     future_core* core = nullptr;
     bool done_before = false;  // when the gathering began
     bool settled = false;      // counted
+    bool listening = false;
 
     static void on_done(ready_node* node) noexcept {
       auto& self = static_cast<listener&>(*node);
       self.settled = true;
-      self.whole->child_settled(*self.core, false);
+      if (self.core->done()) [[likely]] {
+        self.whole->child_settled(*self.core, false);
+      } else {
+        self.whole->child_gone(self);
+      }
     }
   };
 
@@ -203,13 +217,22 @@ class gather_base : private task_owner {
   bool cancel_children(cancel_message const& message) {
     bool accepted = false;
     for (std::size_t i = 0; i < count_; ++i) {
-      future_core& core = *at(i).core;
-      if (core.done()) continue;
-      accepted = core.cancel(message) || accepted;
+      future_core* const core = at(i).core;
+      if (!core || core->done()) continue;
+      accepted = core->cancel(message) || accepted;
     }
     cancel_requested_ = cancel_requested_ || accepted;
     return accepted;
   }
+
+  template <class Function>
+  void for_each_listener(Function function) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (listener* const each = at(i).listens) function(*each);
+    }
+  }
+  /// Counts a child out that will never be done.
+  void count_out() noexcept { --foreign_left_; }
 
   /// Takes the nodes of those back that end when this is gone.
   void stop_listening(scheduler& on) noexcept {
@@ -232,6 +255,8 @@ class gather_base : private task_owner {
   virtual member at(std::size_t index) noexcept = 0;
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
+  // Nobody can complete it any more.
+  virtual void child_gone(listener&) noexcept {}
 
   void child_done(task_core& child) noexcept override {
     if (over_ || cancel_requested_ || error_ || child.state() != future_state::value) [[unlikely]] {
@@ -270,8 +295,10 @@ class gather_base : private task_owner {
     if (!over_ && !error_ && all_settled() && cancel_requested_) {
       // Every child swallowed the cancellation: the gathering does not (GA-7). As CPython does
       // it, the last argument says with which message.
-      future_core& last = *at(count_ - 1).core;
-      error_ = last.cancelled() ? last.read_error() : last.fresh_cancellation();
+      future_core* const last = at(count_ - 1).core;
+      error_ = !last              ? std::make_exception_ptr(cancelled_error())
+               : last->cancelled() ? last->read_error()
+                                   : last->fresh_cancellation();
     }
     if (!over_ && (all_settled() || (error_ && left() == 0))) {
       over_ = true;
@@ -388,7 +415,9 @@ class gather_seat {
     }
   }
   [[nodiscard]] state_type& state() noexcept { return state_type::of(*frame_); }
+  [[nodiscard]] future_core* core() noexcept { return &state(); }
   [[nodiscard]] gather_base::listener* listens() noexcept { return nullptr; }
+  void forget_gone(gather_base::listener const&) const noexcept {}
 
  private:
   frame_base* frame_;  // null: there was no task
@@ -406,7 +435,7 @@ class gather_seat<Child, false> {
   gather_seat& operator=(gather_seat&&) = delete;
 
   void require_fit(scheduler const& on) const {
-    if (&handle_access::state(source_).loop() != &on) {
+    if (!handle_access::state(source_).belongs_to(on)) {
       throw usage_error("gather: a future or task belongs to another event loop");
     }
   }
@@ -416,7 +445,11 @@ class gather_seat<Child, false> {
   void listen(gather_base& whole) noexcept { listens_.listen(whole, state()); }
   void leave(bool) const noexcept {}
   [[nodiscard]] state_type& state() noexcept { return handle_access::state(source_); }
+  [[nodiscard]] future_core* core() noexcept { return listens_.core; }  // null when it is gone
   [[nodiscard]] gather_base::listener* listens() noexcept { return &listens_; }
+  void forget_gone(gather_base::listener const& which) noexcept {
+    if (&which == &listens_) (void)Child(std::move(source_));
+  }
 
  private:
   Child source_;
@@ -462,6 +495,9 @@ class gather_arguments : public gather_base {
     for_each([&](auto& seat, std::size_t) { seat.listen(*this); });
     return begun();
   }
+  void drop_gone(gather_base::listener& which) noexcept {
+    for_each([&](auto& seat, std::size_t) { seat.forget_gone(which); });
+  }
   AIO_ALWAYS_INLINE results take() {
     return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
       // Braces: from left to right. Where nothing failed, a task that it started has its value.
@@ -496,7 +532,7 @@ class gather_arguments : public gather_base {
   member at(std::size_t index) noexcept override {
     member found{};
     for_each([&](auto& seat, std::size_t i) {
-      if (i == index) found = {&seat.state(), seat.listens()};
+      if (i == index) found = {seat.core(), seat.listens()};
     });
     return found;
   }
@@ -553,6 +589,9 @@ class gather_elements : public gather_base {
     for (auto& each : seats_) each.listen(*this);
     return begun();
   }
+  void drop_gone(gather_base::listener& which) noexcept {
+    for (auto& each : seats_) each.forget_gone(which);
+  }
   results take() {
     results values;
     values.reserve(seats_.size());
@@ -575,7 +614,9 @@ class gather_elements : public gather_base {
     }
   }
 
-  member at(std::size_t index) noexcept override { return {&seats_[index].state(), seats_[index].listens()}; }
+  member at(std::size_t index) noexcept override {
+    return {seats_[index].core(), seats_[index].listens()};
+  }
 
   std::vector<gather_seat<Child>> seats_;  // does not grow once they listen
   std::size_t started_ = 0;
@@ -593,6 +634,7 @@ class gather_cell final : public future_core, private Children {
     made->retain();
     try {
       made->start(on, where);
+      made->for_each_listener([](gather_base::listener& each) { each.lend(); });
     } catch (...) {  // it refused one, and listens to none
       made->dispose();
       throw;
@@ -607,7 +649,9 @@ class gather_cell final : public future_core, private Children {
   /// Requires: state() == future_state::value.
   results& value() noexcept { return *values_; }
 
-  ~gather_cell() = default;
+  ~gather_cell() {
+    this->for_each_listener([](gather_base::listener& each) { each.take_back(); });
+  }
 
  private:
   gather_cell(scheduler& on, Children&& children)
@@ -629,9 +673,20 @@ class gather_cell final : public future_core, private Children {
   void settled() noexcept override {
     if (this->all_settled()) release();
   }
+  // It is never over then, unless an error of another child decides. When nothing is left that could
+  // tell it anything, what keeps it goes.
+  void child_gone(gather_base::listener& which) noexcept override {
+    which.take_back();
+    which.listening = false;
+    which.core = nullptr;
+    this->drop_gone(which);
+    this->count_out();
+    settled();
+  }
 
   void dispose() noexcept override {
     callback::discard_all(callbacks_to_discard());
+    abandon_listeners();
     std::destroy_at(this);
     pool_allocator<gather_cell>().deallocate(this, 1);
   }

@@ -83,7 +83,7 @@ template <class Child>
 void require_startable(Child const& source, scheduler const& on) {
   if constexpr (child_traits<Child>::own) {
     if (!source.valid()) throw usage_error("race: a task was awaited or moved away before");
-  } else if (&handle_access::state(source).loop() != &on) {
+  } else if (!handle_access::state(source).belongs_to(on)) {
     throw usage_error("race: a future or task belongs to another event loop");
   }
 }

@@ -58,6 +58,7 @@ template <class Handle>
 auto shield(Handle&& inner) {
   AIO_REFUSE_MADE_INSIDE(Handle);
   using handle = std::remove_cvref_t<Handle>;
+  if (!inner.done()) detail::handle_access::state(inner).require_loop("shield");
   return shielded<typename handle::value_type, detail::handle_state<handle>>(
       detail::handle_access::state(inner));
 }
@@ -102,7 +103,9 @@ class shield_cell final : public future_core {
     if constexpr (!copied) inner_->mark_value_taken();
   }
 
-  ~shield_cell() = default;
+  ~shield_cell() {
+    if (listening_) inner_->take_back();
+  }
 
  private:
   // The value belongs to whoever else has the inner one.
@@ -116,8 +119,10 @@ class shield_cell final : public future_core {
     shield_cell& whole;
   };
 
+  // Whoever can complete the inner one keeps its listeners, and so this; a handle in return would keep
+  // both when nobody can any more, and is lent. The same holds for this and its own callback.
   explicit shield_cell(State& inner)
-      : future_core(inner.loop()),
+      : future_core(stand_in(), inner),
         inner_(state_ptr<State>::share(inner)),
         on_inner_(*this, &inner_done),
         on_outer_(*this, &outer_done) {
@@ -129,8 +134,19 @@ class shield_cell final : public future_core {
     }
     retain();
     inner.add_callback(on_inner_);
+    inner.lend();
+    listening_ = true;
     retain();
     add_callback(on_outer_);
+    lend();
+  }
+
+  // The inner one is over, or nobody can complete it any more.
+  void stop_listening() noexcept {
+    inner_->take_back();  // without effect where it is done
+    listening_ = false;
+    if (inner_->done()) return;
+    inner_ = {};
   }
 
   void copy_outcome() noexcept {
@@ -140,12 +156,13 @@ class shield_cell final : public future_core {
 
   static void inner_done(ready_node* at) noexcept {
     shield_cell& self = static_cast<node*>(at)->whole;
-    if (!self.cancelled()) self.copy_outcome();
+    self.stop_listening();
+    if (self.inner_ && !self.cancelled()) self.copy_outcome();
     self.release();
   }
   static void outer_done(ready_node* at) noexcept {
     shield_cell& self = static_cast<node*>(at)->whole;
-    if (!self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
+    if (self.listening_ && !self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
       // Of all shields that were cancelled one reports, the last.
       if (ready_node* const other = self.inner_->callbacks().remove_if(
               [](ready_node& waiting) { return waiting.run == &report_error; })) {
@@ -159,7 +176,8 @@ class shield_cell final : public future_core {
   }
   static void report_error(ready_node* at) noexcept {
     shield_cell& self = static_cast<node*>(at)->whole;
-    if (self.inner_->state() == future_state::error) {
+    self.stop_listening();
+    if (self.inner_ && self.inner_->state() == future_state::error) {
       self.loop().call_exception_handler(
           context_of("an exception in a shielded future", self.inner_->read_error()));
     }
@@ -172,12 +190,15 @@ class shield_cell final : public future_core {
 
   void dispose() noexcept override {
     callback::discard_all(callbacks_to_discard());
+    (void)remove_callback(on_outer_);
+    abandon_listeners();
     std::destroy_at(this);
     pool_allocator<shield_cell>().deallocate(this, 1);
   }
 
   state_ptr<State> inner_;
   bool stands_for_inner_ = false;
+  bool listening_ = false;  // to the inner one, whose handle is lent
   node on_inner_;
   node on_outer_;
 };

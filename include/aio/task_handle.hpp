@@ -130,8 +130,12 @@ class [[nodiscard]] any_task_handle {
 
   [[nodiscard]] bool done() const { return core().done(); }
   [[nodiscard]] bool cancelled() const { return core().cancelled(); }
-  bool cancel() const { return core().give_up(nullptr); }
+  bool cancel() const {
+    core().check_call("cancel");
+    return core().give_up(nullptr);
+  }
   bool cancel(std::string message) const {
+    core().check_call("cancel");
     return core().give_up(detail::make_cancel_message(std::move(message)));
   }
   unsigned uncancel() const { return core().uncancel(); }

@@ -137,7 +137,7 @@ template <class Handle>
 void keep_distinct(std::vector<Handle>& handles, char const* caller) {
   scheduler const& on = scheduler::require_running(caller);
   for (Handle const& each : handles) {
-    if (&handle_access::state(each).loop() != &on) {
+    if (!handle_access::state(each).belongs_to(on)) {
       throw usage_error(std::string(caller) + ": a future or task belongs to another event loop");
     }
   }

@@ -22,7 +22,8 @@ namespace aio::detail {
 
 class future_core;
 
-/// Shared by the loop that will run it and the handles that may cancel it.
+/// Shared by the loop that will run it and the handles that may cancel it. The function goes as soon as
+/// it was called or cancelled: it may own a handle.
 class callback : public removable_node {
  public:
   /// `values` of context variables are what it will see.
@@ -49,15 +50,14 @@ class callback : public removable_node {
 
   /// Threads: any, unless it waits for a deadline.
   void cancel() noexcept {
-    if (cancelled_.exchange(true, std::memory_order_relaxed)) return;
-    if (armed_) {
-      armed_ = false;
-      loop_->remove_timer(*this);
-      release();
-    }
+    if (!take_function(cancelled_bit)) return;
+    bool const waited = std::exchange(armed_, false);
+    if (waited) loop_->remove_timer(*this);
+    drop();
+    if (waited) release();
   }
   [[nodiscard]] bool cancelled() const noexcept {
-    return cancelled_.load(std::memory_order_relaxed);
+    return (state_.load(std::memory_order_relaxed) & cancelled_bit) != 0;
   }
 
   /// The function that was asked for it.
@@ -70,7 +70,7 @@ class callback : public removable_node {
   /// It was taken back, and its function goes, whoever can name it still.
   void take_back() noexcept {
     awaited_ = nullptr;
-    drop_function();
+    if (take_function(over_bit)) drop();
     release();
   }
 
@@ -83,6 +83,7 @@ class callback : public removable_node {
       while (!found.empty()) {
         auto& each = static_cast<callback&>(found.pop());
         each.leave_line();
+        if (each.take_function(over_bit)) each.drop();
         each.release();
       }
     }
@@ -100,7 +101,7 @@ class callback : public removable_node {
   static void run_callback(ready_node* node) noexcept {
     auto& self = *static_cast<callback*>(node);
     self.leave_line();
-    if (!self.cancelled()) {
+    if (self.take_function(over_bit)) {
       scheduler& on = *self.loop_;
       context_values* const outer = std::exchange(on.callback_values, &self.values_);
       try {
@@ -110,8 +111,18 @@ class callback : public removable_node {
             context_of("an exception left a callback of ", std::current_exception(), {}, self.origin_));
       }
       on.callback_values = outer;
+      self.drop();
     }
     self.release();
+  }
+
+  // Says whether the function is the caller's to call, and to drop.
+  bool take_function(std::uint8_t why) noexcept {
+    return state_.fetch_or(why, std::memory_order_acq_rel) == 0;
+  }
+  void drop() noexcept {
+    drop_function();
+    values_ = nullptr;
   }
 
   // Written only where it had a deadline: others may be cancelled on any thread meanwhile.
@@ -125,7 +136,9 @@ class callback : public removable_node {
   context_values values_;
   future_core const* awaited_ = nullptr;  // of add_done_callback; only compared
   std::atomic<int> uses_{1};
-  std::atomic<bool> cancelled_{false};
+  static constexpr std::uint8_t cancelled_bit = 1;
+  static constexpr std::uint8_t over_bit = 2;  // called, or never will be
+  std::atomic<std::uint8_t> state_{0};
   bool armed_ = false;  // the loop has it among its timers
 };
 

@@ -60,7 +60,7 @@ class outcome_awaiter {
   void attach(frame_base& frame) {
     frame_ = &frame;
     if (!awaited_) throw usage_error("this handle is empty: it was moved away or never set");
-    if (&awaited_->loop() != &frame.task->loop()) {
+    if (!awaited_->belongs_to(frame.task->loop())) {
       throw usage_error("this future or task belongs to another event loop; use "
                         "run_coroutine_threadsafe to cross threads");
     }
@@ -151,23 +151,25 @@ class handle_base {
 
   /// Requests a cancellation, with a message for the cancelled_error; false if it is done
   /// already, and then its error counts as read (FUT-10). A future is cancelled at once; a task
-  /// where it waits, and it may refuse.
+  /// where it waits, and it may refuse. Throws: usage_error if somebody waits and the loop is closed.
   /// asyncio: cancel(msg), CAN-1 to CAN-6, FUT-3.
   bool cancel() const {
-    state().check_thread("cancel");
+    state().check_call("cancel");
     return state().give_up(nullptr);
   }
   bool cancel(std::string message) const {
-    state().check_thread("cancel");
+    state().check_call("cancel");
     return state().give_up(make_cancel_message(std::move(message)));
   }
 
   /// Calls `fn`, with this handle if it takes one, in the iteration after the one in which this
-  /// gets done (FUT-4). What `fn` throws goes to the exception handler.
+  /// gets done (FUT-4). What `fn` throws goes to the exception handler. Throws: usage_error if the
+  /// loop is closed or gone.
   template <class Fn>
   done_callback add_done_callback(Fn&& fn) const {
     static_assert(std::is_invocable_v<std::decay_t<Fn>, Handle> || std::is_invocable_v<std::decay_t<Fn>>,
                   "a done callback takes the handle or nothing");
+    state().require_loop("add_done_callback");
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
       made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),

@@ -200,6 +200,15 @@ class scheduler {
     }
   }
 
+  /// Whether the loop at that address, which may be gone, is there and not closed. Where `serial` is not
+  /// 0 it has to be the loop of that number, not another that came to its address.
+  [[nodiscard]] AIO_ALWAYS_INLINE static bool is_open(scheduler const* loop, std::uint32_t serial) noexcept {
+    if (loop == running_ && (serial == 0 || serial == loop->short_serial())) [[likely]] return true;
+    return is_open_elsewhere(loop, serial);
+  }
+  /// serial() in fewer bits, and not 0.
+  [[nodiscard]] std::uint32_t short_serial() const noexcept { return std::uint32_t(serial_) | 0x80000000U; }
+
   /// A step that begins outside the loop's iterations, in a handler: until it is over, what other
   /// handlers wake is for the loop. Says whether end_step_outside() is to follow.
   [[nodiscard]] bool begin_step_outside() noexcept {
@@ -337,6 +346,7 @@ class scheduler {
 
   timer_heap timers_;
   attendant attendant_ = attendant::nobody;
+  std::atomic<bool> closed_{false};  // other threads ask
 
  private:
   static void run_node(ready_node& node) noexcept { node.run(&node); }
@@ -388,6 +398,13 @@ class scheduler {
     } catch (...) {
       std::fprintf(stderr, "aio: %s\n  (out of memory while this was reported)\n", context.message.c_str());
     }
+  }
+
+  AIO_COLD AIO_NEVER_INLINE static bool is_open_elsewhere(scheduler const* loop, std::uint32_t serial) noexcept {
+    std::lock_guard const lock(living_mutex());
+    scheduler const* at = living_;
+    while (at && at != loop) at = at->next_living_;
+    return at && (serial == 0 || serial == at->short_serial()) && !at->closed_.load(std::memory_order_relaxed);
   }
 
   /// Inside a function, so that it is there for loops that are made before main: not every platform

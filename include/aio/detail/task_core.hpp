@@ -65,7 +65,15 @@ class future_core : public waitable {
  public:
   /// Handles to what is `shared_by_threads` may be copied and dropped on any thread.
   explicit future_core(scheduler& owner, bool shared_by_threads = false, std::int32_t handles = 1) noexcept
-      : loop_(&owner), handles_(handles), status_{future_state::pending, shared_by_threads} {}
+      : loop_(&owner), handles_(handles), status_{future_state::pending, shared_by_threads} {
+    status_.cancel_requests = owner.short_serial();  // see there
+  }
+  /// One that stands for `inner`, on the same loop; that may be gone if `inner` is done.
+  struct stand_in {};
+  future_core(stand_in, future_core const& inner) noexcept
+      : loop_(inner.loop_), handles_(1), status_{future_state::pending, false} {
+    status_.cancel_requests = inner.done() ? 0 : loop_->short_serial();
+  }
   future_core(future_core const&) = delete;
   future_core& operator=(future_core const&) = delete;
 
@@ -85,10 +93,20 @@ class future_core : public waitable {
 
   virtual bool cancel(cancel_message const& message) = 0;
 
-  /// In debug mode, refuses a call from a foreign thread. A future that nobody waits for may have
-  /// outlived its loop, and needs none.
-  void check_thread(char const* caller) const {
-    if (!done() && (!status_.shared_by_threads || !callbacks_.empty())) loop_->check_thread(caller);
+  /// Whether `on` is its loop, and not one that came to that address later.
+  [[nodiscard]] bool belongs_to(scheduler const& on) const noexcept {
+    return loop_ == &on && (loop_serial() == 0 || loop_serial() == on.short_serial());
+  }
+  /// Throws: usage_error if the loop is closed or gone, which is to call somebody.
+  void require_loop(char const* caller) const {
+    if (!scheduler::is_open(loop_, loop_serial())) [[unlikely]] refuse_closed(caller);
+  }
+  /// Before this is completed from outside. Throws: usage_error if the loop that somebody waits on is
+  /// closed; in debug mode, on a foreign thread. A future that nobody waits for needs no loop.
+  void check_call(char const* caller) const {
+    if (done() || (status_.shared_by_threads && callbacks_.empty())) return;
+    require_loop(caller);
+    loop_->check_thread(caller);
   }
 
   /// cancel() by somebody with a handle, who no longer asks how it ended if it has.
@@ -174,6 +192,9 @@ class future_core : public waitable {
   }
 
  protected:
+  struct of_task {};
+  explicit future_core(of_task, scheduler& owner, std::int32_t handles) noexcept
+      : loop_(&owner), handles_(handles), status_{.state = future_state::pending, .shared_by_threads = false, .is_task = true} {}
   ~future_core() = default;
 
   AIO_ALWAYS_INLINE void complete(future_state outcome) noexcept {
@@ -193,6 +214,13 @@ class future_core : public waitable {
     count(1);
     return callbacks_;
   }
+  /// Runs the others that are left when this goes: they find it pending, which it is for ever.
+  void abandon_listeners() noexcept {
+    while (!callbacks_.empty()) {
+      ready_node& node = callbacks_.pop();
+      node.run(&node);
+    }
+  }
 
   std::int32_t count_here(std::int32_t step) noexcept { return handles_ += step; }
 
@@ -208,6 +236,9 @@ class future_core : public waitable {
  private:
   virtual void describe_unread(exception_context&) const {}
 
+  // 0 if it is not known: a task that is not done has its loop.
+  [[nodiscard]] std::uint32_t loop_serial() const noexcept { return status_.is_task ? 0 : status_.cancel_requests; }
+
   std::int32_t count(std::int32_t step) noexcept {
     if (!status_.shared_by_threads) return count_here(step);
 #if defined(__cpp_lib_atomic_ref)
@@ -215,6 +246,9 @@ class future_core : public waitable {
 #else  // libc++ before 19
     return __atomic_add_fetch(&handles_, step, __ATOMIC_ACQ_REL);
 #endif
+  }
+  [[noreturn]] AIO_COLD AIO_NEVER_INLINE static void refuse_closed(char const* caller) {
+    throw usage_error(std::string(caller) + ": the event loop is closed");
   }
   [[noreturn]] AIO_NEVER_INLINE void refuse_value() {
     if (!done()) throw invalid_state_error("the result is not there yet: co_await it first");
@@ -251,6 +285,7 @@ class future_core : public waitable {
     bool value_taken : 1 = false;
     bool awaited_itself : 1 = false;
     bool seen : 1 = false;
+    bool is_task : 1 = false;
     bool : 0;
     // Of a task that is to be cancelled:
     bool must_throw : 1 = false;         // at the next step or suspension
@@ -258,7 +293,8 @@ class future_core : public waitable {
     bool cancel_kept : 1 = false;        // must_throw came too late for an operation (D3)
     bool cancel_foreign : 1 = false;     // must_throw is not, or not only, what the task asked for itself
     bool forwarding_cancel : 1 = false;  // to what the task waits for
-    unsigned cancel_requests = 0;
+    // Of a task: not taken back. Of what is none: scheduler::short_serial() of its loop, 0 if it needs none.
+    std::uint32_t cancel_requests = 0;
   };
   static_assert(sizeof(status) == 8);
   status status_;
@@ -323,7 +359,7 @@ class task_core : public future_core,
   /// `expected_by`, if any, expects it. One of the `handles` is the loop's.
   task_core(scheduler& on, std::source_location created, task_extras* extras, std::uint64_t number,
             task_owner* expected_by, std::int32_t handles) noexcept
-      : future_core(on, false, handles),
+      : future_core(of_task(), on, handles),
         ready_node(&run_first_step),
         resume_point_(&root()),
         owner_(expected_by),
