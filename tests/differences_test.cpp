@@ -224,3 +224,66 @@ TEST_CASE("D8: tasks that are made while run shuts down are cancelled and awaite
   CHECK(made->cancelled());
   CHECK(log.text() == "first round | the other cancelled");
 }
+
+// Two of them at once: a cancellation from outside that waits for the next suspension, because an
+// operation had completed (D3) or because a child that started eagerly asked for it, wins in every block.
+
+TEST_CASE("D1 to D3: a cancellation from outside that waits for the next suspension wins in every block") {
+  struct block {
+    char const* name;
+    aio::task<> (*enter)();
+  };
+  constexpr auto forever = []() -> aio::task<> { co_await aio::sleep_for(1h); };
+  static constexpr auto wait_long = forever;
+  static block const blocks[] = {
+      {"a time limit that is over", []() -> aio::task<> {
+         co_await aio::with_timeout_at(aio::get_running_loop().time() - 1s, wait_long);
+       }},
+      {"no time at all", []() -> aio::task<> { co_await aio::wait_for(wait_long(), 0s); }},
+      {"two time limits", []() -> aio::task<> {
+         co_await aio::with_timeout(0s, []() -> aio::task<> { co_await aio::wait_for(wait_long(), 1s); });
+       }},
+      {"a group that cancelled itself", []() -> aio::task<> {
+         co_await aio::with_task_group([](aio::task_group& group) -> aio::task<> {
+           group.create_task(wait_long);
+           group.cancel();
+           co_await wait_long();
+         });
+       }},
+      {"a group of the caller's that was cancelled before", []() -> aio::task<> {
+         aio::task_group group;
+         group.cancel();
+         co_await aio::with_task_group(group, [](aio::task_group&) -> aio::task<> { co_await wait_long(); });
+       }},
+      {"a gathering of its own tasks", []() -> aio::task<> { co_await aio::gather(wait_long(), wait_long()); }},
+      {"a race", []() -> aio::task<> { (void)co_await aio::race(wait_long(), wait_long()); }},
+      {"a shield", []() -> aio::task<> { co_await aio::shield(wait_long()); }},
+      {"a thread", []() -> aio::task<> { co_await aio::to_thread([] {}); }},
+  };
+  auto const from_operation = [](block const& which) -> aio::task<> {
+    co_await asio::post(aio::get_running_loop().get_executor(), aio::use_awaitable);
+    co_await which.enter();
+  };
+  auto const from_eager_child = [](block const& which) -> aio::task<> {
+    auto const self = aio::current_task();
+    auto const asks = [&]() -> aio::task<> {
+      self.cancel();
+      co_return;
+    };
+    (void)aio::create_task(aio::task_options().eager_start(), asks);
+    co_await which.enter();
+  };
+  for (block const& each : blocks) {
+    for (bool const eager : {false, true}) {
+      CAPTURE(each.name, eager);
+      aio::testing::run([&]() -> aio::task<> {
+        auto const task = aio::create_task(eager ? from_eager_child(each) : from_operation(each));
+        co_await aio::sleep_for(0s);
+        if (!eager) task.cancel();
+        auto const ended = co_await aio::as_result(task);
+        CHECK(ended.cancelled());
+        CHECK(task.cancelling() == 1);
+      });
+    }
+  }
+}
