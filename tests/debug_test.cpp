@@ -148,3 +148,67 @@ TEST_CASE("debug: a loop that does not run may be prepared on any thread") {
   loop.run_until_complete([]() -> aio::task<> { co_await aio::sleep_for(0s); }());
   CHECK(calls == 1);
 }
+
+TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
+  std::string said;
+  auto const main = [&]() -> aio::task<> {
+    aio::event_loop& loop = aio::get_running_loop();
+    loop.set_debug(true);
+    aio::event happened;
+    aio::semaphore permits{0};
+    aio::lock mutex;
+    aio::condition changed;
+    aio::queue<int> items;
+    aio::queue<int> full(1);
+    full.put_nowait(1);
+    aio::future<int> answer;
+    aio::task_group group;
+    aio::timeout limit;
+    CHECK(mutex.try_acquire());
+    CHECK(changed.try_acquire());
+    auto const in_group = [&](aio::task_group&) -> aio::task<> { co_await aio::sleep_for(1s); };
+    auto const in_limit = [&](aio::timeout&) -> aio::task<> { co_await aio::sleep_for(1s); };
+    std::vector<aio::any_task_handle> waiting{
+        aio::create_task(happened.wait()), aio::create_task(permits.acquire()), aio::create_task(mutex.acquire()),
+        aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
+        aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
+        aio::create_task(aio::with_timeout(limit, in_limit))};
+    answer.add_done_callback([] {});
+    CHECK(changed.locked());
+    co_await aio::sleep_for(0s);
+    CHECK(changed.try_acquire());
+    std::thread([&] {
+      auto const refused = [&](auto fn, std::string name) {
+        std::string const heard = thrown_by([&] { fn(); return 0; });
+        if (!heard.starts_with("aio::usage_error: " + name + " was called on a thread that does not run")) {
+          said += name + ": " + heard + "\n";
+        }
+      };
+      refused([&] { happened.set(); }, "event::set");
+      refused([&] { happened.clear(); }, "event::clear");
+      refused([&] { permits.release(); }, "semaphore::release");
+      refused([&] { mutex.release(); }, "lock::release");
+      refused([&] { changed.notify(); }, "condition::notify");
+      refused([&] { items.put_nowait(1); }, "put_nowait");
+      refused([&] { (void)full.get_nowait(); }, "get_nowait");
+      refused([&] { items.shutdown(true); }, "shutdown");
+      refused([&] { full.task_done(); }, "task_done");
+      refused([&] { answer.set_result(1); }, "set_result");
+      refused([&] { answer.add_done_callback([] {}); }, "add_done_callback");
+      refused([&] { waiting[0].cancel(); }, "cancel");
+      refused([&] { waiting[0].cancel("message"); }, "cancel");
+      refused([&] { waiting[0].uncancel(); }, "uncancel");
+      refused([&] { (void)group.create_task(happened.wait()); }, "task_group::create_task");
+      refused([&] { group.cancel(); }, "task_group::cancel");
+      refused([&] { limit.reschedule(aio::time_point()); }, "timeout::reschedule");
+    }).join();
+    for (auto const& each : waiting) CHECK_FALSE(each.done());
+    for (auto const& each : waiting) each.cancel();
+    changed.release();
+    co_await aio::sleep_for(1s);
+    answer.set_result(2);
+    happened.set();
+  };
+  aio::testing::run(main);
+  CHECK(said == "");
+}

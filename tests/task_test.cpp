@@ -2,6 +2,7 @@
 #include "aio/task.hpp"
 
 #include "aio/as_result.hpp"
+#include "aio/gather.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
@@ -496,5 +497,41 @@ TEST_CASE("task: results of tasks that await tasks come up through every level")
     int const sum = co_await outer();
     CHECK(sum == 106);
     CHECK(aio::get_running_loop().time().time_since_epoch() == 3s);
+  });
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wreturn-type"
+namespace {
+aio::task<int> forgets_to_return(bool remembers) {
+  co_await aio::sleep_for(1s);
+  if (remembers) co_return 1;
+}
+aio::task<std::string> forgets_at_once(bool remembers) {
+  if (remembers) co_return "remembered";
+}
+}  // namespace
+#pragma GCC diagnostic pop
+
+TEST_CASE("task: a coroutine that ends without a co_return fails with its name, awaited, gathered or as a task") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const heard = [](auto const& outcome, std::string name) {
+      std::string const text = aio_test::said(outcome);
+      CHECK(text.starts_with("aio::usage_error: the coroutine "));
+      CHECK(text.find(name) != std::string::npos);
+      CHECK(text.find(" ended without a co_return") != std::string::npos);
+      CHECK(text.find("task_test.cpp:") != std::string::npos);
+    };
+    auto const late = co_await aio::as_result(forgets_to_return(false));
+    heard(late, "forgets_to_return");
+    auto const at_once = co_await aio::as_result(forgets_at_once(false));
+    heard(at_once, "forgets_at_once");
+    auto const handle = aio::create_task(forgets_to_return(false));
+    auto const of_task = co_await aio::as_result(handle);
+    heard(of_task, "forgets_to_return");
+    auto const gathered = co_await aio::as_result(aio::gather(forgets_to_return(true), forgets_at_once(false)));
+    heard(gathered, "forgets_at_once");
+    int const right = co_await forgets_to_return(true);
+    CHECK(right == 1);
   });
 }

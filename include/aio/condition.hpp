@@ -142,6 +142,7 @@ task<T> condition::wait_until_true(Predicate predicate) {
 }
 
 inline void condition::notify(std::size_t count) {
+  line_.check_thread("condition::notify");
   if (!locked()) throw usage_error("cannot notify a condition whose lock is not acquired");
   line_.wake(count);
 }

@@ -51,7 +51,7 @@ class lock {
   [[nodiscard]] bool try_acquire() noexcept;
 
   /// Frees it, and wakes the task that has waited longest. Guards do this by themselves.
-  /// Throws: usage_error if it is not taken.
+  /// Throws: usage_error if it is not taken; in debug mode, on a thread that does not run its loop.
   void release();
 
   [[nodiscard]] bool locked() const noexcept { return locked_; }
@@ -142,6 +142,7 @@ inline bool lock::try_acquire() noexcept {
 }
 
 inline void lock::release() {
+  line_.check_thread("lock::release");
   if (!locked_) throw usage_error("the lock is not acquired: release it once per acquire()");
   locked_ = false;
   wake_first();

@@ -235,6 +235,7 @@ class queue_base {
   /// Says that an item that was got is dealt with.
   /// Throws: std::logic_error if called more often than items were put.
   void task_done() {
+    check_thread("task_done");
     if (unfinished_ == 0) throw std::logic_error("task_done() called too many times");
     finish(1);
   }
@@ -284,6 +285,9 @@ class queue_base {
     wake_all(getters_);
     wake_all(putters_);
   }
+
+  /// In debug mode, throws usage_error on a thread that does not run its loop.
+  void check_thread(char const* caller) const { home_.check_thread(caller); }
 
   [[noreturn]] AIO_NEVER_INLINE static void throw_shut_down() { throw queue_shut_down(); }
 
@@ -562,6 +566,7 @@ class basic_queue<T, Items>::get_awaiter {
 
 template <class T, class Items>
 void basic_queue<T, Items>::put_nowait(T item) {
+  check_thread("put_nowait");
   if (shut_down_) throw_shut_down();
   if (full()) throw queue_full();
   push(std::move(item));
@@ -569,6 +574,7 @@ void basic_queue<T, Items>::put_nowait(T item) {
 
 template <class T, class Items>
 T basic_queue<T, Items>::get_nowait() {
+  check_thread("get_nowait");
   if (empty()) {
     if (shut_down_) throw_shut_down();
     throw queue_empty();
@@ -578,6 +584,7 @@ T basic_queue<T, Items>::get_nowait() {
 
 template <class T, class Items>
 void basic_queue<T, Items>::shutdown(bool immediate) {
+  check_thread("shutdown");
   std::size_t const dropped = immediate ? count_ : 0;
   shut_down(immediate);
   if (dropped > 0) items_.drop_all();

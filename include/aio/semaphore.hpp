@@ -75,6 +75,7 @@ class semaphore {
   class acquire_awaiter;
   using line = detail::intrusive_list<acquire_awaiter, line_tag>;
 
+  void give_back();
   [[noreturn]] static void refuse_release();
   void hand_over() noexcept;
   void wake_more() noexcept;
@@ -116,7 +117,7 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
   /// Gives it back before the end of its scope; once.
   /// Throws: as semaphore::release(). The destructor lets that end the program.
   void release() {
-    if (owner_) std::exchange(owner_, nullptr)->release();
+    if (owner_) std::exchange(owner_, nullptr)->give_back();
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -206,6 +207,11 @@ inline bool semaphore::try_acquire() noexcept {
 }
 
 inline void semaphore::release() {
+  home_.check_thread("semaphore::release");
+  give_back();
+}
+
+AIO_ALWAYS_INLINE void semaphore::give_back() {
   if (free_ >= bound_) [[unlikely]] refuse_release();
   if (first_waiting_ != line_.end()) {
     hand_over();

@@ -20,6 +20,7 @@
 #include <exception>
 #include <memory>
 #include <source_location>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -639,6 +640,17 @@ class promise_base {
  protected:
   explicit promise_base(frame_base& frame) noexcept : frame_(&frame) {}
 
+  AIO_COLD AIO_NEVER_INLINE static void refuse_end(frame_base& frame) noexcept {
+    try {
+      std::string text = "the coroutine ";
+      text.append(frame.where.function_name()).append(" ended without a co_return; the last line that is known: ");
+      text.append(frame.where.file_name()).append(":").append(std::to_string(frame.where.line()));
+      throw usage_error(text);
+    } catch (...) {
+      frame.error = std::current_exception();
+    }
+  }
+
   frame_base* frame_;
 
  private:
@@ -704,6 +716,12 @@ class promise_with_result : public promise_base {
                   "the result refers to a local variable or a temporary of the coroutine, which is gone when it is "
                   "read: return the value itself, as in aio::task<std::string>");
     block_layout<T>::emplace(*frame_, static_cast<U&&>(value));
+  }
+
+  /// As that of the base. What got here with neither a value nor an error left the body without a co_return.
+  std::suspend_never final_suspend() const noexcept {
+    if (!frame_->has_value && !frame_->error) [[unlikely]] refuse_end(*frame_);
+    return promise_base::final_suspend();
   }
 };
 

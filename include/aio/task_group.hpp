@@ -91,9 +91,10 @@ class task_group final : private detail::task_owner {
   enum class phase : std::uint8_t { created, entered, exiting, over };
   class exit_awaiter;
 
-  [[nodiscard]] bool is_open() const noexcept {
-    return open_ || (phase_ == phase::exiting && !aborting_ && !children_.empty());
+  [[nodiscard]] bool is_open() const {
+    return open_ || is_open_otherwise();
   }
+  [[nodiscard]] bool is_open_otherwise() const;
   [[noreturn]] void refuse() const;
   template <class T>
   [[noreturn]] void refuse(task<T>& coroutine);
@@ -114,7 +115,8 @@ class task_group final : private detail::task_owner {
   detail::intrusive_list<detail::task_core, detail::siblings_tag> failed_;
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
   phase phase_ = phase::created;
-  bool open_ = false;  // the body runs, and nothing has failed
+  bool open_ = false;    // the body runs, and nothing has failed
+  bool watched_ = false;  // the same in debug mode, in its place
   bool aborting_ = false;
   bool cancel_requested_ = false;         // by cancel()
   bool parent_cancel_requested_ = false;  // the group cancelled its parent, and takes that back
@@ -214,6 +216,11 @@ decltype(auto) task_group::create_task(task_options options, Fn&& fn, Args&&... 
   return detail::handle_for<Fn&&, Args&&...>(create_task(std::move(options), std::move(made), where));
 }
 
+AIO_NEVER_INLINE bool task_group::is_open_otherwise() const {
+  if (parent_ && phase_ != phase::over) parent_->loop().check_thread("task_group::create_task");
+  return watched_ || (phase_ == phase::exiting && !aborting_ && !children_.empty());
+}
+
 inline void task_group::refuse() const {
   if (phase_ == phase::created) {
     throw usage_error("the task_group has not been entered: create its tasks inside "
@@ -235,18 +242,19 @@ inline void task_group::enter(detail::task_core& parent) {
     aborting_ = true;
     parent.cancel_for_block();
   }
-  open_ = !aborting_;
+  (parent.loop().debug() ? watched_ : open_) = !aborting_;
 }
 
 inline void task_group::abort() {
   aborting_ = true;
-  open_ = false;
+  open_ = watched_ = false;
   for (auto* child = children_.front(); child; child = children_.after(*child)) {
     if (!child->done()) child->cancel(nullptr);
   }
 }
 
 inline void task_group::cancel() {
+  if (parent_ && phase_ != phase::over) parent_->loop().check_thread("task_group::cancel");
   if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) return;
   cancel_requested_ = true;
   if (phase_ == phase::created || aborting_) return;
@@ -323,7 +331,7 @@ struct group_access {
 
     result<T> outcome = co_await body_run<T>(body, group);
     group.phase_ = task_group::phase::exiting;
-    group.open_ = false;
+    group.open_ = group.watched_ = false;
 
     std::exception_ptr cancellation = outcome.cancelled() ? outcome.error() : nullptr;
     if (!outcome.has_value() && !group.aborting_) group.abort();

@@ -83,7 +83,10 @@ class task_handle : public detail::handle_base<task_handle<T>, detail::task_stat
 
   /// Takes one request to cancel back, and returns how many are left. At zero, a cancellation
   /// that is not under way yet is dropped. For code that requested one and absorbs it (CAN-14).
-  unsigned uncancel() const { return this->state().uncancel(); }
+  unsigned uncancel() const {
+    this->state().check_call("uncancel");
+    return this->state().uncancel();
+  }
 
   /// How many requests to cancel were not taken back.
   [[nodiscard]] unsigned cancelling() const { return this->state().cancelling(); }
@@ -138,7 +141,10 @@ class [[nodiscard]] any_task_handle {
     core().check_call("cancel");
     return core().give_up(detail::make_cancel_message(std::move(message)));
   }
-  unsigned uncancel() const { return core().uncancel(); }
+  unsigned uncancel() const {
+    core().check_call("uncancel");
+    return core().uncancel();
+  }
   [[nodiscard]] unsigned cancelling() const { return core().cancelling(); }
   [[nodiscard]] std::string name() const { return core().name(); }
   void set_name(std::string name) const { core().set_name(std::move(name)); }

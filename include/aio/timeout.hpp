@@ -162,6 +162,7 @@ inline void timeout::require_active() const {
 inline void timeout::reschedule(std::optional<time_point> deadline) {
   require_active();
   detail::scheduler& on = task_->loop();
+  on.check_thread("timeout::reschedule");
   timer_.disarm(on);
   when_ = deadline;
   if (!deadline) return;

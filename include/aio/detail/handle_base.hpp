@@ -170,6 +170,7 @@ class handle_base {
     static_assert(std::is_invocable_v<std::decay_t<Fn>, Handle> || std::is_invocable_v<std::decay_t<Fn>>,
                   "a done callback takes the handle or nothing");
     state().require_loop("add_done_callback");
+    state().check_call("add_done_callback");
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
       made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),

@@ -146,7 +146,21 @@ class scheduler {
   virtual void work_finished() noexcept = 0;
 
   [[nodiscard]] bool debug() const noexcept { return debug_; }
-  void set_debug(bool enabled) noexcept { debug_ = enabled; }
+  void set_debug(bool enabled) noexcept {
+    debug_ = enabled;
+    if (enabled) debug_in_use_.store(true, std::memory_order_relaxed);
+  }
+  /// Whether there was a loop in debug mode: until then primitives do not look for theirs.
+  [[nodiscard]] static bool debug_in_use() noexcept { return debug_in_use_.load(std::memory_order_relaxed); }
+
+  /// check_thread() of the loop with that serial number, if there is one.
+  AIO_COLD AIO_NEVER_INLINE static void check_thread_of(std::uint64_t serial, char const* caller) {
+    if (serial == 0 || (running_ && running_->serial_ == serial)) return;
+    std::lock_guard const lock(living_mutex());
+    for (scheduler* at = living_; at; at = at->next_living_) {
+      if (at->serial_ == serial) at->check_thread(caller);
+    }
+  }
 
   /// In debug mode, throws usage_error on a thread other than the one that runs this now.
   void check_thread(char const* caller) const {
@@ -449,6 +463,7 @@ class scheduler {
   inline static thread_local constinit scheduler* running_ = nullptr;
   inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex()
   inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex()
+  inline static constinit std::atomic<bool> debug_in_use_{false};
   scheduler* next_living_ = nullptr;
   std::uint64_t serial_ = 0;
 
@@ -474,6 +489,10 @@ class home_loop {
   /// Throws: usage_error if `loop` is another one.
   AIO_ALWAYS_INLINE void require(scheduler const& loop, char const* what) {
     if (serial_ != loop.serial()) [[unlikely]] settle(loop, what);
+  }
+  /// Where that loop is in debug mode, throws usage_error on a thread that does not run it.
+  AIO_ALWAYS_INLINE void check_thread(char const* caller) const {
+    if (scheduler::debug_in_use()) [[unlikely]] scheduler::check_thread_of(serial_, caller);
   }
 
  private:

@@ -38,6 +38,8 @@ class wait_line {
 
   /// Throws: usage_error if tasks of another loop have stood in this line.
   void require_loop(scheduler const& loop, char const* what) { home_.require(loop, what); }
+  /// As home_loop::check_thread().
+  void check_thread(char const* caller) const { home_.check_thread(caller); }
 
   /// Joins the line. Throws: as require_loop().
   void join(line_waiter& waiter, scheduler const& loop, char const* what) {
