@@ -6,6 +6,7 @@
 #include <aio/aio.hpp>
 #include <aio/testing/virtual_clock.hpp>
 #include <chrono>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -211,4 +212,40 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
   };
   aio::testing::run(main);
   CHECK(said == "");
+}
+
+namespace {
+aio::task<> breaks() {
+  co_await aio::sleep_for(0s);
+  throw std::runtime_error("broken");
+}
+aio::task<> passes_on() { co_await breaks(); }
+}  // namespace
+
+TEST_CASE("debug: an error that leaves run is reported with the coroutines that it left") {
+  std::vector<std::string> heard;
+  auto const options = [&](bool debug) {
+    return aio::run_options().debug(debug).exception_handler(
+        [&](aio::exception_context const& what) { heard.push_back(what.message); });
+  };
+  auto const main = []() -> aio::task<> {
+    auto const handle = aio::create_task(passes_on());
+    auto const another = co_await aio::as_result(breaks());
+    CHECK(another.error<std::runtime_error>() != nullptr);
+    co_await handle;
+  };
+  CHECK_THROWS_AS(aio::run(options(false), main), std::runtime_error);
+  CHECK(heard.empty());
+  CHECK_THROWS_AS(aio::run(options(true), main), std::runtime_error);
+  REQUIRE(heard.size() == 1);
+  std::string const& text = heard[0];
+  CHECK(text.starts_with("an error leaves run()\n  through "));
+  auto const first = text.find("breaks");
+  auto const second = text.find("passes_on");
+  CHECK(first != std::string::npos);
+  CHECK(second != std::string::npos);
+  CHECK(first < second);
+  auto lines = 0;
+  for (auto at = text.find("debug_test.cpp:"); at != std::string::npos; at = text.find("debug_test.cpp:", at + 1)) ++lines;
+  CHECK(lines == 3);
 }

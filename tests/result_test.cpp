@@ -100,3 +100,15 @@ TEST_CASE("result: can hold an exception_ptr as its value") {
   CHECK(kept.value() != nullptr);
   CHECK(kept.error() == nullptr);
 }
+
+TEST_CASE("result: asks for an error of a type, and describes it") {
+  aio::result<int> const failed(std::make_exception_ptr(std::out_of_range("too far")));
+  auto const* const found = failed.error<std::logic_error>();
+  REQUIRE(found != nullptr);
+  CHECK(std::string(found->what()) == "too far");
+  CHECK(failed.error<std::runtime_error>() == nullptr);
+  CHECK(aio::describe(failed.error()) == "std::out_of_range: too far");
+  aio::result<int> const fine(std::in_place, 1);
+  CHECK(fine.error<std::exception>() == nullptr);
+  CHECK(aio::describe(fine.error()) == "no error");
+}

@@ -13,6 +13,8 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -73,6 +75,20 @@ class [[nodiscard("it may hold an error")]] result {
     return has_value() ? std::exception_ptr() : stored_error();
   }
 
+  /// The error if it is an E or derived from it, else null. The pointer holds as long as this result
+  /// or another copy of the error.
+  template <class E>
+  [[nodiscard]] E const* error() const noexcept {
+    if (has_value()) return nullptr;
+    try {
+      rethrow();
+    } catch (E const& found) {
+      return std::addressof(found);
+    } catch (...) {
+    }
+    return nullptr;
+  }
+
   /// Whether it ended by cancellation.
   [[nodiscard]] bool cancelled() const noexcept { return detail::is_cancellation(error()); }
 
@@ -101,5 +117,8 @@ class [[nodiscard("it may hold an error")]] result {
 
   std::variant<stored, std::exception_ptr> state_;
 };
+
+/// One line about an error, for a log: its type and its what(). "no error" for a null pointer.
+[[nodiscard]] inline std::string describe(std::exception_ptr const& error) { return detail::describe(error); }
 
 }  // namespace aio

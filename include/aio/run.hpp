@@ -214,6 +214,9 @@ T runner::run(task<T>&& main, std::source_location created) {
       if (caught == 0 || !handle.cancelled()) throw;
       // Somebody else cancelled main, too: that is the answer (SIG-3).
       if ((told ? handle.uncancel() : handle.cancelling()) > 0) throw;
+    } catch (...) {
+      if (loop_->debug()) loop_->report_leaving(std::current_exception());
+      throw;
     }
   }
   end_by_signal(caught);

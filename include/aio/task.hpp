@@ -609,6 +609,8 @@ class promise_base {
   void unhandled_exception() noexcept {
     frame_->cancelled = handling_cancellation();
     frame_->error = std::current_exception();
+    scheduler& on = frame_->task->loop();
+    if (on.debug()) [[unlikely]] on.note_error(frame_->error, frame_->where);
   }
 
   template <class A>

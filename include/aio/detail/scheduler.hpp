@@ -19,6 +19,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
@@ -222,6 +223,34 @@ class scheduler {
   }
   /// serial() in fewer bits, and not 0.
   [[nodiscard]] std::uint32_t short_serial() const noexcept { return std::uint32_t(serial_) | 0x80000000U; }
+
+  /// In debug mode: notes that `error` left a coroutine which was at `place`.
+  AIO_COLD AIO_NEVER_INLINE void note_error(std::exception_ptr const& error, std::source_location place) noexcept {
+    try {
+      if (noted_error_ != error) {
+        noted_places_.clear();
+        noted_error_ = error;
+      }
+      if (noted_places_.size() < 100) noted_places_.push_back(place);
+    } catch (...) {  // no memory for it
+    }
+  }
+  /// In debug mode, tells the exception handler that `error` leaves the loop, and which coroutines it left, the
+  /// innermost first.
+  void report_leaving(std::exception_ptr const& error) noexcept {
+    try {
+      std::string message = "an error leaves run()";
+      if (noted_error_ == error) {
+        for (std::source_location const place : noted_places_) {
+          message.append("\n  through ").append(place.function_name());
+          message.append(", ").append(place.file_name()).append(":").append(std::to_string(place.line()));
+        }
+      }
+      call_exception_handler({.message = std::move(message), .exception = error});
+    } catch (...) {  // no memory for it
+    }
+    noted_error_ = nullptr;
+  }
 
   /// A step that begins outside the loop's iterations, in a handler: until it is over, what other
   /// handlers wake is for the loop. Says whether end_step_outside() is to follow.
@@ -473,6 +502,8 @@ class scheduler {
   timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
   std::shared_ptr<exception_handler const> on_exception_;
   bool debug_ = false;
+  std::exception_ptr noted_error_;  // the last that left a coroutine in debug mode
+  std::vector<std::source_location> noted_places_;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
   std::atomic<std::thread::id> home_thread_{std::this_thread::get_id()};  // ran it last, or made it
 
