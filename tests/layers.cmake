@@ -2,6 +2,7 @@
 
 # cmake -D layers=<cmake/layers.cmake> -D include=<include> -P layers.cmake
 # Holds the headers to the layers: each stands in exactly one, and includes only headers of lower ones, config.hpp first.
+# And what they declare is one for all shared objects of a program: each says so behind its includes, up to its end.
 
 cmake_minimum_required(VERSION 3.25...3.31)
 
@@ -54,6 +55,17 @@ foreach(header IN LISTS found)
       report("${header} includes \"${CMAKE_MATCH_1}\": write \"aio/...\", or <...> for what is not aio's")
     endif()
   endforeach()
+
+  file(READ "${include}/aio/${header}" text)
+  string(REPLACE "\n#include \"aio/detail/keywords_back.hpp\"\n" "" text "${text}")  # ends a header
+  set(push "\n#pragma GCC visibility push\\(default\\)\n")
+  string(REGEX MATCHALL "${push}" pushes "${text}")
+  list(LENGTH pushes pushes)
+  if(text MATCHES "\nnamespace " AND NOT (pushes EQUAL 1 AND text MATCHES "\n#pragma GCC visibility pop\n$"))
+    report("${header} does not declare its names between #pragma GCC visibility push(default) and, at its end, pop")
+  elseif(text MATCHES "\nnamespace .*${push}" OR text MATCHES "${push}.*\n[ \t]*#[ \t]*include")
+    report("${header}: #pragma GCC visibility push(default) belongs behind the includes, and before the first namespace")
+  endif()
 endforeach()
 
 if(failed)

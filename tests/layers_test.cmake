@@ -22,7 +22,9 @@ function(run_layers result output)
 endfunction()
 
 file(WRITE ${tree}/include/aio/config.hpp "#include <cassert>\n")
-file(WRITE ${tree}/include/aio/low.hpp "#include \"aio/config.hpp\"\n#include <vector>\n")
+set(push "\n#pragma GCC visibility push(default)\n")
+set(pop "\n#pragma GCC visibility pop\n")
+file(WRITE ${tree}/include/aio/low.hpp "#include \"aio/config.hpp\"\n#include <vector>\n${push}\nnamespace aio {}\n${pop}")
 file(WRITE ${tree}/include/aio/detail/mid.hpp "#include \"aio/config.hpp\"\n#include \"aio/low.hpp\"\n")
 file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 config.hpp 1 low.hpp 2 detail/mid.hpp)\n")
 run_layers(sound sound_output)
@@ -30,7 +32,12 @@ run_layers(sound sound_output)
 file(WRITE ${tree}/include/aio/low.hpp "  #  include <aio/detail/mid.hpp>  // upwards\n")
 file(WRITE ${tree}/include/aio/twin.hpp "#include \"aio/detail/mid.hpp\"\n#include \"aio/nowhere.hpp\"\n#include \"low.hpp\"\n")
 file(WRITE ${tree}/include/aio/stray.hpp "")
-file(WRITE ${tree}/layers.cmake "set(AIO_LAYERS 0 low.hpp config.hpp 1 detail/mid.hpp twin.hpp gone.hpp 2 low.hpp)\n")
+file(WRITE ${tree}/include/aio/hidden.hpp "#include <vector>\n\nnamespace aio {}\n")
+file(WRITE ${tree}/include/aio/open.hpp "#include <vector>\n${push}\nnamespace aio {}\n")
+file(WRITE ${tree}/include/aio/late.hpp "\nnamespace aio {}\n${push}${pop}")
+file(WRITE ${tree}/include/aio/wide.hpp "${push}\n#include <vector>\nnamespace aio {}\n${pop}")
+file(WRITE ${tree}/layers.cmake 
+  "set(AIO_LAYERS 0 low.hpp config.hpp 1 detail/mid.hpp twin.hpp gone.hpp hidden.hpp open.hpp late.hpp wide.hpp 2 low.hpp)\n")
 run_layers(bad bad_output)
 file(REMOVE_RECURSE ${tree})
 
@@ -48,6 +55,10 @@ foreach(sentence IN ITEMS
     "twin.hpp includes \"low.hpp\""
     "twin.hpp does not include aio/config.hpp first"
     "stray.hpp is in no layer"
+    "hidden.hpp does not declare its names between"
+    "open.hpp does not declare its names between"
+    "late.hpp: #pragma GCC visibility push(default) belongs behind the includes"
+    "wide.hpp: #pragma GCC visibility push(default) belongs behind the includes"
     "gone.hpp (layer 1) does not exist"
     "low.hpp is in layer 0 and in layer 2")
   string(FIND "${bad_output}" "${sentence}" at)

@@ -29,6 +29,7 @@
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/wait.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -249,3 +250,5 @@ auto as_completed(Range&& handles, Number) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

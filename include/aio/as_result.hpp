@@ -23,6 +23,7 @@
 #include "aio/result.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -197,3 +198,5 @@ auto with_finally(Body&& body, Cleanup&& cleanup) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -41,6 +41,7 @@
 #include "aio/error.hpp"
 #include "aio/result.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -553,3 +554,5 @@ struct std::coroutine_traits<aio::async_generator<T>, Parameters...> {
   using promise_type = aio::detail::generator_promise<T>;
 };
 #endif
+
+#pragma GCC visibility pop

@@ -16,6 +16,7 @@
 #include "aio/detail/exceptions.hpp"
 #include "aio/error.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -124,3 +125,5 @@ task<> barrier::abort() {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

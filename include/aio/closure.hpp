@@ -29,6 +29,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -197,3 +198,5 @@ inline constexpr bool made_inside = false;
                 "with such members, twice when it is given to create_task inside a co_await "    \
                 "expression; make the task on a line before: auto t = create_task(...); "        \
                 "co_await t;")
+
+#pragma GCC visibility pop

@@ -29,6 +29,7 @@
 #include "aio/error.hpp"
 #include "aio/lock.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -148,3 +149,5 @@ inline void condition::notify(std::size_t count) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -25,6 +25,7 @@
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -239,3 +240,5 @@ inline context copy_context() {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -67,3 +68,5 @@ class usage_error : public std::logic_error {
 };
 
 }  // namespace aio
+
+#pragma GCC visibility pop

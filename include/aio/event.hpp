@@ -17,6 +17,7 @@
 
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -81,3 +82,5 @@ class event::wait_awaiter final : public detail::line_waiter {
 inline event::wait_awaiter event::wait() noexcept { return wait_awaiter(*this); }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -52,6 +52,7 @@
 #include "aio/task_handle.hpp"
 
 static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -571,7 +572,7 @@ inline void event_loop::run_iteration() noexcept {
   } else {
     run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
     current = nullptr;
-    run_due_timers();
+    run_due_timers(&detail::task_core::run_any);
   }
 }
 
@@ -599,7 +600,7 @@ inline void event_loop::run_watched(detail::ready_node& node) noexcept {
     origin = static_cast<detail::callback&>(node).origin();
   }
   auto const begin = std::chrono::steady_clock::now();
-  node.run(&node);
+  detail::task_core::run_any(node);
   auto const took = std::chrono::steady_clock::now() - begin;
   if (took >= slow_after_) report_slow(task.get(), from, origin, took);
 }
@@ -904,14 +905,15 @@ inline void event_loop::run_briefly() {
 }
 
 inline void event_loop::discard_callbacks() noexcept {
-  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); });
+  drop_waiting([](detail::ready_queue& left) { detail::callback::discard_all(left); }, &detail::task_core::run_any);
 }
 
 inline void event_loop::drop_what_is_left() noexcept {
   do {
     take_inbox();
     discard_callbacks();
-    run_ready();  // what is left are functions that came back from threads, requests from there, and shields
+    // What is left are functions that came back from threads, requests from there, and shields.
+    run_ready(&detail::task_core::run_any);
   } while (!idle());
 }
 
@@ -935,5 +937,7 @@ inline void event_loop::close() {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

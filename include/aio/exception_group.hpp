@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "aio/detail/exceptions.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -158,3 +159,5 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

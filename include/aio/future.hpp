@@ -24,6 +24,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #include "aio/result.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -149,3 +150,5 @@ class future_cell final : public future_core {
 
 }  // namespace detail
 }  // namespace aio
+
+#pragma GCC visibility pop

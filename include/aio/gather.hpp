@@ -35,6 +35,7 @@
 #include "aio/result.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -817,3 +818,5 @@ auto gather(return_exceptions_t, moved_reference<Range> children) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

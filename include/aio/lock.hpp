@@ -21,6 +21,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -154,3 +155,5 @@ inline void lock::wake_first() noexcept {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

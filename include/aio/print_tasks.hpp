@@ -12,6 +12,7 @@
 
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_list.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -23,3 +24,5 @@ inline void print_tasks(std::ostream& out, std::source_location at = std::source
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -36,6 +36,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/event.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -592,3 +593,5 @@ void basic_queue<T, Items>::shutdown(bool immediate) {
 
 }  // namespace detail
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -32,6 +32,7 @@
 #include "aio/gather.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -402,3 +403,5 @@ auto race(moved_reference<Range> children) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -20,6 +20,7 @@
 #include <variant>
 
 #include "aio/detail/exceptions.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -122,3 +123,5 @@ class [[nodiscard("it may hold an error")]] result {
 [[nodiscard]] inline std::string describe(std::exception_ptr const& error) { return detail::describe(error); }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

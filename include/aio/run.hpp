@@ -30,6 +30,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -267,5 +268,7 @@ decltype(auto) run(Fn&& fn, Args&&... args) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

@@ -24,6 +24,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -239,3 +240,5 @@ AIO_NEVER_INLINE void semaphore::wake_more() noexcept {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -24,6 +24,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -113,9 +114,10 @@ class shield_cell final : public future_core {
 
   // asyncio's two callbacks: the inner one copies the outcome; the one of the shield itself, run
   // after it is done, stops that and listens for an error instead.
-  struct node : removable_node {
+  struct node final : marked_node {
     node(shield_cell& cell, function run_when_due) noexcept
-        : removable_node(run_when_due), whole(cell) {}
+        : marked_node(run_when_due), whole(cell) {}
+    void run_marked() noexcept override { whole.report_error(); }
     shield_cell& whole;
   };
 
@@ -165,23 +167,21 @@ class shield_cell final : public future_core {
     if (self.listening_ && !self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
       // Of all shields that were cancelled one reports, the last.
       if (ready_node* const other = self.inner_->callbacks().remove_if(
-              [](ready_node& waiting) { return waiting.run == &report_error; })) {
+              [](ready_node& waiting) { return waiting.is(node_kind::shield_report); })) {
         static_cast<node*>(other)->whole.release();
       }
       // The use of on_inner_ goes over to the same node, which now only reports.
-      self.on_inner_.run = &report_error;
+      self.on_inner_.become(node_kind::shield_report);
       self.inner_->add_callback(self.on_inner_);
     }
     self.release();
   }
-  static void report_error(ready_node* at) noexcept {
-    shield_cell& self = static_cast<node*>(at)->whole;
-    self.stop_listening();
-    if (self.inner_ && self.inner_->state() == future_state::error) {
-      self.loop().call_exception_handler(
-          context_of("an exception in a shielded future", self.inner_->read_error()));
+  void report_error() noexcept {
+    stop_listening();
+    if (inner_ && inner_->state() == future_state::error) {
+      loop().call_exception_handler(context_of("an exception in a shielded future", inner_->read_error()));
     }
-    self.release();
+    release();
   }
 
   std::exception_ptr read_cancellation() override {
@@ -205,3 +205,5 @@ class shield_cell final : public future_core {
 
 }  // namespace detail
 }  // namespace aio
+
+#pragma GCC visibility pop

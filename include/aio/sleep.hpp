@@ -20,6 +20,7 @@
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -211,3 +212,5 @@ inline detail::sleep_until_operation sleep_until(time_point const& deadline) noe
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 #include <memory>
 #include <utility>
 #endif
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -77,3 +78,5 @@ class stop_source {
 #endif
 
 }  // namespace aio
+
+#pragma GCC visibility pop

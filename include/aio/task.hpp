@@ -30,6 +30,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -793,3 +794,5 @@ struct std::coroutine_traits<aio::task<T>, Parameters...> {
   using promise_type = aio::detail::promise<T>;
 };
 #endif
+
+#pragma GCC visibility pop

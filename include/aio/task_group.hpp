@@ -33,6 +33,7 @@
 #include "aio/result.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -440,3 +441,5 @@ auto with_task_group(task_group& group, Body&& body) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

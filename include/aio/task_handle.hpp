@@ -28,6 +28,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -409,3 +410,5 @@ inline std::vector<any_task_handle> all_tasks() {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

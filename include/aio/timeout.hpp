@@ -31,6 +31,7 @@
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -426,3 +427,5 @@ auto wait_for(A&& awaited, std::nullopt_t) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -35,6 +35,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/result.hpp"
 #include "aio/stop_token.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -482,7 +483,7 @@ class concurrent_future<T>::request final : private detail::ready_node {
         throw usage_error("run_coroutine_threadsafe: the event loop was closed before the task began");
       }
       self->shared_->handle = loop.create_task(std::move(self->coroutine_));
-      self->run = &on_done;
+      self->become(&on_done);
       detail::handle_access::state(self->shared_->handle).add_callback(*self);
     } catch (...) {
       self->coroutine_.close();
@@ -530,5 +531,7 @@ concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& l
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

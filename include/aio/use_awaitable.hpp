@@ -41,6 +41,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -549,5 +550,7 @@ void co_spawn(Executor const& on, aio::task<T>& coroutine, Token&& token) {
 }
 
 }  // namespace asio
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

@@ -27,6 +27,7 @@
 #include "aio/error.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -190,3 +191,5 @@ auto wait(Range&& handles, wait_until mode, Number) {
 }
 
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -17,6 +17,7 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/timer_heap.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -24,11 +25,11 @@ class future_core;
 
 /// Shared by the loop that will run it and the handles that may cancel it. The function goes as soon as
 /// it was called or cancelled: it may own a handle.
-class callback : public removable_node {
+class callback : public marked_node {
  public:
   /// `values` of context variables are what it will see.
   callback(scheduler& owner, char const* origin, context_values values) noexcept
-      : removable_node(&run_callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
+      : marked_node(node_kind::callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
@@ -88,7 +89,7 @@ class callback : public removable_node {
       }
     }
   }
-  static bool is_callback(ready_node const& node) noexcept { return node.run == &run_callback; }
+  static bool is_callback(ready_node const& node) noexcept { return node.is(node_kind::callback); }
 
  protected:
   virtual ~callback() = default;
@@ -98,22 +99,21 @@ class callback : public removable_node {
   virtual void drop_function() noexcept = 0;
   virtual void dispose() noexcept = 0;
 
-  static void run_callback(ready_node* node) noexcept {
-    auto& self = *static_cast<callback*>(node);
-    self.leave_line();
-    if (self.take_function(over_bit)) {
-      scheduler& on = *self.loop_;
-      context_values* const outer = std::exchange(on.callback_values, &self.values_);
+  void run_marked() noexcept override {
+    leave_line();
+    if (take_function(over_bit)) {
+      scheduler& on = *loop_;
+      context_values* const outer = std::exchange(on.callback_values, &values_);
       try {
-        self.invoke();
+        invoke();
       } catch (...) {
         on.call_exception_handler(
-            context_of("an exception left a callback of ", std::current_exception(), {}, self.origin_));
+            context_of("an exception left a callback of ", std::current_exception(), {}, origin_));
       }
       on.callback_values = outer;
-      self.drop();
+      drop();
     }
-    self.release();
+    release();
   }
 
   // Says whether the function is the caller's to call, and to drop.
@@ -189,3 +189,5 @@ auto bind_call(Fn&& fn, Args&&... args) {
 }
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

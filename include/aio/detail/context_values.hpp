@@ -10,6 +10,7 @@
 #include <memory>
 #include <utility>
 #include <vector>
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -62,3 +63,5 @@ inline std::uint64_t next_variable() noexcept {
 inline constinit std::atomic<bool> contexts_in_use{false};
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

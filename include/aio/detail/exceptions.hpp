@@ -19,6 +19,7 @@
 #else
 #define AIO_HAS_CXXABI 0
 #endif
+#pragma GCC visibility push(default)
 
 // Without RTTI there is no typeid, but what an exception is can be told by catching it.
 #if defined(__cpp_rtti) || defined(_CPPRTTI)
@@ -123,3 +124,5 @@ inline std::string describe(std::exception_ptr const& error) {
 }
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

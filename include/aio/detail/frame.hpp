@@ -20,6 +20,7 @@
 #include <exception>
 #include <source_location>
 #include <stdexcept>
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -152,3 +153,5 @@ struct frame_base {
 static_assert(offsetof(frame_base, task) + sizeof(void*) == sizeof(frame_base));
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

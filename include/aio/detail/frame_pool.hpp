@@ -23,6 +23,7 @@
 #if AIO_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #endif
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -277,3 +278,5 @@ class pool_allocator {
 #endif
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

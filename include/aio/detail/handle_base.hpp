@@ -16,6 +16,7 @@
 #include "aio/detail/callback.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -268,3 +269,5 @@ class self_handle {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -31,6 +31,7 @@
 #else
 #define AIO_HAS_SIGACTION 0
 #endif
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -151,5 +152,7 @@ class interrupts {
 #endif
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

@@ -7,6 +7,8 @@
 
 #include <type_traits>
 
+#pragma GCC visibility push(default)
+
 namespace aio::detail {
 
 /// A tag of links that are never asked whether they are linked(), and so need not remember it.
@@ -110,3 +112,5 @@ class intrusive_list {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -8,6 +8,7 @@
 #include <memory>
 #include <type_traits>
 #include <utility>
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -37,3 +38,5 @@ class on_demand {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <utility>
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -18,17 +19,48 @@ struct heap_place {
   std::uint32_t sequence;
 };
 
+/// What a node is, where others ask. A number, in place of the address of a function: each shared object may
+/// have a copy of the function, and the linker may leave them different addresses.
+enum class node_kind : std::uintptr_t {
+  // A task, and what it does next; see task_core.
+  step = 1,
+  first_step,
+  checked_step,
+  never_started,
+  sleeper,
+  // A marked_node:
+  callback,
+  shield_report,
+};
+
 /// Something that the loop can run once. Stands in at most one list or timer_heap at a time.
 struct ready_node {
   using function = void (*)(ready_node*) noexcept;
 
-  explicit ready_node(function run_when_due) noexcept : run(run_when_due) {}
+  explicit ready_node(function run_when_due) noexcept { become(run_when_due); }
+  explicit ready_node(node_kind kind) noexcept { become(kind); }
+
+  [[nodiscard]] AIO_ALWAYS_INLINE bool is(node_kind kind) const noexcept {
+    return what_ == static_cast<std::uintptr_t>(kind);
+  }
+  [[nodiscard]] AIO_ALWAYS_INLINE bool is_task() const noexcept {
+    return what_ <= static_cast<std::uintptr_t>(node_kind::sleeper);
+  }
+  AIO_ALWAYS_INLINE void become(node_kind kind) noexcept { what_ = static_cast<std::uintptr_t>(kind); }
+  AIO_ALWAYS_INLINE void become(function run_when_due) noexcept {
+    what_ = reinterpret_cast<std::uintptr_t>(run_when_due);
+  }
+
+  /// Requires: it is no task, which task_core::run_any() runs.
+  AIO_ALWAYS_INLINE void run() noexcept;
 
   union {
     ready_node* next;    // of a node in a list; in a ready_queue it says what kind of node that is
     heap_place in_heap;  // of a node in a timer_heap
   };
-  function run;
+
+ private:
+  std::uintptr_t what_;  // a node_kind, or a function: no address is that small
 };
 
 /// A node that can be taken out wherever it stands.
@@ -36,6 +68,24 @@ struct removable_node : ready_node {
   using ready_node::ready_node;
   ready_node* previous = nullptr;  // of one that is removable() and not the first
 };
+
+/// A node that others recognise.
+struct marked_node : removable_node {
+  using removable_node::removable_node;
+  virtual void run_marked() noexcept = 0;
+
+ protected:
+  ~marked_node() = default;
+};
+
+AIO_ALWAYS_INLINE void ready_node::run() noexcept {
+  if (what_ <= static_cast<std::uintptr_t>(node_kind::shield_report)) {
+    AIO_ASSERT(!is_task());
+    static_cast<marked_node*>(this)->run_marked();
+  } else {
+    reinterpret_cast<function>(what_)(this);
+  }
+}
 
 /// First in, first out.
 class ready_queue {
@@ -220,3 +270,5 @@ class ready_queue {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

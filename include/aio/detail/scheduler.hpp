@@ -27,6 +27,7 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio {
 
@@ -351,7 +352,6 @@ class scheduler {
     if (batch_.is_mixed()) [[unlikely]] return run_mixed(run_one);
     while (!batch_.empty()) run_one(batch_.pop_plain());
   }
-  void run_ready() noexcept { run_ready(&run_node); }
 
   /// Hands exactly the timers that find_due_timers() found and nobody removed to `run_one`.
   template <class Run>
@@ -364,17 +364,16 @@ class scheduler {
       timers_.add(late_.pop(), deadline);
     }
   }
-  void run_due_timers() noexcept { run_due_timers(&run_node); }
 
   /// Hands everything that waits for its turn or its deadline to `drop`, which takes what it knows
-  /// out of a queue. The timers that it leaves run.
-  template <class Drop>
-  void drop_waiting(Drop drop) noexcept {
+  /// out of a queue. The timers that it leaves are handed to `run_one`.
+  template <class Drop, class Run>
+  void drop_waiting(Drop drop, Run run_one) noexcept {
     while (!timers_.empty()) {
       ready_queue due;
       due.push(timers_.pop());
       drop(due);
-      if (!due.empty()) run_node(due.pop());
+      if (!due.empty()) run_one(due.pop());
     }
     drop(ready_);
   }
@@ -392,8 +391,6 @@ class scheduler {
   std::atomic<bool> closed_{false};  // other threads ask
 
  private:
-  static void run_node(ready_node& node) noexcept { node.run(&node); }
-
   /// What stands in the inbox of a loop that is closed.
   [[nodiscard]] ready_node* no_inbox() const noexcept {
     return reinterpret_cast<ready_node*>(const_cast<scheduler*>(this));
@@ -568,3 +565,5 @@ class scope_timer : public removable_node {
 
 }  // namespace detail
 }  // namespace aio
+
+#pragma GCC visibility pop

@@ -25,6 +25,7 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/error.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -215,12 +216,7 @@ class future_core : public waitable {
     return callbacks_;
   }
   /// Runs the others that are left when this goes: they find it pending, which it is for ever.
-  void abandon_listeners() noexcept {
-    while (!callbacks_.empty()) {
-      ready_node& node = callbacks_.pop();
-      node.run(&node);
-    }
-  }
+  inline void abandon_listeners() noexcept;
 
   std::int32_t count_here(std::int32_t step) noexcept { return handles_ += step; }
 
@@ -360,7 +356,7 @@ class task_core : public future_core,
   task_core(scheduler& on, std::source_location created, task_extras* extras, std::uint64_t number,
             task_owner* expected_by, std::int32_t handles) noexcept
       : future_core(of_task(), on, handles),
-        ready_node(&run_first_step),
+        ready_node(node_kind::first_step),
         resume_point_(&root()),
         owner_(expected_by),
         extras_(extras),
@@ -500,18 +496,17 @@ class task_core : public future_core,
 
   /// Whether `node` stands for the next step of a task.
   static bool is_step(ready_node const& node) noexcept {
-    return node.run == &run_step || node.run == &run_first_step || node.run == &run_step_with_check ||
-           node.run == &run_never_started;
+    return node.is_task() && !node.is(node_kind::sleeper);
   }
 
   /// Runs `node` of the ready queue of `on`: steps of tasks, which most are, without a call.
   // The last task stays the current one: only what is no step, and what goes with a task, could tell
   // the difference. Who calls clears it when all have run.
   AIO_ALWAYS_INLINE static void run_node(scheduler& on, ready_node& node) noexcept {
-    if (node.run != &run_step) {
-      if (node.run != &run_first_step) {
+    if (!node.is(node_kind::step)) {
+      if (!node.is(node_kind::first_step)) {
         on.current = nullptr;
-        node.run(&node);
+        run_any(node);
         return;
       }
       static_cast<task_core&>(node).begin();
@@ -519,6 +514,15 @@ class task_core : public future_core,
     auto& self = static_cast<task_core&>(node);
     self.advance(on);
     if (self.root().done()) self.finish();
+  }
+
+  /// Runs any node, from outside the loop's own turn through its queue.
+  static void run_any(ready_node& node) noexcept {
+    if (node.is_task()) {
+      static_cast<task_core&>(node).run_next();
+    } else {
+      node.run();
+    }
   }
 
   /// The innermost frame of a task that is suspended. Of one that runs, the innermost that it was
@@ -591,12 +595,12 @@ class task_core : public future_core,
   /// runs it when it is due, and it stands in line then (SL-2).
   void suspend_until(frame_base& frame, time_point deadline) {
     loop().add_timer(*this, deadline);
-    run = &run_sleeper;
+    become(node_kind::sleeper);
     suspend_on(frame, sleep_);
   }
   /// Takes the timer down, and says whether the task slept.
   bool stop_sleeping() noexcept {
-    if (run != &run_sleeper) return false;
+    if (!is(node_kind::sleeper)) return false;
     loop().remove_timer(*this);
     stop_being_timer();
     return true;
@@ -620,7 +624,7 @@ class task_core : public future_core,
     step(on);
   }
   /// The same for a node of the ready queue that stands for it.
-  void run_now() noexcept { run_step_with_check(this); }
+  void run_now() noexcept { step_with_check(); }
 
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {
@@ -668,12 +672,9 @@ class task_core : public future_core,
     }
     return last + 1;
   }
-  static void run_first_step(ready_node* node) noexcept;
-  static void run_never_started(ready_node* node) noexcept;
-  static void run_step(ready_node* node) noexcept;
-  static void run_step_with_check(ready_node* node) noexcept;
   static void run_owner(ready_node* node) noexcept;
-  static void run_sleeper(ready_node* node) noexcept;
+  void run_next() noexcept;
+  void step_with_check() noexcept;
   static task_extras* inherit_values();
   [[nodiscard]] scheduler::interrupted_step const* interrupted_step() const noexcept {
     auto const* at = loop().interrupted;
@@ -711,11 +712,11 @@ class task_core : public future_core,
   // The next step looks at it: other steps need not.
   void set_must_cancel() noexcept {
     status_.must_throw = true;
-    if (run == &run_step) run = &run_step_with_check;
-    if (run == &run_first_step) run = &run_never_started;
+    if (is(node_kind::step)) become(node_kind::checked_step);
+    if (is(node_kind::first_step)) become(node_kind::never_started);
   }
 
-  void stop_being_timer() noexcept { run = status_.must_throw ? &run_step_with_check : &run_step; }
+  void stop_being_timer() noexcept { become(status_.must_throw ? node_kind::checked_step : node_kind::step); }
 
   void cancel_at_once(waitable& target) {
     if (target.cancel_wait(*this, requested_message())) status_.must_throw = false;
@@ -755,8 +756,8 @@ class task_core : public future_core,
     context.task = name();
   }
 
-  // Invariant, while not done: exactly one of: running; queued; among the timers (run is
-  // run_sleeper); in a callback list or known to the waitable that will queue it.
+  // Invariant, while not done: exactly one of: running; queued; among the timers (a
+  // sleeper); in a callback list or known to the waitable that will queue it.
   frame_base* resume_point_;         // innermost(): always one that is there
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
   task_owner* owner_;  // of no meaning once it was told, or counted this out
@@ -827,6 +828,10 @@ class leaf_waiter : public waitable {
 // ---------------------------------------------------------------- implementation
 
 // Linear, but for the one task that breaks a ring.
+inline void future_core::abandon_listeners() noexcept {
+  while (!callbacks_.empty()) task_core::run_any(callbacks_.pop());
+}
+
 inline bool future_core::let_go(task_core& task) noexcept {
   return callbacks_.remove_if([&](ready_node& other) { return &other == &task; }) != nullptr;
 }
@@ -837,44 +842,32 @@ inline bool sleep_wait::cancel_wait(task_core& task, cancel_message const& messa
   return true;
 }
 
-inline void task_core::run_sleeper(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  self.stop_being_timer();
-  self.wake();
-}
-
-inline void task_core::run_step(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  self.step(self.loop());
-}
-
-inline void task_core::run_first_step(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  self.begin();
-  self.step(self.loop());
-}
-
-// In place of the first step, of a task that was cancelled before it; unless that was taken back.
-inline void task_core::run_never_started(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  if (self.status_.must_throw) {
-    self.end_unstarted();
+inline void task_core::run_next() noexcept {
+  if (is(node_kind::checked_step)) {
+    step_with_check();
+  } else if (is(node_kind::sleeper)) {
+    stop_being_timer();
+    wake();
+  } else if (is(node_kind::step)) {
+    step(loop());
+  } else if (status_.must_throw) {  // cancelled before its first step, and that was not taken back
+    end_unstarted();
   } else {
-    run_first_step(node);
+    begin();
+    step(loop());
   }
 }
 
 AIO_ALWAYS_INLINE void task_core::begin() noexcept {
   AIO_ASSERT(!status_.must_throw);
-  run = &run_step;
+  become(node_kind::step);
   root().phase = frame_phase::entered;
 }
 
-inline void task_core::run_step_with_check(ready_node* node) noexcept {
-  auto& self = static_cast<task_core&>(*node);
-  if (self.status_.must_throw) self.meet_cancellation();
-  if (!self.status_.must_throw) self.run = &run_step;
-  self.step(self.loop());
+inline void task_core::step_with_check() noexcept {
+  if (status_.must_throw) meet_cancellation();
+  if (!status_.must_throw) become(node_kind::step);
+  step(loop());
 }
 
 AIO_ALWAYS_INLINE void task_core::advance(scheduler& on) noexcept {
@@ -965,7 +958,7 @@ AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
 AIO_ALWAYS_INLINE void task_core::queue_owner() noexcept {
   --owner_->running_;
   ++owner_->untold_;
-  run = &run_owner;
+  become(&run_owner);
   loop().push(*this);
 }
 
@@ -1007,3 +1000,5 @@ inline context_values& own_context() {
 }
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

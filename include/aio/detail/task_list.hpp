@@ -14,6 +14,7 @@
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -63,3 +64,5 @@ inline std::string list_tasks(scheduler& of, std::source_location asked_at = {})
 }
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "aio/detail/intrusive_list.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -140,3 +141,5 @@ class thread_pool {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "aio/detail/ready_queue.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -134,3 +135,5 @@ class timer_heap {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

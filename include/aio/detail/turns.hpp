@@ -17,6 +17,7 @@
 #include <asio/post.hpp>
 
 #include "aio/detail/timer_heap.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -91,5 +92,7 @@ class borrowed_turns final : public turns {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"

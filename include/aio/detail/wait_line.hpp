@@ -8,6 +8,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::detail {
 
@@ -65,3 +66,5 @@ class wait_line {
 };
 
 }  // namespace aio::detail
+
+#pragma GCC visibility pop

@@ -29,6 +29,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
 #include "aio/task.hpp"
+#pragma GCC visibility push(default)
 
 namespace aio::testing {
 
@@ -151,5 +152,7 @@ decltype(auto) run(Fn&& fn, Args&&... args) {
 }
 
 }  // namespace aio::testing
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"
