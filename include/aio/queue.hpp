@@ -267,7 +267,7 @@ class queue_base {
   AIO_ALWAYS_INLINE void added() noexcept {
     ++count_;
     ++unfinished_;
-    all_finished_.clear();
+    all_finished_.set_ = false;
     if (!getters_.empty()) [[unlikely]] wake_next(getters_);
   }
   AIO_ALWAYS_INLINE void removed() noexcept {
