@@ -49,7 +49,7 @@ aio::task<> tell_end(trace& log, std::string name) {
 
 }  // namespace
 
-TEST_CASE("D1: gather cancels and awaits its own tasks when one fails; handles run on, as in asyncio") {
+TEST_CASE("D1: gather cancels and awaits its own tasks when one fails, handles run on, as in asyncio") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto const own = co_await aio::as_result(aio::gather(fail_after(1ms), tell_end(log, "own")));
@@ -65,7 +65,7 @@ TEST_CASE("D1: gather cancels and awaits its own tasks when one fails; handles r
   });
 }
 
-TEST_CASE("D2: a cancelled to_thread asks its function to stop and waits; abandoned it is left, as in asyncio") {
+TEST_CASE("D2: a cancelled to_thread asks its function to stop and waits, abandoned it is left, as in asyncio") {
   aio::testing::run([]() -> aio::task<> {
     std::atomic<bool> began = false;
     std::atomic<bool> ended = false;
@@ -99,7 +99,7 @@ TEST_CASE("D2: a cancelled to_thread asks its function to stop and waits; abando
   });
 }
 
-TEST_CASE("D3: an operation that has completed gives its result to a task that is cancelled; a future does not") {
+TEST_CASE("D3: an operation that has completed gives its result to a task that is cancelled, a future does not") {
   aio::run(aio::run_options().signals(aio::on_signal::leave), []() -> aio::task<> {
     asio::io_context& context = aio::get_running_loop().context();
     asio::readable_pipe out(context);
@@ -151,7 +151,7 @@ TEST_CASE("D5: equal deadlines come in the order of their making") {
   });
 }
 
-TEST_CASE("D6: Ctrl-C cancels main, and then the process ends by it; or run throws; or it is left alone") {
+TEST_CASE("D6: Ctrl-C cancels main, and then the process ends by it, or run throws, or it is left alone") {
   auto* const of_catch = std::signal(SIGINT, SIG_DFL);
   trace log;
   auto const interrupted = [&]() -> aio::task<> {

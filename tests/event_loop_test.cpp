@@ -591,7 +591,7 @@ TEST_CASE("run_until_complete: a loop stopped early says so, and the task can be
   CHECK(loop.run_until_complete(handle) == 7);
 }
 
-TEST_CASE("run_until_complete: takes a future; one or a task of another loop is refused at once") {
+TEST_CASE("run_until_complete: takes a future, one or a task of another loop is refused at once") {
   aio::event_loop loop;
   aio::event_loop other;
   auto number = loop.create_future<int>();

@@ -90,7 +90,7 @@ TEST_CASE("event: to wait for one that is set does not suspend") {
         }) == "1:main");
 }
 
-TEST_CASE("event: begins cleared; set() and clear() may be repeated") {
+TEST_CASE("event: begins cleared, set() and clear() may be repeated") {
   aio::event ready;  // needs no loop
   CHECK_FALSE(ready.is_set());
   ready.clear();

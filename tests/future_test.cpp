@@ -400,7 +400,7 @@ TEST_CASE("future: a value whose constructor throws leaves it pending") {
   });
 }
 
-TEST_CASE("future: is pending at first; cancelled it is done, and refuses everything") {
+TEST_CASE("future: is pending at first, cancelled it is done, and refuses everything") {
   aio::testing::run([]() -> aio::task<> {
     aio::future<int> const answer;
     CHECK_FALSE(answer.done());

@@ -377,7 +377,7 @@ TEST_CASE("gather: a handle that is empty or of another loop is refused, and no 
   });
 }
 
-TEST_CASE("gather: can be kept and awaited later; one that is dropped starts nothing") {
+TEST_CASE("gather: can be kept and awaited later, one that is dropped starts nothing") {
   aio::testing::run([]() -> aio::task<> {
     reports const heard;
     auto later = aio::gather(number(1), number(2));

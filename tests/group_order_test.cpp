@@ -436,7 +436,7 @@ TEST_CASE("task_group: children that have not begun when the body fails never ru
         }) == "4:[ValueError('body')] True");
 }
 
-TEST_CASE("task_group: a body may swallow the group's cancellation and go on; the error comes at "
+TEST_CASE("task_group: a body may swallow the group's cancellation and go on, the error comes at "
           "its end",
           "[TG-24][TG15]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {

@@ -107,7 +107,7 @@ TEST_CASE("sleep_for: refuses a duration that is not a number") {
         }) == "std::invalid_argument: the duration is not a number");
 }
 
-TEST_CASE("sleep_until: waits until a point in the loop's time; one in the past yields") {
+TEST_CASE("sleep_until: waits until a point in the loop's time, one in the past yields") {
   aio::testing::run([]() -> aio::task<> {
     auto const begin = now();
     co_await aio::sleep_until(begin + 5s);
@@ -264,7 +264,7 @@ TEST_CASE("sleep_until: cancelled it stops at once, and can be kept and awaited 
   });
 }
 
-TEST_CASE("sleep: can be kept and awaited later; the time counts from the await") {
+TEST_CASE("sleep: can be kept and awaited later, the time counts from the await") {
   aio::testing::run([]() -> aio::task<> {
     auto const begin = now();
     auto later = aio::sleep_for(2s);

@@ -554,7 +554,7 @@ TEST_CASE("task_group: cannot be entered again while it is active, and goes on")
   });
 }
 
-TEST_CASE("task_group: groups may be nested; an inner error becomes a group in the outer one") {
+TEST_CASE("task_group: groups may be nested, an inner error becomes a group in the outer one") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto outer = [&](aio::task_group& group) -> aio::task<> {

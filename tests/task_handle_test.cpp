@@ -521,7 +521,7 @@ TEST_CASE("task_handle: handles are equal if they mean the same task") {
   });
 }
 
-TEST_CASE("current_task: is the task that runs, also inside of what it awaits; none in a callback") {
+TEST_CASE("current_task: is the task that runs, also inside of what it awaits, none in a callback") {
   aio::testing::run([]() -> aio::task<> {
     std::string inside;
     auto inner = [&]() -> aio::task<> {

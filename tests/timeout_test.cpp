@@ -100,7 +100,7 @@ TEST_CASE("with_timeout: std::nullopt is no limit") {
   });
 }
 
-TEST_CASE("with_timeout_at: counts in the loop's time; a point in the past cancels at the next wait") {
+TEST_CASE("with_timeout_at: counts in the loop's time, a point in the past cancels at the next wait") {
   aio::testing::run([]() -> aio::task<> {
     auto const begin = now();
     auto const outcome = co_await aio::as_result(aio::with_timeout_at(begin + 3s, wait_long));

@@ -148,7 +148,7 @@ TEST_CASE("wait_for: with no time it gives what is done already") {
   });
 }
 
-TEST_CASE("wait_for: with no time it cancels what is not done; a task does not begin") {
+TEST_CASE("wait_for: with no time it cancels what is not done, a task does not begin") {
   aio::testing::run([]() -> aio::task<> {
     bool ran = false;
     auto body = [&](counted) -> aio::task<> {

@@ -1,27 +1,65 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What every test file includes anyway and nobody here edits: precompiled once per build.
-// No header of aio belongs here, else each edit would rebuild all tests.
+// What the test files include, precompiled once per build. Most of them are compiled several to a file, so that they
+// share what they instantiate; there each stands in a namespace of its own, and whatever it includes has to be here.
 
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/async_result.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/connect_pipe.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/execution.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 #include <asio/read.hpp>
+#include <asio/read_until.hpp>
+#include <asio/readable_pipe.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+#include <asio/streambuf.hpp>
+#include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/version.hpp>
+#include <asio/writable_pipe.hpp>
 #include <asio/write.hpp>
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <coroutine>
+#include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <future>
+#include <iostream>
+#include <iterator>
+#include <latch>
+#include <limits>
+#include <list>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <new>
 #include <optional>
+#include <random>
+#include <ranges>
+#include <set>
 #include <source_location>
+#include <span>
+#include <sstream>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -34,4 +72,21 @@
 #include <variant>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#endif
+
+#include "aio/aio.hpp"
+#include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/order.hpp"
+#include "support/reports.hpp"
+#include "support/trace.hpp"
+
+// Opens the namespace of the test file that follows.
+#define AIO_TEST_NAMESPACE_OF(number) test_file_##number
+#define AIO_TEST_NAMESPACE(number) AIO_TEST_NAMESPACE_OF(number)
+#define AIO_TEST_FILE namespace AIO_TEST_NAMESPACE(__COUNTER__)
