@@ -8,6 +8,7 @@
 #include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/connect_pipe.hpp>
@@ -15,6 +16,8 @@
 #include <asio/execution.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/local/connect_pair.hpp>
+#include <asio/local/stream_protocol.hpp>
 #include <asio/post.hpp>
 #include <asio/read.hpp>
 #include <asio/read_until.hpp>
@@ -32,6 +35,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <chrono>
 #include <coroutine>
 #include <csignal>
@@ -56,6 +60,7 @@
 #include <optional>
 #include <random>
 #include <ranges>
+#include <ratio>
 #include <set>
 #include <source_location>
 #include <span>
