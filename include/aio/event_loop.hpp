@@ -570,7 +570,8 @@ inline void event_loop::run_iteration() noexcept {
     run_ready(watched);
     run_due_timers(watched);
   } else {
-    run_ready([this](detail::ready_node& node) { detail::task_core::run_node(*this, node); });
+    run_ready([this](detail::ready_node& node)
+                  AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_node(*this, node); });
     current = nullptr;
     run_due_timers(&detail::task_core::run_any);
   }
