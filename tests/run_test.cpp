@@ -8,9 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <asio/post.hpp>
 #include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
 
 #include "aio/as_result.hpp"
+#include "aio/context_var.hpp"
 #include "aio/sleep.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
@@ -679,4 +682,115 @@ TEST_CASE("run: a signal ends a main that waits for a thread when the thread is 
   });
   CHECK(end.output == "stopped");
   CHECK(end.how() == by_sigint);
+}
+
+namespace {
+
+aio::context_var<std::string> parting_words("none");
+
+aio::task<> part() {
+  auto const words = aio::create_task([]() -> aio::task<std::string> {
+    co_await aio::sleep_for(1ms);
+    co_return parting_words.get();
+  });
+  std::string const here = co_await words;
+  parting_words.set("changed, in words that need memory");
+  int const there = co_await aio::to_thread([] { return 4; });
+  say(here + ", then " + std::to_string(there));
+}
+
+/// Has a loop of its own when the process ends.
+struct parts_at_exit {
+  explicit parts_at_exit(bool sets_values) : sets(sets_values) {}
+  ~parts_at_exit() {
+    say(" [" + parting_words.get() + " ");
+    if (sets) parting_words.set("set late, in words that need memory");
+    aio::run(part());
+    say("]");
+  }
+  bool sets;
+};
+
+}  // namespace
+
+TEST_CASE("run: static objects run loops when the process ends, where nothing is set any more") {
+  for (bool const sets : {false, true}) {
+    auto const end = in_process([&] {
+      static parts_at_exit const last(sets);
+      parting_words.set("set in main, in words that need memory");
+      aio::run([]() -> aio::task<> {
+        say(parting_words.get());
+        co_return;
+      });
+      std::exit(3);
+      return 0;
+    });
+    CHECK(end.output == "set in main, in words that need memory [none " +
+                            std::string(sets ? "set late, in words that need memory" : "none") + ", then 4]");
+    CHECK(end.how() == "exit 3");
+  }
+}
+
+TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and static loops with it") {
+  enum class place { task, callback, handler, thread, foreign_thread };
+  enum class whose { run, object, context };
+  for (place const from : {place::task, place::callback, place::handler, place::thread, place::foreign_thread}) {
+    for (whose const loop : {whose::run, whose::object, whose::context}) {
+      // A context that threads of the program share and destroy is its own affair.
+      if (from == place::foreign_thread && loop == whose::context) continue;
+      auto const end = in_process([&] {
+        static parts_at_exit const last(true);
+        auto const leave = [] { std::exit(5); };
+        auto const main = [&]() -> aio::task<> {
+          asio::io_context& context = aio::get_running_loop().context();
+          asio::steady_timer timer(context, 1h);
+          auto const pending = aio::create_task([](asio::steady_timer& of) -> aio::task<> {
+            co_await of.async_wait(aio::use_awaitable);
+          }, std::ref(timer));
+          auto const working = aio::create_task([]() -> aio::task<> {
+            co_await aio::to_thread([] { std::this_thread::sleep_for(5ms); });
+          });
+          auto const sleeping = aio::create_task(aio::sleep_for(1h));
+          co_await aio::sleep_for(1ms);
+          say("leaves");
+          if (from == place::task) leave();
+          if (from == place::callback) aio::get_running_loop().call_soon(leave);
+          if (from == place::handler) asio::post(context, leave);
+          if (from == place::foreign_thread) std::thread(leave).detach();
+          if (from == place::thread) co_await aio::to_thread(leave);
+          co_await aio::sleep_for(20s);
+        };
+        if (loop == whose::run) {
+          aio::run(main);
+        } else if (loop == whose::object) {
+          static aio::event_loop object;
+          object.run_until_complete(object.create_task(main));
+        } else {
+          static asio::io_context context;
+          static aio::event_loop object{context};
+          auto const running = object.create_task(main);
+          context.run();
+        }
+        return 0;
+      });
+      CAPTURE(static_cast<int>(from), static_cast<int>(loop));
+      CHECK(end.output == "leaves [none set late, in words that need memory, then 4]");
+      CHECK(end.how() == "exit 5");
+    }
+  }
+}
+
+TEST_CASE("run: a function in a thread ends the process while a static loop waits for its next run") {
+  auto const end = in_process([] {
+    static aio::event_loop loop;
+    static aio::task_handle<> left = loop.create_task(aio::to_thread([] {
+      std::this_thread::sleep_for(5ms);
+      std::exit(6);
+    }));
+    loop.run_until_complete(loop.create_task(aio::sleep_for(1ms)));
+    std::this_thread::sleep_for(20s);
+    return 0;
+  });
+  CHECK(end.output.empty());
+  CHECK(end.how() == "exit 6");
 }

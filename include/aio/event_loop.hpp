@@ -106,9 +106,16 @@ class event_loop : public detail::scheduler {
       : context_(context), turns_(std::make_unique<detail::borrowed_turns<Context, event_loop>>(context, *this)) {}
 
   /// Cancels the tasks that are left and runs the loop until they are done, as close() does.
+  ///
+  /// A static loop may be destroyed while it runs: by std::exit() in a task, a callback or a function in
+  /// a thread. No step of it will go on: tasks, threads and memory are left to the end of the process.
   ~event_loop() override {
-    close();
-    drop_what_is_left();  // of futures that were set since
+    if (runs_on() != std::thread::id() || (threads_ && threads_->runs_here())) [[unlikely]] {
+      leave_to_the_system();
+    } else {
+      close();
+      drop_what_is_left();  // of futures that were set since
+    }
     let_wakers_out();
   }
 
@@ -356,6 +363,7 @@ class event_loop : public detail::scheduler {
   void wait_briefly();
   void discard_callbacks() noexcept;
   void drop_what_is_left() noexcept;
+  void leave_to_the_system() noexcept;
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
   static void require_idle() {
@@ -916,6 +924,46 @@ inline void event_loop::drop_what_is_left() noexcept {
     // What is left are functions that came back from threads, requests from there, and shields.
     run_ready(&detail::task_core::run_any);
   } while (!idle());
+}
+
+// Called by exit(), which never returns into the step that called it.
+AIO_COLD AIO_NEVER_INLINE void event_loop::leave_to_the_system() noexcept {
+  std::thread::id const runner = turns_ ? thread_.load(std::memory_order_relaxed) : runs_on();
+  if (runner != std::thread::id() && runner != std::this_thread::get_id()) {
+    // The loop's thread would go on with what is destroyed here: it is asked to stop for good. One that
+    // is busy does not hear of it, and may be waiting for this one.
+    struct halt final : detail::ready_node {
+      halt() noexcept
+          : ready_node([](ready_node* node) noexcept {
+              static_cast<halt*>(node)->done.store(true);
+              for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+            }) {}
+      std::atomic<bool> done{false};
+    };
+    static halt* asked = nullptr;  // stays: the thread is in it
+    asked = new (std::nothrow) halt;
+    try {
+      auto const until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+      if (asked && push_from_thread(*asked)) {
+        while (!asked->done.load() && std::chrono::steady_clock::now() < until) {
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+      }
+    } catch (...) {
+    }
+  }
+  closed_ = true;
+  attendant_ = attendant::loop;  // nobody is asked to attend to what becomes ready
+  if (turns_) turns_->leave();
+  close_inbox();
+  // The caller may be inside these. Kept where they are found by who looks for leaks.
+  struct kept {
+    void* context;
+    void* turns;
+    void* threads;
+  };
+  static kept left{};
+  left = {own_.release(), turns_.release(), threads_.release()};
 }
 
 inline void event_loop::close() {

@@ -398,8 +398,11 @@ class io_state : public waitable {
     }
   }
 
-  // Asio destroyed the handler without calling it.
-  void dropped() noexcept { arrive_otherwise(); }
+  // Asio destroyed the handler without calling it. A loop that std::exit() destroyed while it ran left
+  // its tasks behind: if its context follows nobody is there to hear of it.
+  void dropped() noexcept {
+    if (scheduler::is_open(&task().loop(), 0)) arrive_otherwise();
+  }
 
   // On another thread, in another context on the same one, dropped, or asked to be cancelled meanwhile.
   AIO_NEVER_INLINE void arrive_otherwise() noexcept {

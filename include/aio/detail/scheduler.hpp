@@ -7,12 +7,14 @@
 #include "aio/config.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -294,6 +296,7 @@ class scheduler {
    public:
     explicit running_scope(scheduler& self) noexcept
         : self_(self), previous_(std::exchange(running_, &self)) {
+      nothing_runs_when_the_thread_ends();
       self_.runs_on_.store(std::this_thread::get_id(), std::memory_order_relaxed);
       self_.home_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
@@ -307,6 +310,9 @@ class scheduler {
     scheduler& self_;
     scheduler* previous_;
   };
+
+  /// The thread that runs this now, if there is one. Threads: any.
+  [[nodiscard]] std::thread::id runs_on() const noexcept { return runs_on_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
 
@@ -391,6 +397,16 @@ class scheduler {
   std::atomic<bool> closed_{false};  // other threads ask
 
  private:
+  /// Where std::exit() is called inside a loop, static objects are destroyed there, and may run loops
+  /// of their own: the step that called it never goes on. The thread's own objects go before them.
+  static void nothing_runs_when_the_thread_ends() noexcept {
+    struct end {
+      ~end() { running_ = nullptr; }
+    };
+    thread_local end const at_thread_end;
+    (void)at_thread_end;
+  }
+
   /// What stands in the inbox of a loop that is closed.
   [[nodiscard]] ready_node* no_inbox() const noexcept {
     return reinterpret_cast<ready_node*>(const_cast<scheduler*>(this));
@@ -448,9 +464,11 @@ class scheduler {
   }
 
   /// Inside a function, so that it is there for loops that are made before main: not every platform
-  /// makes a mutex at compile time (MinGW does not), and those that do give no destructor to it.
+  /// makes a mutex at compile time (MinGW does not). Never destroyed: static objects may run loops when
+  /// the program ends, and not every library gives a mutex a destructor that does nothing (libc++ does not).
   static std::mutex& living_mutex() noexcept {
-    static std::mutex mutex;
+    alignas(std::mutex) static std::byte memory[sizeof(std::mutex)];
+    static std::mutex& mutex = *new (memory) std::mutex;
     return mutex;
   }
 

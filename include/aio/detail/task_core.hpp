@@ -555,8 +555,7 @@ class task_core : public future_core,
 
   /// The values of context variables that the task sees.
   [[nodiscard]] context_values const& values() const noexcept {
-    static context_values const none;
-    if (!extras_) return none;
+    if (!extras_) return no_values();
     return extras_->shared_values ? *extras_->shared_values : extras_->values;
   }
   [[nodiscard]] context_values& own_values() {

@@ -82,6 +82,15 @@ class thread_pool {
     return true;
   }
 
+  /// Whether the calling thread is one of these.
+  [[nodiscard]] bool runs_here() noexcept {
+    std::lock_guard const lock(mutex_);
+    for (std::thread const& thread : threads_) {
+      if (thread.get_id() == std::this_thread::get_id()) return true;
+    }
+    return false;
+  }
+
  private:
   void start_thread() {
     try {
