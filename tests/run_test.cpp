@@ -3,6 +3,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <fcntl.h>
 #include <iostream>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -794,3 +795,211 @@ TEST_CASE("run: a function in a thread ends the process while a static loop wait
   CHECK(end.output.empty());
   CHECK(end.how() == "exit 6");
 }
+
+namespace {
+
+/// Waits for a child process for a bounded time.
+std::string end_of(pid_t child) {
+  child_end end{};
+  for (int i = 0; i < 500; ++i) {
+    if (::waitpid(child, &end.status, WNOHANG) == child) return end.how();
+    std::this_thread::sleep_for(10ms);
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, &end.status, 0);
+  return "no end";
+}
+
+int open_descriptors() {
+  int open = 0;
+  for (int i = 0; i < 256; ++i) open += ::fcntl(i, F_GETFD) != -1;
+  return open;
+}
+
+}  // namespace
+
+TEST_CASE("run: a process forked inside a coroutine dies of its own signal, and the parent hears nothing of it") {
+  int const number = GENERATE(SIGINT, SIGTERM);
+  auto const end = in_process([=] {
+    aio::run([=]() -> aio::task<> {
+      pid_t const child = ::fork();
+      if (child == 0) {
+        std::raise(number);
+        ::_exit(7);
+      }
+      say(end_of(child));
+      co_await aio::sleep_for(5ms);
+      say(has_default(number) ? ", deaf" : ", listening");
+      (void)aio::create_task(interrupt_soon(number));
+      co_await sleep_and_clean_up();
+    });
+    return 0;
+  });
+  std::string const by_number = "signal " + std::to_string(number);
+  CHECK(end.output == by_number + ", listeningcleaned up, all of it");
+  CHECK(end.how() == by_number);
+}
+
+TEST_CASE("run: a process forked inside a coroutine runs a loop of its own, which signals clean up") {
+  auto const end = in_process([] {
+    return aio::run([]() -> aio::task<int> {
+      pid_t const child = ::fork();
+      if (child == 0) {
+        int code = 99;
+        try {
+          code = aio::run([]() -> aio::task<int> {
+            co_await aio::sleep_for(1ms);
+            try {
+              aio::run(answer());
+            } catch (aio::usage_error const&) {
+              say("one at a time, ");
+            }
+            co_return 5;
+          });
+          say(std::to_string(code) + ", ");
+          aio::run([]() -> aio::task<> {
+            (void)aio::create_task(interrupt_soon(SIGTERM));
+            co_await sleep_and_clean_up();
+          });
+        } catch (...) {
+          code = 98;
+        }
+        ::_exit(code);
+      }
+      say(" | " + end_of(child));
+      co_await aio::sleep_for(5ms);
+      co_return 3;
+    });
+  });
+  CHECK(end.output == "one at a time, 5, cleaned up, all of it | " + by_sigterm);
+  CHECK(end.how() == "exit 3");
+}
+
+TEST_CASE("run: a process forked while other threads make loops and listen can run one") {
+  auto const end = in_process([] {
+    std::atomic<bool> over{false};
+    std::vector<std::thread> others;
+    for (int i = 0; i < 2; ++i) {
+      others.emplace_back([&] {
+        while (!over) aio::run(answer());
+      });
+      others.emplace_back([&] {
+        asio::io_context context;
+        while (!over) aio::event_loop const loop(context);
+      });
+    }
+    int failed = 0;
+    for (int i = 0; i < 50 && failed == 0; ++i) {
+      pid_t const child = ::fork();
+      if (child == 0) ::_exit(aio::run(answer()));
+      failed += end_of(child) != "exit 42";
+    }
+    over = true;
+    for (auto& other : others) other.join();
+    return failed;
+  });
+  CHECK(end.how() == "exit 0");
+}
+
+TEST_CASE("run: of several threads the main one hears the signal, or else the one that began first") {
+  bool const main_runs = GENERATE(true, false);
+  auto const end = in_process([=] {
+    auto const options = aio::run_options().signals(aio::on_signal::raise);
+    std::atomic<int> begun{0};
+    std::atomic<bool> over{false};
+    auto const wait = [&](std::string name) -> aio::task<> {
+      ++begun;
+      auto const ended = co_await aio::as_result([&]() -> aio::task<> {
+        while (!over) co_await aio::sleep_for(1ms);
+      }());
+      if (ended.cancelled()) say(name);
+      over = true;
+      ended.rethrow();
+    };
+    auto const on_thread = [&](std::string name) {
+      return std::thread([&, name] {
+        try {
+          aio::run(options, wait, name);
+        } catch (aio::interrupted const&) {
+          say(" interrupted");
+        }
+      });
+    };
+    std::thread first = on_thread("first");
+    while (begun != 1) std::this_thread::yield();
+    std::thread second = on_thread("second");
+    while (begun != 2) std::this_thread::yield();
+    if (main_runs) {
+      try {
+        aio::run(options, [&]() -> aio::task<> {
+          (void)aio::create_task(interrupt_soon(SIGTERM));
+          co_await wait("main");
+        });
+      } catch (aio::interrupted const&) {
+        say(" interrupted");
+      }
+    } else {
+      ::kill(::getpid(), SIGTERM);
+    }
+    first.join();
+    second.join();
+    return 0;
+  });
+  CHECK(end.output == (main_runs ? "main interrupted" : "first interrupted"));
+  CHECK(end.how() == "exit 0");
+}
+
+TEST_CASE("run: a loop that ends leaves the signals to those of other threads") {
+  auto const end = in_process([] {
+    std::thread other;
+    aio::run([&]() -> aio::task<> {
+      std::atomic<bool> begun{false};
+      other = std::thread([&] {
+        try {
+          aio::run(aio::run_options().signals(aio::on_signal::raise), [&]() -> aio::task<> {
+            begun = true;
+            co_await sleep_and_clean_up();
+          });
+        } catch (aio::interrupted const&) {
+          std::printf(" interrupted");
+        }
+      });
+      while (!begun) std::this_thread::yield();
+      co_return;
+    });
+    ::kill(::getpid(), SIGINT);
+    other.join();
+    return 0;
+  });
+  CHECK(end.output == "cleaned up, all of it interrupted");
+  CHECK(end.how() == "exit 0");
+}
+
+#if !AIO_ADDRESS_SANITIZER
+TEST_CASE("run: one that had too few descriptors loses none, and the next listens again", "[rlimit]") {
+  int const room = GENERATE(0, 1, 2, 3, 4);
+  auto const end = in_process([=] {
+    int const before = open_descriptors();
+    int const lowest = ::dup(1);
+    ::close(lowest);
+    rlimit old{};
+    ::getrlimit(RLIMIT_NOFILE, &old);
+    rlimit low = old;
+    low.rlim_cur = static_cast<rlim_t>(lowest + room);
+    ::setrlimit(RLIMIT_NOFILE, &low);
+    try {
+      aio::run(answer());
+    } catch (std::system_error const&) {
+    }
+    ::setrlimit(RLIMIT_NOFILE, &old);
+    say(open_descriptors() == before ? "none lost, " : "some lost, ");
+    aio::run([]() -> aio::task<> {
+      (void)aio::create_task(interrupt_soon(SIGINT));
+      co_await sleep_and_clean_up();
+    });
+    return 0;
+  });
+  CHECK(end.output == "none lost, cleaned up, all of it");
+  CHECK(end.how() == by_sigint);
+}
+#endif

@@ -367,7 +367,7 @@ class event_loop : public detail::scheduler {
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
   static void require_idle() {
-    if (running()) {
+    if (thread_is_taken()) {
       throw usage_error("a loop runs on this thread already: inside a coroutine use co_await");
     }
   }

@@ -36,7 +36,13 @@ namespace aio {
 
 /// What run() does about SIGINT (Ctrl-C) and SIGTERM. A signal that the program handles itself,
 /// by asio::signal_set or sigaction, is never touched, and one that it begins to handle later
-/// is its own from then on.
+/// is its own from then on; so a signal that the process was started with ignored (nohup, a job in the
+/// background of a script) stays ignored.
+///
+/// Where several threads run loops, the run() on the main thread hears the signal (Linux, macOS), or
+/// else the one that began first; one that ends leaves the next signal to the others. A child process
+/// forked inside a coroutine does not listen: it dies of a signal unless it calls run() itself. Without
+/// descriptors to listen, signals keep their default effect.
 enum class on_signal {
   /// The first signal cancels main. When main has ended by that and everything is cleaned up,
   /// the signal takes the process down as if it had not been caught, so that the parent process
@@ -154,7 +160,7 @@ class runner {
 /// When main is done, the tasks it left behind are cancelled and waited for; their errors go to
 /// the exception handler (RUN-3). Then threads of to_thread are waited for.
 /// Throws: what main throws; usage_error inside a running loop.
-/// Signals: see on_signal.
+/// Signals: see on_signal. A child process forked inside a coroutine may call it, and end by _exit().
 /// asyncio: run, RUN-1 to RUN-9, D6, D8.
 template <class T>
 T run(task<T>&& main, std::source_location created = std::source_location::current());
@@ -180,7 +186,7 @@ inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
 }
 
 inline void runner::require_startable() const {
-  if (detail::scheduler::running()) {
+  if (detail::scheduler::thread_is_taken()) {
     throw usage_error("run() was called while a loop runs on this thread: inside a coroutine "
                       "write co_await f() or create_task(f())");
   }

@@ -23,6 +23,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/intrusive_list.hpp"
@@ -67,6 +71,7 @@ class scheduler {
   using exception_handler = std::function<void(exception_context const&)>;
 
   scheduler() noexcept {
+    hold_over_forks();
     std::lock_guard const lock(living_mutex());
     next_living_ = std::exchange(living_, this);
     serial_ = ++newest_serial_;
@@ -82,6 +87,9 @@ class scheduler {
 
   /// The scheduler that runs on this thread at the moment, or null.
   static scheduler* running() noexcept { return running_; }
+  /// Whether another may not run on this thread now. A child process that was forked inside a
+  /// coroutine has the parent's running(), but does not run it: it may run one of its own.
+  static bool thread_is_taken() noexcept { return running_ && running_->runs_in_ == forks_; }
 
   /// The same. Throws usage_error, naming the `caller`, if there is none.
   static scheduler& require_running(char const* caller) {
@@ -297,6 +305,7 @@ class scheduler {
     explicit running_scope(scheduler& self) noexcept
         : self_(self), previous_(std::exchange(running_, &self)) {
       nothing_runs_when_the_thread_ends();
+      self_.runs_in_ = forks_;
       self_.runs_on_.store(std::this_thread::get_id(), std::memory_order_relaxed);
       self_.home_thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
     }
@@ -472,6 +481,18 @@ class scheduler {
     return mutex;
   }
 
+  /// A child process must not begin with the mutex locked by a thread that it does not have.
+  static void hold_over_forks() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+    if (over_forks_.exchange(true, std::memory_order_relaxed)) return;
+    ::pthread_atfork([] { living_mutex().lock(); }, [] { living_mutex().unlock(); },
+                     [] {
+                       ++forks_;
+                       living_mutex().unlock();
+                     });
+#endif
+  }
+
   /// Leaves a report of another thread in the inbox, and says whether it could.
   AIO_NEVER_INLINE bool take_report(exception_context const& context) noexcept {
     struct report final : ready_node {
@@ -508,8 +529,11 @@ class scheduler {
   inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex()
   inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex()
   inline static constinit std::atomic<bool> debug_in_use_{false};
+  inline static constinit std::atomic<bool> over_forks_{false};
+  inline static constinit unsigned forks_ = 0;  // between this process and the first; written before it has threads
   scheduler* next_living_ = nullptr;
   std::uint64_t serial_ = 0;
+  unsigned runs_in_ = 0;  // forks_ when it began to run
 
   ready_queue ready_;  // runs in the next iteration
   ready_queue batch_;  // the rest of the present one
