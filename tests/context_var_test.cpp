@@ -324,25 +324,25 @@ TEST_CASE("context: the runs of one runner share it, and the code around does no
 
 TEST_CASE("context_var: a scope and a token hold for their task, also when somebody looks at its context meanwhile") {
   aio::testing::run([]() -> aio::task<> {
-    aio::context_var<int> user(0);
+    aio::context_var<int> visitor(0);
     bool reset = false;
     auto const request = [&]() -> aio::task<int> {
       {
-        auto const scope = user.set_scoped(7);
+        auto const scope = visitor.set_scoped(7);
         co_await aio::sleep_for(2s);
       }
-      int const after = user.get();
-      auto token = user.set(8);
+      int const after = visitor.get();
+      auto token = visitor.set(8);
       co_await aio::sleep_for(2s);
-      user.reset(token);
+      visitor.reset(token);
       reset = true;
-      co_return after + user.get();
+      co_return after + visitor.get();
     };
     auto const handle = aio::create_task(request);
     co_await aio::sleep_for(1s);
     (void)handle.get_context();
     co_await aio::sleep_for(2s);
-    CHECK(handle.get_context().find(user));
+    CHECK(handle.get_context().find(visitor));
     int const sum = co_await handle;
     CHECK(sum == 0);
     CHECK(reset);
@@ -351,29 +351,29 @@ TEST_CASE("context_var: a scope and a token hold for their task, also when someb
 
 TEST_CASE("context: run() ends where it began, whoever looks at the context of the task meanwhile") {
   aio::testing::run([]() -> aio::task<> {
-    aio::context_var<int> user(0);
+    aio::context_var<int> visitor(0);
     aio::task_handle<> self;
     auto const body = [&]() -> aio::task<> {
-      auto token = user.set(1);
+      auto token = visitor.set(1);
       aio::context other;
       other.run([&] {
-        user.set(99);
-        CHECK(*self.get_context().find(user) == 1);  // that of the task, not the one that it visits
-        CHECK_THROWS_AS(user.reset(token), aio::usage_error);
-        other.run([&] { CHECK(user.get() == 99); });
+        visitor.set(99);
+        CHECK(*self.get_context().find(visitor) == 1);  // that of the task, not the one that it visits
+        CHECK_THROWS_AS(visitor.reset(token), aio::usage_error);
+        other.run([&] { CHECK(visitor.get() == 99); });
         // A task that begins inside has a copy, and does not see what the visitor sets.
         auto const eager = [&]() -> aio::task<> {
-          CHECK(user.get() == 99);
-          user.set(100);
+          CHECK(visitor.get() == 99);
+          visitor.set(100);
           co_return;
         };
         (void)aio::create_task(aio::task_options().eager_start(), eager);
-        CHECK(user.get() == 99);
+        CHECK(visitor.get() == 99);
       });
-      CHECK(user.get() == 1);
-      CHECK(*other.find(user) == 99);
-      user.reset(token);
-      CHECK(user.get() == 0);
+      CHECK(visitor.get() == 1);
+      CHECK(*other.find(visitor) == 99);
+      visitor.reset(token);
+      CHECK(visitor.get() == 0);
       co_return;
     };
     self = aio::create_task(body);

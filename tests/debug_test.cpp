@@ -162,7 +162,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     aio::queue<int> items;
     aio::queue<int> full(1);
     full.put_nowait(1);
-    aio::future<int> answer;
+    aio::future<int> reply;
     aio::task_group group;
     aio::timeout limit;
     CHECK(mutex.try_acquire());
@@ -174,7 +174,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
         aio::create_task(aio::with_timeout(limit, in_limit))};
-    answer.add_done_callback([] {});
+    reply.add_done_callback([] {});
     CHECK(changed.locked());
     co_await aio::sleep_for(0s);
     CHECK(changed.try_acquire());
@@ -194,8 +194,8 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
       refused([&] { (void)full.get_nowait(); }, "get_nowait");
       refused([&] { items.shutdown(true); }, "shutdown");
       refused([&] { full.task_done(); }, "task_done");
-      refused([&] { answer.set_result(1); }, "set_result");
-      refused([&] { answer.add_done_callback([] {}); }, "add_done_callback");
+      refused([&] { reply.set_result(1); }, "set_result");
+      refused([&] { reply.add_done_callback([] {}); }, "add_done_callback");
       refused([&] { waiting[0].cancel(); }, "cancel");
       refused([&] { waiting[0].cancel("message"); }, "cancel");
       refused([&] { waiting[0].uncancel(); }, "uncancel");
@@ -207,7 +207,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     for (auto const& each : waiting) each.cancel();
     changed.release();
     co_await aio::sleep_for(1s);
-    answer.set_result(2);
+    reply.set_result(2);
     happened.set();
   };
   aio::testing::run(main);
