@@ -164,7 +164,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     full.put_nowait(1);
     aio::future<int> reply;
     aio::task_group group;
-    aio::timeout limit;
+    aio::timeout deadline;
     CHECK(mutex.try_acquire());
     CHECK(changed.try_acquire());
     auto const in_group = [&](aio::task_group&) -> aio::task<> { co_await aio::sleep_for(1s); };
@@ -173,7 +173,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
         aio::create_task(happened.wait()), aio::create_task(permits.acquire()), aio::create_task(mutex.acquire()),
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
-        aio::create_task(aio::with_timeout(limit, in_limit))};
+        aio::create_task(aio::with_timeout(deadline, in_limit))};
     reply.add_done_callback([] {});
     CHECK(changed.locked());
     co_await aio::sleep_for(0s);
@@ -201,7 +201,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
       refused([&] { waiting[0].uncancel(); }, "uncancel");
       refused([&] { (void)group.create_task(happened.wait()); }, "task_group::create_task");
       refused([&] { group.cancel(); }, "task_group::cancel");
-      refused([&] { limit.reschedule(aio::time_point()); }, "timeout::reschedule");
+      refused([&] { deadline.reschedule(aio::time_point()); }, "timeout::reschedule");
     }).join();
     for (auto const& each : waiting) CHECK_FALSE(each.done());
     for (auto const& each : waiting) each.cancel();
