@@ -359,7 +359,7 @@ TEST_CASE("call_soon_threadsafe: what came while the loop was busy runs in one i
     for (char const* name : {"a", "b", "c"}) call_from_thread(name);
     loop.call_soon([&] { log("own"); });
   });
-  loop.call_later(1ms, [&] { loop.stop(); });
+  loop.call_later(100ms, [&] { loop.stop(); });
   loop.run_forever();
   REQUIRE(log.text() == "own | a | b | c");
   CHECK(iterations == std::vector<std::uint64_t>(3, iterations.front()));

@@ -10,6 +10,7 @@
 using aio::detail::frame_pool;
 
 TEST_CASE("frame_pool: a block that was given back serves the next request of its size") {
+  frame_pool::open();  // as a loop does on its thread
   void* const first = frame_pool::allocate(100);
   frame_pool::deallocate(first, 100);
   void* const second = frame_pool::allocate(104);  // the same class of 16 bytes
@@ -51,10 +52,12 @@ TEST_CASE("frame_pool: a block may be given back on another thread, which then u
   void* const made_here = frame_pool::allocate(777);
   void* reused_there = nullptr;
   std::thread([&] {
-    frame_pool::deallocate(frame_pool::allocate(1), 1);  // a thread that uses the pool itself
+    frame_pool::open();
+    void* const own = frame_pool::allocate(777);  // what it took itself makes room for another's
     frame_pool::deallocate(made_here, 777);
     reused_there = frame_pool::allocate(777);
     frame_pool::deallocate(reused_there, 777);
+    frame_pool::deallocate(own, 777);
   }).join();
   CHECK(reused_there == made_here);  // and the thread freed it at its end
 }

@@ -784,11 +784,13 @@ TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and 
 TEST_CASE("run: a function in a thread ends the process while a static loop waits for its next run") {
   auto const end = in_process([] {
     static aio::event_loop loop;
+    static std::atomic<bool> waits{false};
     static aio::task_handle<> left = loop.create_task(aio::to_thread([] {
-      std::this_thread::sleep_for(5ms);
+      while (!waits) std::this_thread::yield();
       std::exit(6);
     }));
     loop.run_until_complete(loop.create_task(aio::sleep_for(1ms)));
+    waits = true;
     std::this_thread::sleep_for(20s);
     return 0;
   });
