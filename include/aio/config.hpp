@@ -86,6 +86,13 @@
 #define AIO_ALWAYS_INLINE_LAMBDA
 #endif
 
+// What may be called on a static object that is gone when the process ends meanwhile: its storage is there.
+#if defined(__GNUC__)
+#define AIO_NO_VPTR_CHECK __attribute__((no_sanitize("vptr")))
+#else
+#define AIO_NO_VPTR_CHECK
+#endif
+
 // What leads to an exception: kept apart from the code around it, which the unwinder then has less of to look at.
 #if defined(__GNUC__)
 #define AIO_COLD [[gnu::cold]]

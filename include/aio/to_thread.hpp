@@ -172,10 +172,7 @@ class thread_job : public pool_job, private ready_node {
   virtual void dispose() noexcept = 0;
 
   // A static loop may be gone when the process ends meanwhile: its storage is there, and its inbox closed.
-#if defined(__GNUC__)
-  __attribute__((no_sanitize("vptr")))
-#endif
-  void arrive() noexcept {
+  AIO_NO_VPTR_CHECK void arrive() noexcept {
     if (!loop_.push_from_thread(*this)) release();  // a loop that is closed has forgotten it
   }
   static void on_arrival(ready_node* node) noexcept {

@@ -138,7 +138,7 @@ class scheduler {
 
   /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
   /// Threads: any; wakes the loop.
-  bool push_from_thread(ready_node& node) {
+  AIO_NO_VPTR_CHECK bool push_from_thread(ready_node& node) {
     // Release: whoever takes the inbox sees what the node holds. Its `newest` is not looked into
     // here, and so needs no acquire; an addition on top of it continues its release.
     ready_node* newest = inbox_.load(std::memory_order_relaxed);
