@@ -403,19 +403,10 @@ TEST_CASE("memory: what one kind of task needed goes back when another kind need
   long const peak = aio::testing::run([]() -> aio::task<long> {
     long const before = living;
     long most = 0;
-    auto const look = [&] { most = std::max<long>(most, living - before); };
-    co_await burst<1000>(tasks, 1ms);
-    look();
-    co_await burst<1100>(tasks, 1ms);
-    look();
-    co_await burst<1200>(tasks, 1ms);
-    look();
-    co_await burst<1300>(tasks, 1ms);
-    look();
-    co_await burst<1400>(tasks, 1ms);
-    look();
-    co_await burst<1500>(tasks, 1ms);
-    look();
+    for (auto* const kind : {burst<1000>, burst<1100>, burst<1200>, burst<1300>, burst<1400>, burst<1500>}) {
+      co_await kind(tasks, 1ms);
+      most = std::max<long>(most, living - before);
+    }
     co_return most;
   });
   CHECK(peak > tasks * 1500L);

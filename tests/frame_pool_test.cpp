@@ -72,12 +72,14 @@ TEST_CASE("frame_pool: works in destructors that run at the very end of a thread
   };
   std::thread([] {
     thread_local late_user user;  // made before the pool's own clean-up, so destroyed after it
+    frame_pool::open();
     user.memory = frame_pool::allocate(64);
   }).join();
   SUCCEED("the leak checker has the last word");
 }
 
 TEST_CASE("frame_pool: trim gives free blocks back and keeps those in use") {
+  frame_pool::open();
   void* const used = frame_pool::allocate(50);
   frame_pool::deallocate(frame_pool::allocate(60), 60);
   frame_pool::trim();
@@ -89,6 +91,7 @@ TEST_CASE("frame_pool: trim gives free blocks back and keeps those in use") {
 
 #if AIO_ADDRESS_SANITIZER
 TEST_CASE("frame_pool: a free block is poisoned for the address sanitizer") {
+  frame_pool::open();
   void* const memory = frame_pool::allocate(128);
   CHECK_FALSE(__asan_address_is_poisoned(memory));
   frame_pool::deallocate(memory, 128);

@@ -638,8 +638,12 @@ aio::task<> leave_behind(std::string& log, std::atomic<bool>& main_is_over) {
   auto const asks = [&log, &loop, &main_is_over, &begun] {
     begun = true;
     while (!main_is_over) std::this_thread::yield();
-    auto served = aio::run_coroutine_threadsafe(answer_after(1ms), loop);
-    log += heard(served);
+    std::string first;
+    do {  // what comes while the tasks that main left are cancelled is cancelled with them
+      auto served = aio::run_coroutine_threadsafe(answer_after(1ms), loop);
+      first = heard(served);
+    } while (first == "cancelled: ");
+    log += first;
     std::promise<int> told;
     auto telling = told.get_future();
     loop.call_soon_threadsafe([&] { told.set_value(7); });

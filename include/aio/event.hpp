@@ -21,10 +21,6 @@
 
 namespace aio {
 
-namespace detail {
-class queue_base;
-}  // namespace detail
-
 /// A flag that tasks can wait for.
 ///
 /// Threads: belongs to the loop on which a task first waits for it; from another thread call
@@ -62,8 +58,6 @@ class event {
   [[nodiscard]] bool is_set() const noexcept { return set_; }
 
  private:
-  friend class detail::queue_base;  // clears its own for every item
-
   bool set_ = false;
   detail::wait_line line_;
 };

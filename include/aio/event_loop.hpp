@@ -383,6 +383,8 @@ class event_loop : public detail::scheduler {
   friend class detail::borrowed_turns;
   friend class runner;
 
+  struct stop_node;
+
   // Handed to the context by wake(), to run on the loop's thread; lives in wake_up_memory_.
   class wake_up;
   template <class T>
@@ -491,32 +493,36 @@ auto event_loop::run_until_complete(Handle&& main) -> typename std::remove_cvref
   }
 }
 
+// Stops the loop when it runs.
+struct event_loop::stop_node : detail::removable_node {
+  explicit stop_node(event_loop& owner) noexcept
+      : removable_node([](ready_node* node) noexcept {
+          auto& self = *static_cast<stop_node*>(node);
+          self.ran = true;
+          self.loop.stop();
+        }),
+        loop(owner) {}
+  event_loop& loop;
+  bool ran = false;
+};
+
 inline void event_loop::run_until_done(detail::future_core& state) {
   // The callback that stops the loop must not outlive this call.
-  struct stopper : detail::removable_node {
-    stopper(event_loop& owner, detail::future_core& task)
-        : removable_node([](ready_node* node) noexcept {
-            auto& self = *static_cast<stopper*>(node);
-            self.ran = true;
-            self.loop.stop();
-          }),
-          loop(owner),
-          awaited(task) {
+  struct stop_when_done : stop_node {
+    stop_when_done(event_loop& owner, detail::future_core& task) : stop_node(owner), awaited(task) {
       awaited.add_callback(*this);
     }
-    ~stopper() {
+    ~stop_when_done() {
       if (!ran && !awaited.remove_callback(*this)) loop.forget(*this);
     }
-    event_loop& loop;
     detail::future_core& awaited;
-    bool ran = false;
   };
   if (!state.belongs_to(*this)) {
     throw usage_error("run_until_complete: this future or task belongs to another event loop");
   }
   {
     require_idle();
-    stopper const on_done(*this, state);
+    stop_when_done const on_done(*this, state);
     run_forever();
   }
   if (!state.done()) throw usage_error("the event loop was stopped before the task was done");
@@ -791,7 +797,7 @@ inline detail::thread_pool& event_loop::default_executor() {
 inline void event_loop::cancel_present_tasks(bool& one_by_one) {
   // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
   // one more iteration before the loop stops (SCH-8, RUN-3).
-  struct round : detail::ready_node {
+  struct round : stop_node {
     struct waiting : detail::removable_node {
       waiting() noexcept
           : removable_node([](ready_node* node) noexcept {
@@ -818,17 +824,8 @@ inline void event_loop::cancel_present_tasks(bool& one_by_one) {
       bool ran = false;
     };
 
-    explicit round(event_loop& owner) noexcept
-        : ready_node([](ready_node* node) noexcept {
-            auto& self = *static_cast<round*>(node);
-            self.over = true;
-            self.loop.stop();
-          }),
-          loop(owner) {}
-
-    event_loop& loop;
+    using stop_node::stop_node;
     std::size_t left = 0;
-    bool over = false;
   };
 
   round ending(*this);
@@ -853,7 +850,7 @@ inline void event_loop::cancel_present_tasks(bool& one_by_one) {
     if (next.cancelling() == 0) next.cancel(nullptr);  // it came later
     one.wait_for(next, ending);
   }
-  while (!ending.over) run_loop();  // a task may call stop()
+  while (!ending.ran) run_loop();  // a task may call stop()
   for (auto& each : many) each.report();
   if (one_by_one) one.report();
 }
@@ -865,25 +862,15 @@ inline void event_loop::cancel_all_tasks() {
 
 // Runs the loop while functions are left in threads; says whether there were any.
 inline bool event_loop::serve_threads() {
-  struct idle final : detail::ready_node {
-    explicit idle(event_loop& of) noexcept
-        : ready_node([](ready_node* node) noexcept {
-            auto& self = *static_cast<idle*>(node);
-            self.over = true;
-            self.loop.stop();
-          }),
-          loop(of) {}
-    event_loop& loop;
-    bool over = false;
-  } no_job_left(*this);
+  stop_node no_job_left(*this);
   auto const tell = [](void* whom) {
-    auto& told = *static_cast<idle*>(whom);
+    auto& told = *static_cast<stop_node*>(whom);
     told.loop.push_from_thread(told);
   };
   if (!threads_ || !threads_->tell_when_idle(tell, &no_job_left)) return false;
   work_started();
   serving_ = true;
-  while (!no_job_left.over) run_loop();  // a task may call stop()
+  while (!no_job_left.ran) run_loop();  // a task may call stop()
   serving_ = false;
   work_finished();
   return true;

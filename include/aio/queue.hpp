@@ -264,10 +264,17 @@ class queue_base {
   }
 
   // After an item went in or out.
+  /// Before the item that added() counts.
+  AIO_ALWAYS_INLINE void expect_item() {
+    if (unfinished_ == 0) all_finished_.clear();
+  }
+  AIO_NEVER_INLINE void not_added() {
+    if (unfinished_ == 0) all_finished_.set();
+    pass_on(end::put);
+  }
   AIO_ALWAYS_INLINE void added() noexcept {
     ++count_;
     ++unfinished_;
-    all_finished_.set_ = false;
     if (!getters_.empty()) [[unlikely]] wake_next(getters_);
   }
   AIO_ALWAYS_INLINE void removed() noexcept {
@@ -467,10 +474,11 @@ class basic_queue : public queue_base {
 
  private:
   AIO_ALWAYS_INLINE void push(T&& item) {
+    expect_item();
     try {
       items_.push(std::move(item));
     } catch (...) {
-      pass_on(end::put);
+      not_added();
       throw;
     }
     added();

@@ -3,7 +3,8 @@
 """Compiles many cases of tests/compile_fail in one run, each in a namespace of its own, and writes for each what the
 compiler said of it. Most of the time of a case is aio.hpp and the compiler's start.
 
-  together.py OUT_FOLDER [--flags=FLAG] CASE... -- COMPILE_COMMAND
+  together.py OUT_FOLDER CASE... -- COMPILE_COMMAND
+  together.py --self-test
 
 run.cmake looks into OUT_FOLDER/<case>.txt first. What is not found there (an instantiation that two cases share is heard
 of once) it compiles alone, so that this run can only save time.
@@ -103,9 +104,10 @@ def main(arguments):
         out.joinpath(f"all_{number}.txt").write_text(run.stderr)
         if run.returncode == 0:
             sys.exit(f"{source} compiles, and nothing in it should")
-        for case, said in sort_by_case(run.stderr, some).items():
+        heard = sort_by_case(run.stderr, some)
+        for case, said in heard.items():
             out.joinpath(case.stem + ".txt").write_text("\n".join(said))
-        print(f"{len(some)} cases together, of {sum(1 for s in sort_by_case(run.stderr, some).values() if s)} something was heard")
+        print(f"{len(some)} cases together, of {sum(map(bool, heard.values()))} something was heard")
 
 
 if __name__ == "__main__":

@@ -826,11 +826,11 @@ class leaf_waiter : public waitable {
 
 // ---------------------------------------------------------------- implementation
 
-// Linear, but for the one task that breaks a ring.
 inline void future_core::abandon_listeners() noexcept {
   while (!callbacks_.empty()) task_core::run_any(callbacks_.pop());
 }
 
+// Linear, but for the one task that breaks a ring.
 inline bool future_core::let_go(task_core& task) noexcept {
   return callbacks_.remove_if([&](ready_node& other) { return &other == &task; }) != nullptr;
 }
