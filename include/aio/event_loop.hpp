@@ -587,7 +587,7 @@ inline void event_loop::run_iteration() noexcept {
     run_ready([this](detail::ready_node& node)
                   AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_node(*this, node); });
     current = nullptr;
-    run_due_timers(&detail::task_core::run_any);
+    run_due_timers([](detail::ready_node& node) AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_due(node); });
   }
 }
 

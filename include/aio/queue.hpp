@@ -264,17 +264,10 @@ class queue_base {
   }
 
   // After an item went in or out.
-  /// Before the item that added() counts.
-  AIO_ALWAYS_INLINE void expect_item() {
-    if (unfinished_ == 0) all_finished_.clear();
-  }
-  AIO_NEVER_INLINE void not_added() {
-    if (unfinished_ == 0) all_finished_.set();
-    pass_on(end::put);
-  }
   AIO_ALWAYS_INLINE void added() noexcept {
     ++count_;
     ++unfinished_;
+    all_finished_.clear();
     if (!getters_.empty()) [[unlikely]] wake_next(getters_);
   }
   AIO_ALWAYS_INLINE void removed() noexcept {
@@ -474,11 +467,10 @@ class basic_queue : public queue_base {
 
  private:
   AIO_ALWAYS_INLINE void push(T&& item) {
-    expect_item();
     try {
       items_.push(std::move(item));
     } catch (...) {
-      not_added();
+      pass_on(end::put);
       throw;
     }
     added();

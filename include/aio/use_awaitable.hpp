@@ -400,7 +400,7 @@ class io_state : public waitable {
 
   // Asio destroyed the handler without calling it. A loop that std::exit() destroyed while it ran left
   // its tasks behind: if its context follows nobody is there to hear of it.
-  void dropped() noexcept {
+  AIO_COLD AIO_NEVER_INLINE void dropped() noexcept {
     if (scheduler::is_open(&task().loop(), 0)) arrive_otherwise();
   }
 

@@ -525,6 +525,14 @@ class task_core : public future_core,
     }
   }
 
+  /// The same for one that was among the timers, which is mostly a task that slept.
+  AIO_ALWAYS_INLINE static void run_due(ready_node& node) noexcept {
+    if (!node.is(node_kind::sleeper)) return run_any(node);
+    auto& self = static_cast<task_core&>(node);
+    self.stop_being_timer();
+    self.wake();
+  }
+
   /// The innermost frame of a task that is suspended. Of one that runs, the innermost that it was
   /// suspended in since and has not left; it may be in others, that never were.
   [[nodiscard]] frame_base const& innermost() const noexcept { return *resume_point_; }
