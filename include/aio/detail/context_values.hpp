@@ -6,12 +6,12 @@
 #include "aio/config.hpp"
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <utility>
 #include <vector>
+
+#include "aio/detail/never_destroyed.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -49,25 +49,23 @@ inline void set_value(context_values& values, std::uint64_t variable,
   values = std::move(changed);
 }
 
-/// No values. Static objects may be destroyed later than this would be: it never is.
+/// No values.
 inline context_values const& no_values() noexcept {
-  alignas(context_values) static std::byte memory[sizeof(context_values)];
-  static context_values const& none = *new (memory) context_values;
-  return none;
+  static never_destroyed<context_values> const none;
+  return none.get();
 }
 
 /// The values of a thread, where neither a task nor a callback runs on it. They go with its thread_local
 /// objects. The main thread's static objects are destroyed after those, and may run loops even then: for
 /// them nothing is set, and what they set stays.
 inline context_values& thread_values() noexcept {
-  alignas(context_values) thread_local std::byte memory[sizeof(context_values)];
-  thread_local context_values& values = *new (memory) context_values;
+  thread_local never_destroyed<context_values> const values;
   struct janitor {
-    ~janitor() { context_values const gone = std::exchange(values, nullptr); }
+    ~janitor() { context_values const gone = std::exchange(values.get(), nullptr); }
   };
   thread_local janitor const cleans_up_at_thread_exit;
   (void)cleans_up_at_thread_exit;
-  return values;
+  return values.get();
 }
 
 /// An id for a variable of any type.

@@ -18,11 +18,11 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <system_error>
 #include <thread>
 #include <utility>
 
+#include "aio/detail/never_destroyed.hpp"
 #include "aio/event_loop.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -155,11 +155,9 @@ class interrupts {
     while (in_handler_.load() != 0) std::this_thread::yield();
   }
 
-  // Never destroyed, as scheduler::living_mutex().
   static std::mutex& mutex() noexcept {
-    alignas(std::mutex) static std::byte memory[sizeof(std::mutex)];
-    static std::mutex& made = *new (memory) std::mutex;
-    return made;
+    static never_destroyed<std::mutex> const made;
+    return made.get();
   }
 
   // Requires: mutex() is held.

@@ -7,14 +7,12 @@
 #include "aio/config.hpp"
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -30,6 +28,7 @@
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
@@ -476,9 +475,8 @@ class scheduler {
   /// makes a mutex at compile time (MinGW does not). Never destroyed: static objects may run loops when
   /// the program ends, and not every library gives a mutex a destructor that does nothing (libc++ does not).
   static std::mutex& living_mutex() noexcept {
-    alignas(std::mutex) static std::byte memory[sizeof(std::mutex)];
-    static std::mutex& mutex = *new (memory) std::mutex;
-    return mutex;
+    static never_destroyed<std::mutex> const mutex;
+    return mutex.get();
   }
 
   /// A child process must not begin with the mutex locked by a thread that it does not have.
