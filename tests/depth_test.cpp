@@ -2,6 +2,12 @@
 
 // Awaits need no stack: neither a chain of a million, nor ten million in a loop, within the usual 8 MiB.
 
+#include <functional>
+#include <vector>
+
+#include "aio/as_result.hpp"
+#include "aio/gather.hpp"
+#include "aio/race.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
@@ -80,5 +86,96 @@ TEST_CASE("task_handle: a chain of a hundred thousand tasks that await each othe
     for (int i = 0; i < 100'000; ++i) last = aio::create_task(link::of(last));
     long const got = co_await last;
     CHECK(got == 99'999);
+  });
+}
+
+namespace {
+aio::task<int> wait_for(aio::task_handle<int> before) {
+  if (before.valid()) co_return 1 + co_await before;
+  co_await aio::sleep_for(1h);
+  co_return 0;
+}
+std::vector<aio::task_handle<int>> start_chain(int length) {
+  std::vector<aio::task_handle<int>> all;
+  all.push_back(aio::create_task(wait_for({})));
+  while (static_cast<int>(all.size()) < length) all.push_back(aio::create_task(wait_for(all.back())));
+  return all;
+}
+aio::task<> gather_deep(int depth) {
+  if (depth == 0) {
+    co_await aio::sleep_for(1h);
+  } else {
+    co_await aio::gather(gather_deep(depth - 1));
+  }
+}
+aio::task<> race_deep(int depth) {
+  if (depth == 0) {
+    co_await aio::sleep_for(1h);
+  } else {
+    co_await aio::race(race_deep(depth - 1));
+  }
+}
+}  // namespace
+
+// With recursion the first would overflow the stack; were each request taken to the end of the chain,
+// the second would take minutes.
+TEST_CASE("task_handle: a cancellation goes down a chain of two hundred thousand tasks", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const all = start_chain(200'000);
+    co_await aio::sleep_for(0s);
+    all.back().cancel();
+    auto const got = co_await aio::as_result(all.back());
+    CHECK(got.cancelled());
+    CHECK(all.front().cancelled());
+  });
+}
+
+TEST_CASE("task_handle: each task of a chain counts the requests that came through it", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const all = start_chain(50'000);
+    co_await aio::sleep_for(0s);
+    for (auto const& each : all) each.cancel();
+    CHECK(all[0].cancelling() == 50'000);
+    CHECK(all[1].cancelling() == 49'999);
+    CHECK(all[49'999].cancelling() == 1);
+    CHECK(all[1].uncancel() == 49'998);
+    all.back().cancel();
+    CHECK(all[1].cancelling() == 49'999);
+    auto const got = co_await aio::as_result(all.back());
+    CHECK(got.cancelled());
+  });
+}
+
+TEST_CASE("task_handle: a request that comes when the first was swallowed goes down the chain again") {
+  aio::testing::run([]() -> aio::task<> {
+    int swallowed = 0;
+    auto const stubborn = aio::create_task([](int& times) -> aio::task<int> {
+      for (; times < 2; ++times) (void)co_await aio::as_result(aio::sleep_for(1h));
+      co_return 7;
+    }, std::ref(swallowed));
+    auto const middle = aio::create_task(wait_for(stubborn));
+    auto const last = aio::create_task(wait_for(middle));
+    co_await aio::sleep_for(0s);
+    last.cancel();
+    last.cancel();
+    co_await aio::sleep_for(0s);
+    CHECK(swallowed == 1);
+    CHECK(stubborn.cancelling() == 2);
+    last.cancel();
+    int const got = co_await last;
+    CHECK(got == 9);
+    CHECK(swallowed == 2);
+    CHECK(stubborn.cancelling() == 3);
+  });
+}
+
+TEST_CASE("run: ends with chains, gatherings and races of any depth", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    (void)start_chain(100'000);
+    auto const gathering = aio::create_task(gather_deep(100'000));
+    auto const racing = aio::create_task(race_deep(100'000));
+    for (int i = 0; i < 100'003; ++i) co_await aio::sleep_for(0s);
+    CHECK_FALSE(gathering.done());
+    CHECK_FALSE(racing.done());
   });
 }

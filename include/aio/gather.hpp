@@ -215,16 +215,7 @@ class gather_base : private task_owner {
 
   /// M-11: what the children make of it decides. One that was given twice is asked twice, as in
   /// CPython.
-  bool cancel_children(cancel_message const& message) {
-    bool accepted = false;
-    for (std::size_t i = 0; i < count_; ++i) {
-      future_core* const core = at(i).core;
-      if (!core || core->done()) continue;
-      accepted = core->cancel(message) || accepted;
-    }
-    cancel_requested_ = cancel_requested_ || accepted;
-    return accepted;
-  }
+  [[nodiscard]] cancel_route to_children() noexcept { return {.fork = this}; }
 
   template <class Function>
   void for_each_listener(Function function) {
@@ -253,6 +244,17 @@ class gather_base : private task_owner {
   [[nodiscard]] bool all_settled() const noexcept { return foreign_left_ + left() == 0; }
 
  private:
+  future_core* next_to_cancel(std::size_t& index) noexcept override {
+    while (index < count_) {
+      future_core* const core = at(index++).core;
+      if (core && !core->done()) return core;
+    }
+    return nullptr;
+  }
+  bool told_all(bool accepted) noexcept override {
+    cancel_requested_ = cancel_requested_ || accepted;
+    return accepted;
+  }
   virtual member at(std::size_t index) noexcept = 0;
   virtual void over() noexcept = 0;   // decided; once
   virtual void settled() noexcept {}  // a child was counted; the last thing that touches this
@@ -644,7 +646,11 @@ class gather_cell final : public future_core, private Children {
   }
 
   bool cancel(cancel_message const& message) override {
-    return !done() && this->cancel_children(message);
+    if (done()) return false;
+    return cancel_walk::cancel(loop(), *this->to_children().fork, message);
+  }
+  cancel_route route_cancel(cancel_message const&) noexcept override {
+    return done() ? cancel_route() : this->to_children();
   }
 
   /// Requires: state() == future_state::value.
@@ -712,11 +718,12 @@ class gather_awaiter final : public leaf_waiter, private Children {
     return this->take();
   }
 
-  bool cancel_wait(task_core&, cancel_message const& message) override {
+  cancel_route route_cancel(cancel_message const&) noexcept override {
     // Once an error decided, the children have been asked to end: the cancellation waits for
     // them, and wins (GA-10).
-    return waiting() && !this->failed() && this->cancel_children(message);
+    return waiting() && !this->failed() ? this->to_children() : cancel_route();
   }
+  bool cancel_wait(task_core&, cancel_message const&) override { return false; }
 
   /// Begins to listen now, and gives a future to await, share or cancel later, as in Python.
   /// Only for handles and futures: tasks of its own would outlive whoever drops the future.

@@ -106,7 +106,7 @@ typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
 }
 
 /// Waits for the first child, and then for what is left of its own.
-class race_base : public leaf_waiter {
+class race_base : public leaf_waiter, private cancel_fork {
  public:
   struct child final : enlisted, removable_node, task_owner {
     child() noexcept : removable_node(&on_done), task_owner(false) {}
@@ -128,14 +128,16 @@ class race_base : public leaf_waiter {
 
   void await_suspend(std::coroutine_handle<>) { suspend(); }
 
+  cancel_route route_cancel(cancel_message const& message) noexcept override {
+    if (!waiting() || own_left_ == 0 || cancel_requested_) return {};
+    // The tasks end first, which are asked to once. The first message counts (CAN-10).
+    cancel_requested_ = true;
+    message_ = message;
+    return decided() ? cancel_route() : cancel_route{.fork = this, .with_message = false};
+  }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;
-    if (own_left_ == 0) return leaf_waiter::cancel_wait(task, message);
-    // The tasks end first, which are asked to once. The first message counts (CAN-10).
-    if (std::exchange(cancel_requested_, true)) return true;
-    message_ = message;
-    if (!decided()) cancel_own();
-    return true;
+    return cancel_requested_ || leaf_waiter::cancel_wait(task, message);
   }
 
  protected:
@@ -185,6 +187,15 @@ class race_base : public leaf_waiter {
 
  private:
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
+
+  future_core* next_to_cancel(std::size_t& index) noexcept override {
+    while (index < count_) {
+      child& each = children_[index++];
+      if (each.own && !each.core->done()) return each.core.get();
+    }
+    return nullptr;
+  }
+  bool told_all(bool) noexcept override { return true; }
 
   void child_settled(child& which) noexcept {
     if (which.own) --own_left_;

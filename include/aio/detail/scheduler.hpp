@@ -114,6 +114,16 @@ class scheduler {
   void push_removable(removable_node& node) noexcept {
     if (ready_.push_removable(node) && attendant_ != attendant::loop) [[unlikely]] attend();
   }
+  /// Lets `pass_on` be called before the next step of any task.
+  void expect_repeated_requests(void (*pass_on)(scheduler&) noexcept) noexcept {
+    pass_repeated_on = pass_on;
+    if (std::exchange(end_of_step_.queued, true)) return;
+    if (!batch_.empty()) return batch_.push_front(end_of_step_);
+    bool const first = ready_.empty();
+    ready_.push_front(end_of_step_);
+    if (first && attendant_ != attendant::loop) attend();
+  }
+
   /// Takes a node out that was pushed as a removable one, and must not run any more.
   void forget(removable_node& node) noexcept { ready_queue::remove_from_either(batch_, ready_, node); }
 
@@ -287,6 +297,12 @@ class scheduler {
   interrupted_step const* interrupted = nullptr;  // the innermost such
 
   context_values* callback_values = nullptr;  // of the callback that runs
+
+  // Tasks that passed a request to cancel on since the last step, see cancel_walk; whoever waits for
+  // another stands behind it.
+  std::vector<task_core*> passed_cancel_on;
+  std::shared_ptr<std::string const> passed_message;  // of those requests
+  void (*pass_repeated_on)(scheduler&) noexcept = nullptr;  // set once there are some
 
   /// Values that a task or callback sees in place of its own, see context::run().
   struct entered_context {
@@ -533,8 +549,20 @@ class scheduler {
   std::uint64_t serial_ = 0;
   unsigned runs_in_ = 0;  // forks_ when it began to run
 
+  struct end_of_step : ready_node {
+    explicit end_of_step(scheduler& of) noexcept : ready_node(&reached), on(of) {}
+    static void reached(ready_node* node) noexcept {
+      auto& self = *static_cast<end_of_step*>(node);
+      self.queued = false;
+      self.on.pass_repeated_on(self.on);
+    }
+    scheduler& on;
+    bool queued = false;
+  };
+
   ready_queue ready_;  // runs in the next iteration
   ready_queue batch_;  // the rest of the present one
+  end_of_step end_of_step_{*this};
   std::optional<time_point> due_until_;  // the timers up to then run in the present iteration
   timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
   std::shared_ptr<exception_handler const> on_exception_;

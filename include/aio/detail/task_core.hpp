@@ -8,6 +8,7 @@
 
 #include "aio/config.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -17,6 +18,7 @@
 #include <source_location>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
@@ -38,10 +40,35 @@ inline cancel_message make_cancel_message(std::string text) {
   return std::make_shared<std::string const>(std::move(text));
 }
 
+class future_core;
+
+/// Several futures to which a cancellation goes on, one after the other.
+class cancel_fork {
+ public:
+  /// The next of them to be cancelled, from the one at `index` on, which is left behind it; null at the end.
+  virtual future_core* next_to_cancel(std::size_t&) noexcept { return nullptr; }
+  /// That was the end. `accepted`: one of them will end by it. Says whether what waits for them will.
+  virtual bool told_all(bool accepted) noexcept { return accepted; }
+
+ protected:
+  ~cancel_fork() = default;
+};
+
+/// Where a cancellation goes on, if it does. Tasks that wait for each other can be any number, so it is
+/// followed by a loop, see cancel_walk.
+struct cancel_route {
+  task_core* task = nullptr;
+  cancel_fork* fork = nullptr;
+  bool with_message = true;
+};
+
 /// What a suspended task waits for.
 class waitable {
  public:
-  /// Forwards a cancellation of the waiting `task` (CAN-3). True: the task will be woken, and
+  /// Where a cancellation goes on; nowhere: cancel_wait() takes it.
+  virtual cancel_route route_cancel(cancel_message const&) noexcept { return {}; }
+
+  /// Takes a cancellation of the waiting `task` (CAN-3). True: the task will be woken, and
   /// finds the cancellation where it waits. False: what it waits for is complete already.
   virtual bool cancel_wait(task_core& task, cancel_message const& message) = 0;
 
@@ -289,6 +316,7 @@ class future_core : public waitable {
     bool cancel_kept : 1 = false;        // must_throw came too late for an operation (D3)
     bool cancel_foreign : 1 = false;     // must_throw is not, or not only, what the task asked for itself
     bool forwarding_cancel : 1 = false;  // to what the task waits for
+    bool passed_cancel_on : 1 = false;   // since the last step of any task
     // Of a task: not taken back. Of what is none: scheduler::short_serial() of its loop, 0 if it needs none.
     std::uint32_t cancel_requests = 0;
   };
@@ -301,7 +329,7 @@ class future_core : public waitable {
 /// A child's end is told one iteration later, as if by a callback that was added before all others
 /// (H10, H15). Of a child that ends with a value while others run nobody could tell the difference:
 /// the last word will be one of theirs. So that one is only counted out, at once.
-class task_owner {
+class task_owner : public cancel_fork {
  public:
   /// Afterwards the loop gives up its handle to `child`.
   virtual void child_done(task_core& child) noexcept = 0;
@@ -335,6 +363,8 @@ struct task_extras {
   std::optional<std::string> name;
   cancel_message requested;  // by the last cancel() that was not forwarded
   cancel_message delivered;  // of the cancellation that is on its way to the awaiter
+  cancel_message repeated;   // by the last of the requests that were not passed on
+  unsigned not_passed_on = 0;
   context_values values;     // of context variables
   // In place of `values` from the first time on that one is set, or that they are shared.
   std::shared_ptr<context_values> shared_values;
@@ -433,30 +463,26 @@ class task_core : public future_core,
   }
 
   /// Requests a cancellation (CAN-1 to CAN-6).
-  bool cancel(cancel_message const& message) override {
-    if (done()) return false;
-    ++status_.cancel_requests;
-    if (forward_cancel(message)) return true;
-    bool const foreign = loop().current != this;
-    status_.cancel_foreign = foreign || (status_.must_throw && status_.cancel_foreign);
-    set_must_cancel();
-    status_.cancel_kept = false;
-    set_message(&task_extras::requested, message);
-    return true;
-  }
+  inline bool cancel(cancel_message const& message) override;
+  cancel_route route_cancel(cancel_message const&) noexcept override { return {.task = this}; }
 
   std::exception_ptr fresh_cancellation() override {
     return std::make_exception_ptr(cancelled_error(requested_message()));
   }
 
   unsigned uncancel() noexcept {
+    know_requests();
     if (status_.cancel_requests > 0 && --status_.cancel_requests == 0) status_.must_throw = false;
     return status_.cancel_requests;
   }
-  [[nodiscard]] unsigned cancelling() const noexcept { return status_.cancel_requests; }
+  [[nodiscard]] unsigned cancelling() const noexcept {
+    know_requests();
+    return status_.cancel_requests;
+  }
   /// The same without a request of somebody else's that this task has not met yet: whatever block it
   /// enters, that comes from outside.
   [[nodiscard]] unsigned cancelling_before_block() const noexcept {
+    know_requests();
     return status_.cancel_requests - unsigned(status_.must_throw && status_.cancel_foreign);
   }
   /// cancel() by a block that this task is in, to be taken back at its end.
@@ -596,7 +622,7 @@ class task_core : public future_core,
   AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (status_.must_throw) [[unlikely]] cancel_at_once(target);
+    if (status_.must_throw) [[unlikely]] cancel_at_once();
   }
   /// Suspends in `frame` until the deadline has passed. The task's own node is the timer: the loop
   /// runs it when it is due, and it stands in line then (SL-2).
@@ -672,6 +698,8 @@ class task_core : public future_core,
   }
 
  private:
+  friend class cancel_walk;
+
   AIO_ALWAYS_INLINE static std::uint64_t number_after(std::uint64_t last) noexcept {
     constexpr std::uint64_t taken_at_once = 1024;
     if (last % taken_at_once == 0) [[unlikely]] {
@@ -701,19 +729,18 @@ class task_core : public future_core,
   void tell_owner() noexcept;
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
-  bool forward_cancel(cancel_message const& message) {
-    if (!waiting_for_) return false;
-    if (status_.forwarding_cancel) {
-      // Tasks that await each other in a ring: it is broken where the cancellation comes back.
-      // CPython ends in a RecursionError here.
-      if (status_.deliver_cancel || !waiting_for_->let_go(*this)) return false;
-      wake_cancelled(message);
-      return true;
-    }
-    status_.forwarding_cancel = true;
-    bool const accepted = waiting_for_->cancel_wait(*this, message);
-    status_.forwarding_cancel = false;
-    return accepted;
+  // Nothing that it waits for ends by it: a cancellation is for the next step.
+  void refuse_cancel(cancel_message const& message) noexcept {
+    bool const foreign = loop().current != this;
+    status_.cancel_foreign = foreign || (status_.must_throw && status_.cancel_foreign);
+    set_must_cancel();
+    status_.cancel_kept = false;
+    set_message(&task_extras::requested, message);
+  }
+
+  // Before somebody looks how often it was cancelled.
+  void know_requests() const noexcept {
+    if (!done() && !loop().passed_cancel_on.empty()) [[unlikely]] loop().pass_repeated_on(loop());
   }
 
   // The next step looks at it: other steps need not.
@@ -725,9 +752,7 @@ class task_core : public future_core,
 
   void stop_being_timer() noexcept { become(status_.must_throw ? node_kind::checked_step : node_kind::step); }
 
-  void cancel_at_once(waitable& target) {
-    if (target.cancel_wait(*this, requested_message())) status_.must_throw = false;
-  }
+  inline void cancel_at_once();
 
   [[nodiscard]] task_extras& extras() {
     if (!extras_) extras_ = std::make_unique<task_extras>();
@@ -775,6 +800,221 @@ class task_core : public future_core,
   inline static constinit sleep_wait sleep_;
   inline static constinit std::atomic<std::uint64_t> numbers_taken_{0};
   inline static thread_local constinit std::uint64_t last_number_ = 0;
+};
+
+/// Takes a request to cancel from a task to what it waits for, and on, in the order in which calls
+/// inside each other would, with a loop in their place.
+///
+/// Each task counts every request that comes to it. Were all of them taken to the end, to cancel n
+/// tasks that wait for each other would take n * n steps; so a task that has passed one on only notes
+/// those that follow. They go on together before the next step of any task, before anybody asks for a
+/// count, and before a request with another message: until then a second request does nothing there
+/// but to be counted.
+class cancel_walk {
+ public:
+  cancel_walk(cancel_walk const&) = delete;
+
+  /// Requires: `first` is not done.
+  static void cancel(task_core& first, cancel_message const& message) {
+    scheduler& on = first.loop();
+    begin(on, message);
+    cancel_walk walk(on, message, 1, !on.interrupted);
+    walk.follow(first, 1);
+    walk.finish();
+    if (walk.met_running_) pass_repeated_on(on);
+  }
+  /// Says whether somebody ends by it.
+  static bool cancel(scheduler& on, cancel_fork& fork, cancel_message const& message) {
+    begin(on, message);
+    cancel_walk walk(on, message, 1, !on.interrupted);
+    walk.enter({nullptr, nullptr, &fork, &message});
+    walk.finish();
+    bool const accepted = walk.accepted_;
+    if (walk.met_running_) pass_repeated_on(on);
+    return accepted;
+  }
+  /// Passes `requests` on that `first` has counted, and says whether it will be woken.
+  static bool pass_on(task_core& first, cancel_message const& message, unsigned requests = 1) {
+    cancel_walk walk(first.loop(), message, requests, false);
+    walk.quiet_ = &first;
+    walk.follow(first, 0);
+    walk.finish();
+    return walk.quiet_accepted_;
+  }
+
+  /// Takes the requests on that were only noted.
+  static void pass_repeated_on(scheduler& on) noexcept {
+    while (!on.passed_cancel_on.empty()) {
+      task_core& last = *on.passed_cancel_on.back();
+      on.passed_cancel_on.pop_back();
+      last.status_.passed_cancel_on = false;
+      if (!last.extras_ || last.extras_->not_passed_on == 0) continue;
+      unsigned const requests = std::exchange(last.extras_->not_passed_on, 0);
+      cancel_message const message = std::exchange(last.extras_->repeated, nullptr);
+      if (!pass_on(last, message, requests)) last.refuse_cancel(message);
+    }
+  }
+
+ private:
+  // Tasks that await each other, from `first` to `last`, which waits for what the fork leads to.
+  struct level {
+    task_core* first;
+    task_core* last;  // null: no task waits for it
+    cancel_fork* fork;
+    cancel_message const* message;
+    std::size_t index = 0;
+    bool accepted = false;
+  };
+
+  cancel_walk(scheduler& on, cancel_message const& message, unsigned requests, bool remembers) noexcept
+      : on_(on), message_(message), requests_(requests), remembers_(remembers) {}
+
+  // What goes on later must not overtake what comes now.
+  static void begin(scheduler& on, cancel_message const& message) noexcept {
+    if (on.passed_cancel_on.empty()) [[likely]] return;
+    cancel_message const& before = on.passed_message;
+    if (before == message || (before && message && *before == *message)) return;
+    pass_repeated_on(on);
+  }
+
+  [[nodiscard]] cancel_message const& message() const noexcept {
+    return levels_.empty() ? message_ : *levels_.back().message;
+  }
+  [[nodiscard]] cancel_message const* message_on(cancel_route const& route) const noexcept {
+    return route.with_message ? &message() : &no_message_;
+  }
+
+  // Tells `first` and those that it waits for, up to the first fork, which it enters.
+  void follow(task_core& first, unsigned requests) {
+    task_core* last = nullptr;
+    for (task_core* at = &first;; requests = requests_) {
+      auto& status = at->status_;
+      status.cancel_requests += requests;
+      if (!at->waiting_for_) {
+        // What a task that runs does with it before it waits again is not known.
+        if (at->is_running()) met_running_ = true;
+        answer(*at, false, message());
+        break;
+      }
+      if (status.forwarding_cancel) {
+        // Tasks that await each other in a ring: it is broken where the cancellation comes back.
+        // CPython ends in a RecursionError here.
+        met_running_ = true;
+        bool const woken = !status.deliver_cancel && at->waiting_for_->let_go(*at);
+        if (woken) at->wake_cancelled(message());
+        answer(*at, woken, message());
+        break;
+      }
+      if (status.passed_cancel_on && postpone(*at)) break;
+      cancel_route const route = at->waiting_for_->route_cancel(message());
+      status.forwarding_cancel = true;
+      if (!route.task && !route.fork) {
+        bool const accepted = at->waiting_for_->cancel_wait(*at, message());
+        status.forwarding_cancel = false;
+        answer(*at, accepted, message());
+        break;
+      }
+      last = at;
+      if (route.fork) return enter({&first, last, route.fork, message_on(route)});
+      answer(*at, !route.task->done(), message());
+      if (route.task->done()) break;
+      at = route.task;
+    }
+    leave(first, last);
+    accepted_ = true;  // whatever becomes of it, the first has it
+  }
+
+  void enter(level next) {
+    try {
+      levels_.push_back(next);
+    } catch (std::bad_alloc const&) {  // then by calls inside each other
+      while (future_core* const each = next.fork->next_to_cancel(next.index)) {
+        cancel_walk inside(on_, *next.message, requests_, false);
+        inside.tell(*each);
+        inside.finish();
+        next.accepted |= inside.accepted_;
+      }
+      leave_fork(next);
+    }
+  }
+
+  void finish() {
+    while (!levels_.empty()) {
+      std::size_t const depth = levels_.size();
+      level& now = levels_.back();
+      if (future_core* const next = now.fork->next_to_cancel(now.index)) {
+        tell(*next);
+        if (levels_.size() > depth) continue;
+      } else {
+        level const over = now;
+        levels_.pop_back();
+        leave_fork(over);
+        if (levels_.empty()) return;
+      }
+      levels_.back().accepted |= accepted_;
+    }
+  }
+
+  inline void tell(future_core& next);
+
+  void leave_fork(level const& over) {
+    accepted_ = over.fork->told_all(over.accepted);
+    if (!over.last) return;
+    answer(*over.last, accepted_, message());
+    leave(*over.first, over.last);
+    accepted_ = true;
+  }
+
+  void answer(task_core& task, bool accepted, cancel_message const& message) noexcept {
+    if (&task == quiet_) {
+      quiet_accepted_ = accepted;
+    } else if (!accepted) {
+      task.refuse_cancel(message);
+    }
+  }
+
+  // The tasks from `first` to `last` have passed it on.
+  void leave(task_core& first, task_core* last) noexcept {
+    if (!last) return;
+    std::size_t const before = on_.passed_cancel_on.size();
+    for (task_core* at = &first;; at = at->waiting_for_->route_cancel(message_).task) {
+      at->status_.forwarding_cancel = false;
+      if (remembers_ && !at->status_.passed_cancel_on) remember(*at);
+      if (at == last) break;
+    }
+    // Whoever waits for another stands behind it.
+    std::reverse(on_.passed_cancel_on.begin() + static_cast<std::ptrdiff_t>(before), on_.passed_cancel_on.end());
+  }
+  void remember(task_core& task) noexcept {
+    try {
+      if (on_.passed_cancel_on.empty()) on_.passed_message = message_;
+      on_.passed_cancel_on.push_back(&task);
+      task.status_.passed_cancel_on = true;
+      on_.expect_repeated_requests(&cancel_walk::pass_repeated_on);
+    } catch (std::bad_alloc const&) {  // it passes the next one on, too
+    }
+  }
+  bool postpone(task_core& task) noexcept {
+    try {
+      task_extras& extras = task.extras();
+      extras.not_passed_on += requests_;
+      extras.repeated = message();
+      return true;
+    } catch (std::bad_alloc const&) {
+      return false;
+    }
+  }
+
+  scheduler& on_;
+  cancel_message const& message_;
+  cancel_message const no_message_;
+  unsigned const requests_;
+  bool const remembers_;
+  bool met_running_ = false;
+  task_core* quiet_ = nullptr;  // answers for itself
+  bool quiet_accepted_ = false;
+  bool accepted_ = false;  // by what was told last
+  std::vector<level> levels_;
 };
 
 /// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
@@ -841,6 +1081,29 @@ inline void future_core::abandon_listeners() noexcept {
 // Linear, but for the one task that breaks a ring.
 inline bool future_core::let_go(task_core& task) noexcept {
   return callbacks_.remove_if([&](ready_node& other) { return &other == &task; }) != nullptr;
+}
+
+inline void cancel_walk::tell(future_core& next) {
+  cancel_route const route = next.route_cancel(message());
+  if (route.task) {
+    accepted_ = !route.task->done();
+    if (accepted_) follow(*route.task, requests_);
+  } else if (route.fork) {
+    enter({nullptr, nullptr, route.fork, message_on(route)});
+  } else {
+    accepted_ = next.cancel(message());
+  }
+}
+
+inline bool task_core::cancel(cancel_message const& message) {
+  if (done()) return false;
+  cancel_walk::cancel(*this, message);
+  return true;
+}
+
+inline void task_core::cancel_at_once() {
+  cancel_message const message = requested_message();
+  if (cancel_walk::pass_on(*this, message)) status_.must_throw = false;
 }
 
 inline bool sleep_wait::cancel_wait(task_core& task, cancel_message const& message) {
