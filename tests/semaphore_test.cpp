@@ -391,6 +391,82 @@ TEST_CASE("semaphore: release() may add more permits than it began with") {
   CHECK_FALSE(slots.locked());
 }
 
+namespace {
+aio::task<std::string> release_of(aio::semaphore& slots) {
+  try {
+    slots.release();
+  } catch (aio::usage_error const& refused) {
+    co_return std::string(refused.what()).substr(0, 58);
+  }
+  co_return "released";
+}
+std::string const refused_release = "semaphore::release: this permit gave itself back when co_a";
+
+// As in Python. Clang warns of it.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-result"
+aio::task<> acquire_and_forget(aio::semaphore& slots) { co_await slots.acquire(); }
+aio::task<> python_style(aio::semaphore& slots, trace& log) {
+  co_await slots.acquire();
+  co_await aio::sleep_for(1s);
+  log(co_await release_of(slots));
+}
+#pragma GCC diagnostic pop
+}  // namespace
+
+TEST_CASE("semaphore: release() after a permit that nobody kept says what to write") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{2};
+    trace log;
+    std::vector<aio::task_handle<>> tasks;
+    for (int i = 0; i < 3; ++i) tasks.push_back(aio::create_task(python_style(slots, log)));
+    for (auto& each : tasks) co_await each;
+    CHECK(log.text() == refused_release + " | " + refused_release + " | " + refused_release);
+    CHECK(slots.value() == 2);
+
+    aio::bounded_semaphore bounded{2};
+    co_await acquire_and_forget(bounded);
+    CHECK_THROWS_WITH(bounded.release(), "bounded_semaphore released too many times");
+  });
+}
+
+TEST_CASE("semaphore: release() for somebody who takes what is told and keeps no permit says what to write") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore told{0};
+    auto const listener = aio::create_task([](aio::semaphore& to) -> aio::task<> {
+      for (int i = 0; i < 2; ++i) co_await acquire_and_forget(to);
+    }, std::ref(told));
+    co_await aio::sleep_for(0s);
+    std::string const first = co_await release_of(told);
+    co_await listener;
+    std::string const second = co_await release_of(told);
+    CHECK(first == "released");
+    CHECK(second == refused_release);
+    CHECK(told.value() == 1);
+  });
+}
+
+TEST_CASE("semaphore: release() gives back what was taken by hand, and adds permits where all were kept") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::semaphore slots{2};
+    {
+      auto const kept = co_await slots.acquire();
+      co_await aio::sleep_for(0s);
+    }
+    std::string const added = co_await release_of(slots);
+    CHECK(added == "released");
+    CHECK(slots.value() == 3);
+
+    co_await acquire_and_forget(slots);
+    CHECK(slots.try_acquire());
+    (co_await slots.acquire()).detach();
+    trace log;
+    for (int i = 0; i < 3; ++i) log(co_await release_of(slots));
+    CHECK(log.text() == "released | released | " + refused_release);
+    CHECK(slots.value() == 3);
+  });
+}
+
 TEST_CASE("semaphore: an acquire that takes too long takes nothing") {
   aio::testing::run([]() -> aio::task<> {
     aio::semaphore slots{0};

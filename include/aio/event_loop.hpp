@@ -157,7 +157,7 @@ class event_loop : public detail::scheduler {
   void close();
 
   /// How many iterations have begun: for traces of what runs when.
-  [[nodiscard]] std::uint64_t iteration() const noexcept { return iteration_; }
+  using detail::scheduler::iteration;
 
   /// The time that deadlines are measured in. asyncio: time().
   [[nodiscard]] time_point time() const noexcept { return now(); }
@@ -400,7 +400,6 @@ class event_loop : public detail::scheduler {
   std::size_t io_pending_ = 0;
   std::size_t outside_work_ = 0;
   std::optional<guard> guard_;  // held while outside_work_ > 0
-  std::uint64_t iteration_ = 0;
 
   // When memory was last looked through that no task needs, and how often it is.
   static constexpr std::chrono::nanoseconds memory_ages_in_use = std::chrono::seconds(1);

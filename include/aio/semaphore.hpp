@@ -16,6 +16,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -61,8 +62,10 @@ class semaphore {
 
   /// Adds a permit, and hands it to the task that has waited longest if there is one. Permits
   /// do this by themselves.
-  /// Throws: std::logic_error if it is a bounded_semaphore that has all its permits; nothing
-  /// changes then.
+  /// Throws: std::logic_error if it is a bounded_semaphore that has all its permits. usage_error if
+  /// it would give back what has given itself back: a permit was not kept, as in
+  /// `co_await s.acquire(); ...; s.release();`, and none was taken by try_acquire() or detach() that is
+  /// to be given back by hand. Nothing changes then.
   void release();
 
   /// Whether acquire() would wait: no permit is free, or somebody is in line.
@@ -76,8 +79,11 @@ class semaphore {
   class acquire_awaiter;
   using line = detail::intrusive_list<acquire_awaiter, line_tag>;
 
-  void give_back();
+  void give_back(permit const* of);
   [[noreturn]] static void refuse_release();
+  [[noreturn]] static void refuse_second_release();
+  bool take() noexcept;
+  void note_drop() noexcept;
   void hand_over() noexcept;
   void wake_more() noexcept;
 
@@ -90,6 +96,13 @@ class semaphore {
   // Those that were cancelled, until they run.
   line leaving_;
   detail::home_loop home_;
+
+  // What a second release would give back. Nobody waits where permits are not kept, so that only those
+  // count that are given without a wait and leave nobody behind.
+  permit const* newest_ = nullptr;   // where the last such permit was made
+  std::uint64_t newest_in_ = 0;      // and in which iteration
+  std::size_t by_hand_ = 0;  // taken without a permit, to be given back by release()
+  bool dropped_ = false;     // a permit was gone before its task was suspended again
 };
 
 /// A semaphore that refuses to get more permits than it began with.
@@ -118,11 +131,13 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
   /// Gives it back before the end of its scope; once.
   /// Throws: as semaphore::release(). The destructor lets that end the program.
   void release() {
-    if (owner_) std::exchange(owner_, nullptr)->give_back();
+    if (owner_) std::exchange(owner_, nullptr)->give_back(this);
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
-  void detach() noexcept { owner_ = nullptr; }
+  void detach() noexcept {
+    if (owner_) ++std::exchange(owner_, nullptr)->by_hand_;
+  }
 
   /// Whether there is a permit to give back.
   explicit operator bool() const noexcept { return owner_ != nullptr; }
@@ -130,6 +145,10 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
  private:
   friend class semaphore;
   explicit permit(semaphore& owner) noexcept : owner_(&owner) {}
+  permit(semaphore& owner, std::uint64_t iteration) noexcept : owner_(&owner) {
+    owner.newest_ = this;
+    owner.newest_in_ = iteration;
+  }
   semaphore* owner_ = nullptr;
 };
 
@@ -139,7 +158,7 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
  public:
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}
 
-  bool await_ready() const noexcept { return owner_->try_acquire(); }
+  bool await_ready() const noexcept { return owner_->take(); }
   AIO_ALWAYS_INLINE void await_suspend(std::coroutine_handle<>) {
     semaphore& owner = *owner_;
     owner.home_.require(loop(), "semaphore");
@@ -153,8 +172,9 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
       if (task().cancel_delivered()) [[unlikely]] throw leave();
       if (!owner_) [[unlikely]] return permit();
       if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
+      return permit(*owner_);
     }
-    return permit(*owner_);
+    return permit(*owner_, loop().iteration());
   }
 
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
@@ -201,28 +221,50 @@ inline semaphore::~semaphore() {
 
 inline semaphore::acquire_operation semaphore::acquire() noexcept { return acquire_operation(*this); }
 
-inline bool semaphore::try_acquire() noexcept {
+inline bool semaphore::take() noexcept {
   if (locked()) return false;
   --free_;
   return true;
 }
 
-inline void semaphore::release() {
-  home_.check_thread("semaphore::release");
-  give_back();
+inline bool semaphore::try_acquire() noexcept {
+  if (!take()) return false;
+  ++by_hand_;
+  return true;
 }
 
-AIO_ALWAYS_INLINE void semaphore::give_back() {
+inline void semaphore::release() {
+  home_.check_thread("semaphore::release");
+  if (dropped_ && by_hand_ == 0 && free_ < bound_) [[unlikely]] refuse_second_release();
+  give_back(nullptr);
+  if (by_hand_ > 0) --by_hand_;
+}
+
+// A task has one step in an iteration.
+AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
+  newest_ = nullptr;
+  detail::scheduler const* const on = detail::scheduler::running();
+  if (on && on->iteration() == newest_in_) dropped_ = true;
+}
+
+AIO_ALWAYS_INLINE void semaphore::give_back(permit const* of) {
   if (free_ >= bound_) [[unlikely]] refuse_release();
   if (first_waiting_ != line_.end()) {
     hand_over();
   } else {
     ++free_;
+    if (of && of == newest_) note_drop();
   }
 }
 
 AIO_NEVER_INLINE void semaphore::refuse_release() {
   throw std::logic_error("bounded_semaphore released too many times");
+}
+
+AIO_NEVER_INLINE void semaphore::refuse_second_release() {
+  throw usage_error(
+      "semaphore::release: this permit gave itself back when co_await acquire() was over, for nobody kept it: write "
+      "auto permit = co_await s.acquire(); and no release(), or call permit.detach() before");
 }
 
 inline void semaphore::hand_over() noexcept {

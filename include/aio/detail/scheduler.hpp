@@ -98,6 +98,9 @@ class scheduler {
                       "aio::run() runs");
   }
 
+  /// How many iterations have begun. A task has one step at most in each.
+  [[nodiscard]] std::uint64_t iteration() const noexcept { return iteration_; }
+
   /// Different for every scheduler of the process, from 1.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
 
@@ -416,6 +419,7 @@ class scheduler {
     loop,     // the loop itself
   };
 
+  std::uint64_t iteration_ = 0;
   timer_heap timers_;
   attendant attendant_ = attendant::nobody;
   std::atomic<bool> closed_{false};  // other threads ask
