@@ -79,7 +79,7 @@ class semaphore {
   class acquire_awaiter;
   using line = detail::intrusive_list<acquire_awaiter, line_tag>;
 
-  void give_back(permit const* of);
+  void give_back(permit const* dropped);
   [[noreturn]] static void refuse_release();
   [[noreturn]] static void refuse_second_release();
   bool take() noexcept;
@@ -126,12 +126,15 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
     }
     return *this;
   }
-  ~permit() { release(); }
+  ~permit() {
+    if (owner_) owner_->give_back(this);
+  }
 
   /// Gives it back before the end of its scope; once.
-  /// Throws: as semaphore::release(). The destructor lets that end the program.
+  /// Throws: std::logic_error, as semaphore::release() of a bounded_semaphore. The destructor lets
+  /// that end the program.
   void release() {
-    if (owner_) std::exchange(owner_, nullptr)->give_back(this);
+    if (owner_) std::exchange(owner_, nullptr)->give_back(nullptr);
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -247,13 +250,13 @@ AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
   if (on && on->iteration() == newest_in_) dropped_ = true;
 }
 
-AIO_ALWAYS_INLINE void semaphore::give_back(permit const* of) {
+AIO_ALWAYS_INLINE void semaphore::give_back(permit const* dropped) {
   if (free_ >= bound_) [[unlikely]] refuse_release();
   if (first_waiting_ != line_.end()) {
     hand_over();
   } else {
     ++free_;
-    if (of && of == newest_) note_drop();
+    if (dropped && dropped == newest_) [[unlikely]] note_drop();
   }
 }
 
