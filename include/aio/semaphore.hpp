@@ -79,7 +79,7 @@ class semaphore {
   class acquire_awaiter;
   using line = detail::intrusive_list<acquire_awaiter, line_tag>;
 
-  void give_back(permit const* dropped);
+  void give_back(bool dropped);
   [[noreturn]] static void refuse_release();
   [[noreturn]] static void refuse_second_release();
   bool take() noexcept;
@@ -99,8 +99,8 @@ class semaphore {
 
   // What a second release would give back. Nobody waits where permits are not kept, so that only those
   // count that are given without a wait and leave nobody behind.
-  permit const* newest_ = nullptr;   // where the last such permit was made
-  std::uint64_t newest_in_ = 0;      // and in which iteration
+  detail::task_core const* newest_by_ = nullptr;  // who got the last such permit, which is not given back yet
+  std::uint64_t newest_in_ = 0;                   // in which iteration
   std::size_t by_hand_ = 0;  // taken without a permit, to be given back by release()
   bool dropped_ = false;     // a permit was gone before its task was suspended again
 };
@@ -126,15 +126,15 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
     }
     return *this;
   }
-  ~permit() {
-    if (owner_) owner_->give_back(this);
+  AIO_ALWAYS_INLINE ~permit() {
+    if (owner_) owner_->give_back(true);
   }
 
   /// Gives it back before the end of its scope; once.
   /// Throws: std::logic_error, as semaphore::release() of a bounded_semaphore. The destructor lets
   /// that end the program.
   void release() {
-    if (owner_) std::exchange(owner_, nullptr)->give_back(nullptr);
+    if (owner_) std::exchange(owner_, nullptr)->give_back(false);
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -148,10 +148,6 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
  private:
   friend class semaphore;
   explicit permit(semaphore& owner) noexcept : owner_(&owner) {}
-  permit(semaphore& owner, std::uint64_t iteration) noexcept : owner_(&owner) {
-    owner.newest_ = this;
-    owner.newest_in_ = iteration;
-  }
   semaphore* owner_ = nullptr;
 };
 
@@ -175,9 +171,11 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
       if (task().cancel_delivered()) [[unlikely]] throw leave();
       if (!owner_) [[unlikely]] return permit();
       if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
-      return permit(*owner_);
+    } else {
+      owner_->newest_by_ = &task();
+      owner_->newest_in_ = loop().iteration();
     }
-    return permit(*owner_, loop().iteration());
+    return permit(*owner_);
   }
 
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
@@ -224,7 +222,7 @@ inline semaphore::~semaphore() {
 
 inline semaphore::acquire_operation semaphore::acquire() noexcept { return acquire_operation(*this); }
 
-inline bool semaphore::take() noexcept {
+AIO_ALWAYS_INLINE bool semaphore::take() noexcept {
   if (locked()) return false;
   --free_;
   return true;
@@ -239,24 +237,24 @@ inline bool semaphore::try_acquire() noexcept {
 inline void semaphore::release() {
   home_.check_thread("semaphore::release");
   if (dropped_ && by_hand_ == 0 && free_ < bound_) [[unlikely]] refuse_second_release();
-  give_back(nullptr);
+  give_back(false);
   if (by_hand_ > 0) --by_hand_;
 }
 
 // A task has one step in an iteration.
 AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
-  newest_ = nullptr;
   detail::scheduler const* const on = detail::scheduler::running();
-  if (on && on->iteration() == newest_in_) dropped_ = true;
+  if (on && on->current == newest_by_ && on->iteration() == newest_in_) dropped_ = true;
+  newest_by_ = nullptr;
 }
 
-AIO_ALWAYS_INLINE void semaphore::give_back(permit const* dropped) {
+AIO_ALWAYS_INLINE void semaphore::give_back(bool dropped) {
   if (free_ >= bound_) [[unlikely]] refuse_release();
   if (first_waiting_ != line_.end()) {
     hand_over();
   } else {
     ++free_;
-    if (dropped && dropped == newest_) [[unlikely]] note_drop();
+    if (dropped && newest_by_) note_drop();
   }
 }
 
@@ -270,7 +268,7 @@ AIO_NEVER_INLINE void semaphore::refuse_second_release() {
       "auto permit = co_await s.acquire(); and no release(), or call permit.detach() before");
 }
 
-inline void semaphore::hand_over() noexcept {
+AIO_ALWAYS_INLINE void semaphore::hand_over() noexcept {
   line::element(first_waiting_).wake();
   first_waiting_ = first_waiting_->next;
 }
