@@ -727,25 +727,6 @@ TEST_CASE("use_awaitable: an operation of another context resumes the task on th
   });
 }
 
-TEST_CASE("use_awaitable: an operation of another context is not told of a cancellation, which comes after it") {
-  other_context other;
-  aio::run([&]() -> aio::task<> {
-    aio_test::trace log;
-    asio::steady_timer timer(other.context, 5ms);
-    auto main = [&]() -> aio::task<> {
-      co_await timer.async_wait(aio::use_awaitable);
-      log("done");
-      co_await aio::sleep_for(1h);
-    };
-    auto handle = aio::create_task(main);
-    co_await aio::sleep_for(0s);
-    handle.cancel();
-    auto const ended = co_await aio::as_result(handle);
-    CHECK(ended.cancelled());
-    CHECK(log.text() == "done");
-  });
-}
-
 TEST_CASE("use_awaitable: an operation that completes on a thread of its own is asked to stop, and waited for") {
   // Such an operation names no executor, so it counts as one of the loop's.
   aio::run([]() -> aio::task<> {

@@ -56,6 +56,8 @@ static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
 
 namespace aio {
 
+class event_loop;
+
 /// One function that a loop will call, to be cancelled until then. May be dropped.
 /// asyncio: Handle, TimerHandle.
 class callback_handle {
@@ -81,6 +83,29 @@ class callback_handle {
   time_point when_{};
 };
 
+namespace detail {
+
+struct attention_tag : forgetful {};
+
+/// An operation of Asio that a task waits for, where the loop has to see to it.
+class loop_operation : public waitable, public list_link<attention_tag> {
+ public:
+  /// Asks Asio to cancel it.
+  virtual void tell() = 0;
+  /// The task will be thrown `error`, unless it has been told of another end.
+  virtual void fail(std::exception_ptr const& error) noexcept = 0;
+
+ protected:
+  ~loop_operation() = default;
+
+  bool in_line_ = false;  // in one of the loop's lists
+
+ private:
+  friend class aio::event_loop;
+};
+
+}  // namespace detail
+
 /// Runs tasks, callbacks and timers in asyncio's order, on one thread.
 ///
 /// An iteration runs what was ready before it, then what I/O and due timers made ready; what
@@ -99,7 +124,8 @@ class event_loop : public detail::scheduler {
       : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {}
 
   /// A loop on a context that the program runs: `context.run()` then runs the loop's tasks, too.
-  /// It must run on one thread only, and returns when neither has work left.
+  /// It must run on one thread only, and returns when neither has work left: it goes on while a task
+  /// sleeps, or waits for an operation of Asio, also one that ends on a thread of its own.
   /// Lifetime: `context` must outlive the loop.
   template <std::derived_from<asio::io_context> Context>
   explicit event_loop(Context& context)
@@ -273,6 +299,32 @@ class event_loop : public detail::scheduler {
   void io_started() noexcept { ++io_pending_; }
   void io_finished() noexcept { --io_pending_; }
 
+  /// The context, if it is the loop's own; else null.
+  [[nodiscard]] asio::io_context const* own_context() const noexcept { return own_.get(); }
+
+  // An operation that has ended may have its handler in line still, and what it would be cancelled through
+  // may be gone: its I/O object. So it is told of a cancellation when no handler is in line; but at once
+  // where a program runs the context, whose handlers are not the loop's to run.
+  void tell_soon(detail::loop_operation& operation) noexcept {
+    if (turns_ && (attendant_ == attendant::nobody || attendant_ == attendant::turn)) return tell(operation);
+    operation.in_line_ = true;
+    to_tell_.push_back(operation);
+    if (attendant_ != attendant::loop) attend();
+  }
+  /// It ended because of an exception, which is on its way to the loop.
+  void thrown_out(detail::loop_operation& operation) noexcept {
+    operation.in_line_ = true;
+    thrown_out_.push_back(operation);
+  }
+  /// Takes both back.
+  void leave_line(detail::loop_operation& operation) noexcept {
+    operation.in_line_ = false;
+    operations::remove(operation);
+  }
+  static exception_context failed_cancelling(std::exception_ptr error) {
+    return detail::context_of("the cancellation handler of an operation failed", std::move(error));
+  }
+
   // For handlers on the loop's own context, on its thread. Where it waits for nothing but such they
   // run an iteration right there: entering and leaving Asio for each would cost as much as the rest
   // of aio's part.
@@ -296,7 +348,7 @@ class event_loop : public detail::scheduler {
     attendant_ = attendant::handler;
     ++iteration_;
     task.run_in(*this);
-    if (detail::frame_pool::unsettled()) [[unlikely]] return attend();
+    if (detail::frame_pool::unsettled()) [[unlikely]] return go_on_unsettled();
     if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
   }
 
@@ -339,6 +391,7 @@ class event_loop : public detail::scheduler {
 
  private:
   using guard = asio::executor_work_guard<asio::io_context::executor_type>;
+  using operations = detail::intrusive_list<detail::loop_operation, detail::attention_tag>;
 
   /// Whether wait() is in context_.run(), and is to return when a handler leaves something to do.
   [[nodiscard]] bool waits() const noexcept {
@@ -360,7 +413,16 @@ class event_loop : public detail::scheduler {
   bool cancel_stranded_tasks() noexcept;
   void run_briefly();
   void age_memory(std::chrono::nanoseconds after) noexcept;
+  void go_on_unsettled() noexcept;
+  [[nodiscard]] bool may_run_inside() const noexcept;
   void wait_briefly();
+  std::size_t poll_one() noexcept;
+  std::size_t poll_all() noexcept;
+  std::size_t run_line() noexcept;
+  void let_handlers_run() noexcept;
+  void tell_operations() noexcept;
+  void tell(detail::loop_operation& operation) noexcept;
+  void blame(std::exception_ptr const& error) noexcept;
   void discard_callbacks() noexcept;
   void drop_what_is_left() noexcept;
   void leave_to_the_system() noexcept;
@@ -385,19 +447,29 @@ class event_loop : public detail::scheduler {
 
   struct stop_node;
 
-  // Handed to the context by wake(), to run on the loop's thread; lives in wake_up_memory_.
-  class wake_up;
+  // Handed to the context, to run on the loop's thread: by wake(), and by run_line() to end it. Each lives in a
+  // place of its own here, for its context goes before.
+  class errand;
   template <class T>
-  class wake_up_allocator;
+  class errand_allocator;
+  struct errand_memory {
+    alignas(std::max_align_t) std::byte bytes[128];
+  };
+  void send(void (*errand)(event_loop&) noexcept, errand_memory& memory);
 
-  std::atomic<bool> waking_{false};  // a wake_up is on its way
-  alignas(std::max_align_t) std::byte wake_up_memory_[128];  // its context goes before
+  std::atomic<bool> waking_{false};  // a wake-up is on its way
+  bool marked_ = false;              // a mark is in line
+  bool marking_ = false;             // run_line() runs
+  errand_memory wake_up_memory_;
+  errand_memory mark_memory_;
 
   std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
   asio::io_context& context_;
   std::atomic<std::thread::id> thread_{std::this_thread::get_id()};  // the last that ran it
   std::chrono::nanoseconds slow_after_ = std::chrono::milliseconds(100);
   std::size_t io_pending_ = 0;
+  operations to_tell_;     // of a cancellation
+  operations thrown_out_;  // wait for the exception to arrive
   std::size_t outside_work_ = 0;
   std::optional<guard> guard_;  // held while outside_work_ > 0
 
@@ -406,6 +478,7 @@ class event_loop : public detail::scheduler {
   static constexpr std::chrono::nanoseconds memory_ages_unused = std::chrono::milliseconds(20);
   time_point memory_aged_{};
   time_point memory_seen_{};  // the clock, when it was looked at for that
+  int memory_unseen_ = 0;     // so many steps more may run inside the context before it is looked at again
 
   bool stopping_ = false;
   bool serving_ = false;   // runs for nothing but threads, see close()
@@ -548,7 +621,7 @@ inline void event_loop::run_loop() {
       self.attendant_ = attendant::nobody;
       self.stopping_ = false;
       if (detail::frame_pool::unsettled()) detail::frame_pool::age();
-      if (!self.own_ && (!self.idle() || !self.timers_.empty())) self.attend();
+      if (!self.own_ && (!self.idle() || !self.timers_.empty() || !self.to_tell_.empty())) self.attend();
     }
     event_loop& self;
     running_scope running;
@@ -560,6 +633,10 @@ inline void event_loop::run_loop() {
 
 inline void event_loop::iterate() {
   take_inbox();
+  if (!to_tell_.empty()) [[unlikely]] {
+    let_handlers_run();
+    tell_operations();
+  }
   if (!has_ready() && !stopping_) {
     if (!serving_ || !cancel_stranded_tasks()) [[likely]] {
       wait();
@@ -648,14 +725,57 @@ std::size_t event_loop::run_handlers(Run run) noexcept {
     context_.restart();  // it had nothing to do, or was stopped
     return run();
   } catch (...) {
-    call_exception_handler(
-        detail::context_of("an exception left a handler of an Asio operation", std::current_exception()));
+    blame(std::current_exception());
     return 1;
   }
 }
 
-inline std::size_t event_loop::poll_io() {
+/// The tasks hear of it whose operations it ended; else the exception handler does.
+AIO_COLD AIO_NEVER_INLINE void event_loop::blame(std::exception_ptr const& error) noexcept {
+  if (thrown_out_.empty()) {
+    call_exception_handler(detail::context_of("an exception left a handler of an Asio operation", error));
+  }
+  while (auto* const operation = thrown_out_.front()) {
+    leave_line(*operation);
+    operation->fail(error);
+  }
+}
+
+AIO_NEVER_INLINE std::size_t event_loop::poll_one() noexcept {
+  return run_handlers([this] { return context_.poll_one(); });
+}
+AIO_NEVER_INLINE std::size_t event_loop::poll_all() noexcept {
   return run_handlers([this] { return context_.poll(); });
+}
+
+// Not until none is left: there are handlers that always leave another one, and tasks have their turns.
+inline std::size_t event_loop::poll_io() {
+  std::size_t count = 0;
+  for (; count < 2; ++count) {  // mostly there are no more
+    if (poll_one() == 0) return count;
+  }
+  return count + run_line();
+}
+
+// Operations that have ended are met then, also those that took steps of their own to end.
+AIO_COLD AIO_NEVER_INLINE void event_loop::let_handlers_run() noexcept {
+  for (int lines = 3; lines > 0 && run_line() > 0; --lines) {
+  }
+}
+
+AIO_COLD AIO_NEVER_INLINE void event_loop::tell_operations() noexcept {
+  while (auto* const operation = to_tell_.front()) {
+    leave_line(*operation);
+    tell(*operation);
+  }
+}
+
+AIO_COLD AIO_NEVER_INLINE void event_loop::tell(detail::loop_operation& operation) noexcept {
+  try {
+    operation.tell();
+  } catch (...) {
+    call_exception_handler(failed_cancelling(std::current_exception()));
+  }
 }
 
 inline void event_loop::age_memory(std::chrono::nanoseconds after) noexcept {
@@ -666,10 +786,31 @@ inline void event_loop::age_memory(std::chrono::nanoseconds after) noexcept {
   detail::frame_pool::age();
 }
 
+// After a step inside the context: the clock is not looked at for each.
+AIO_NEVER_INLINE void event_loop::go_on_unsettled() noexcept {
+  if (attendant_ != attendant::handler) return;
+  if (memory_unseen_ == 0) return attend();
+  --memory_unseen_;
+  attendant_ = attendant::waiting;
+}
+
+// Whether what comes next is for handlers alone, see from_handler().
+inline bool event_loop::may_run_inside() const noexcept {
+  return !has_deadline() && own_ && !debug() && !serving_;
+}
+
 // While there is memory that tasks may not need any more. What they did not need for a second goes
 // back; all that is free when the loop has nothing to do for a moment.
 inline void event_loop::wait_briefly() {
   age_memory(memory_ages_in_use);
+  if (may_run_inside()) {
+    memory_unseen_ = 256;
+    attendant_ = attendant::waiting;
+    poll_all();
+    memory_unseen_ = 0;
+    bool const over = std::exchange(attendant_, attendant::loop) == attendant::loop;
+    if (over) return;
+  }
   time_point const patience = memory_seen_ + memory_ages_unused;
   bool const deadline_first = has_deadline() && timers_.next() <= patience;
   time_point const until = deadline_first ? timers_.next() : patience;
@@ -685,68 +826,102 @@ inline void event_loop::wait() {
   // One handler where a deadline, debug mode or the program have a say in what comes next: what else
   // became ready with it follows without another look at the system, or together with the tasks that
   // this one made ready. Else as many as leave nothing to do but wait.
-  if (has_deadline()) {
-    run_handlers([this] { return context_.run_one_until(timers_.next()); });
-  } else if (!own_ || debug() || serving_) {
-    run_handlers([this] { return context_.run_one(); });
-  } else {
+  if (may_run_inside()) {
     attendant_ = attendant::waiting;
     run_handlers([this] { return context_.run(); });
     attendant_ = attendant::loop;
+  } else if (has_deadline()) {
+    run_handlers([this] { return context_.run_one_until(timers_.next()); });
+  } else {
+    run_handlers([this] { return context_.run_one(); });
   }
 }
 
 // For one object at a time.
 template <class T>
-class event_loop::wake_up_allocator {
+class event_loop::errand_allocator {
  public:
   using value_type = T;
 
-  explicit wake_up_allocator(event_loop& loop) noexcept : loop_(&loop) {}
+  explicit errand_allocator(errand_memory& memory) noexcept : memory_(&memory) {}
   template <class U>
-  wake_up_allocator(wake_up_allocator<U> const& other) noexcept : loop_(other.loop_) {}
+  errand_allocator(errand_allocator<U> const& other) noexcept : memory_(other.memory_) {}
 
   [[nodiscard]] T* allocate(std::size_t) const noexcept {
-    static_assert(sizeof(T) <= sizeof loop_->wake_up_memory_ && alignof(T) <= alignof(std::max_align_t));
-    return reinterpret_cast<T*>(loop_->wake_up_memory_);
+    static_assert(sizeof(T) <= sizeof memory_->bytes && alignof(T) <= alignof(std::max_align_t));
+    return reinterpret_cast<T*>(memory_->bytes);
   }
   void deallocate(T*, std::size_t) const noexcept {}
 
   template <class U>
-  friend bool operator==(wake_up_allocator const& a, wake_up_allocator<U> const& b) noexcept {
-    return a.loop_ == b.loop_;
+  friend bool operator==(errand_allocator const& a, errand_allocator<U> const& b) noexcept {
+    return a.memory_ == b.memory_;
   }
 
  private:
   template <class>
-  friend class wake_up_allocator;
-  event_loop* loop_;
+  friend class errand_allocator;
+  errand_memory* memory_;
 };
 
-class event_loop::wake_up {
+class event_loop::errand {
  public:
-  using allocator_type = wake_up_allocator<void>;
+  using allocator_type = errand_allocator<void>;
 
-  explicit wake_up(event_loop& loop) noexcept : loop_(&loop) {}
-  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*loop_); }
-
-  void operator()() const noexcept {
-    // Before the look at the inbox, and acquire: a thread that left its node and found this one on
-    // its way has been here before, so that the look finds the node. Release: the memory is free.
-    loop_->waking_.exchange(false, std::memory_order_acq_rel);
-    loop_->from_handler([] {});
-  }
+  errand(event_loop& loop, void (*what)(event_loop&) noexcept, errand_memory& memory) noexcept
+      : loop_(&loop), what_(what), memory_(&memory) {}
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*memory_); }
+  void operator()() const noexcept { what_(*loop_); }
 
  private:
   event_loop* loop_;
+  void (*what_)(event_loop&) noexcept;
+  errand_memory* memory_;
 };
+
+AIO_COLD AIO_NEVER_INLINE void event_loop::send(void (*what)(event_loop&) noexcept, errand_memory& memory) {
+  asio::post(context_, errand(*this, what, memory));
+}
 
 inline void event_loop::wake() {
   if (turns_) {
     turns_->ask_from_thread();
   } else if (!waking_.exchange(true, std::memory_order_acq_rel)) {
-    asio::post(context_, wake_up(*this));
+    send(
+        [](event_loop& self) noexcept {
+          // Before the look at the inbox, and acquire: a thread that left its node and found this one on
+          // its way has been here before, so that the look finds the node. Release: the memory is free.
+          self.waking_.exchange(false, std::memory_order_acq_rel);
+          self.from_handler([] {});
+        },
+        wake_up_memory_);
   }
+}
+
+// Runs the handlers that are in line, and none that they leave.
+AIO_COLD AIO_NEVER_INLINE std::size_t event_loop::run_line() noexcept {
+  // What stands behind them ends it.
+  std::shared_ptr<bool> borrowed;
+  marking_ = true;
+  if (turns_) {
+    try {
+      borrowed = turns_->mark();
+    } catch (std::bad_alloc const&) {
+      return poll_one();
+    }
+  } else if (!std::exchange(marked_, true)) {
+    send(
+        [](event_loop& self) noexcept {
+          self.marked_ = false;
+          if (self.marking_) self.context_.stop();
+        },
+        mark_memory_);
+  }
+  std::size_t const handled = poll_all();
+  marking_ = false;
+  if (borrowed) *borrowed = false;
+  if (context_.stopped()) context_.restart();
+  return handled > 0 ? handled - 1 : 0;
 }
 
 inline void event_loop::attend() noexcept {
@@ -764,9 +939,10 @@ inline void event_loop::attend() noexcept {
 inline void event_loop::take_turn() {
   if (attendant_ != attendant::nobody || closed_) return;
   running_scope const running_here(*this);
-  attendant_ = attendant::loop;
+  attendant_ = attendant::turn;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   detail::frame_pool::open();
+  if (!to_tell_.empty()) [[unlikely]] tell_operations();
   take_inbox();
   run_iteration();
   attendant_ = attendant::nobody;

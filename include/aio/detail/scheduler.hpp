@@ -417,6 +417,7 @@ class scheduler {
     waiting,  // nobody: the loop waits inside Asio, until a handler leaves something to do
     handler,  // nobody: a step of a task runs inside such a handler
     loop,     // the loop itself
+    turn,     // the loop, for as long as one turn takes, in a handler of a context that the program runs
   };
 
   std::uint64_t iteration_ = 0;

@@ -31,6 +31,8 @@ class turns {
   virtual void ask_from_thread() = 0;
   /// A turn at `deadline`, and until then context.run() goes on; max() for none.
   virtual void ask_at(time_point deadline) = 0;
+  /// Leaves a handler behind those that are in line, which stops the context unless the flag is false by then.
+  [[nodiscard]] virtual std::shared_ptr<bool> mark() = 0;
   /// No turns any more.
   virtual void leave() noexcept = 0;
 };
@@ -64,6 +66,14 @@ class borrowed_turns final : public turns {
       state->alarm_at = (time_point::max)();
       state->take();
     });
+  }
+
+  std::shared_ptr<bool> mark() override {
+    auto const counts = std::make_shared<bool>(true);
+    asio::post(context_, [counts, &context = context_] {
+      if (*counts) context.stop();
+    });
+    return counts;
   }
 
   void leave() noexcept override {

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: MIT
+
+// Operations that aio does not know: of other contexts, of objects that go meanwhile, of the program's own making,
+// with handlers that never leave the loop alone.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include <asio/associated_executor.hpp>
+#include <asio/async_result.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+
+#include "aio/as_result.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/run.hpp"
+#include "aio/sleep.hpp"
+#include "aio/testing/virtual_clock.hpp"
+#include "aio/timeout.hpp"
+#include "aio/use_awaitable.hpp"
+#include "support/catch.hpp"
+#include "support/trace.hpp"
+
+using namespace std::chrono_literals;
+using asio::ip::tcp;
+
+namespace {
+
+/// An operation of the program's own, whose handler `act` gets in a function.
+template <class... R, class Act>
+auto own_operation(Act act) {
+  return asio::async_initiate<aio::use_awaitable_t const, void(R...)>(
+      [act](auto handler) { act(std::make_shared<decltype(handler)>(std::move(handler))); }, aio::use_awaitable);
+}
+
+/// An io_context with a thread of its own.
+struct served_context {
+  ~served_context() {
+    guard.reset();
+    thread.join();
+  }
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> guard{context.get_executor()};
+  std::thread thread{[this] { context.run(); }};
+};
+
+aio::task<> wait_on(asio::steady_timer& timer) { co_await timer.async_wait(aio::use_awaitable); }
+
+}  // namespace
+
+// ---- a context that the program runs
+
+TEST_CASE("foreign operation: context.run goes on until an operation ends that has a thread of its own") {
+  for (bool const posts : {false, true}) {
+    asio::io_context context;
+    aio::event_loop loop{context};
+    std::thread helper;
+    int got = 0;
+    auto const main = [&]() -> aio::task<> {
+      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+        helper = std::thread([handler, posts] {
+          std::this_thread::sleep_for(5ms);
+          auto end = [handler]() { std::move(*handler)(std::error_code(), 7); };
+          posts ? asio::post(asio::get_associated_executor(*handler), end) : end();
+        });
+      });
+      got = co_await std::move(operation);
+    };
+    auto const task = loop.create_task(main);
+    context.run();
+    helper.join();
+    CHECK(task.done());
+    CHECK(got == 7);
+  }
+}
+
+TEST_CASE("foreign operation: on a program's context, too, a cancellation reaches it") {
+  asio::io_context context;
+  aio::event_loop loop{context};
+  asio::steady_timer timer(context, 1h);
+  auto const task = loop.create_task(wait_on(timer));
+  context.poll();
+  task.cancel();
+  context.run();
+  CHECK(task.cancelled());
+}
+
+TEST_CASE("foreign operation: an exception of the program's that a cancellation meets is the program's") {
+  asio::io_context context;
+  aio::event_loop loop{context};
+  asio::steady_timer timer(context, 1h);
+  auto const task = loop.create_task(wait_on(timer));
+  context.poll();
+  task.cancel();
+  asio::post(context, [] { throw std::runtime_error("mine"); });
+  CHECK_THROWS_WITH(context.run(), "mine");
+  context.run();
+  CHECK(task.cancelled());
+}
+
+TEST_CASE("foreign operation: tasks that are left wait for theirs when the loop on a program's context ends") {
+  asio::io_context context;
+  asio::steady_timer timer(context, 1h);
+  aio::task_handle<> task;
+  {
+    aio::event_loop loop{context};
+    task = loop.create_task(wait_on(timer));
+    context.poll();
+    CHECK_FALSE(task.done());
+  }
+  CHECK(task.cancelled());
+}
+
+// ---- other contexts
+
+TEST_CASE("foreign operation: one of a context that nobody runs can be timed out") {
+  aio::run([]() -> aio::task<> {
+    asio::io_context other;
+    asio::steady_timer timer(other, 1ms);
+    auto const ended = co_await aio::as_result(aio::wait_for(timer.async_wait(aio::use_awaitable), 5ms));
+    CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
+    CHECK(other.poll() == 1);  // what would have started it
+    other.restart();
+    CHECK(other.poll() == 0);
+  });
+}
+
+TEST_CASE("foreign operation: one of a context that goes before it started is over") {
+  aio::run([]() -> aio::task<> {
+    std::optional<asio::io_context> other(std::in_place);
+    auto waiting = aio::create_task([&]() -> aio::task<> { co_await asio::post(*other, aio::use_awaitable); });
+    co_await aio::sleep_for(0s);
+    other.reset();
+    auto const ended = co_await aio::as_result(waiting);
+    CHECK_THROWS_AS(ended.rethrow(), aio::usage_error);
+  });
+}
+
+TEST_CASE("foreign operation: it starts and is cancelled on a thread of its context") {
+  served_context other;
+  aio::run([&]() -> aio::task<> {
+    std::thread::id started, asked;
+    auto const main = [&]() -> aio::task<> {
+      auto begin = [&](auto handler) {
+        started = std::this_thread::get_id();
+        auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
+        asio::get_associated_cancellation_slot(*kept).assign([&, kept](asio::cancellation_type_t) {
+          asked = std::this_thread::get_id();
+          asio::post(other.context, [kept] { std::move(*kept)(std::make_error_code(std::errc::interrupted)); });
+        });
+      };
+      struct initiation {
+        decltype(begin) act;
+        asio::io_context::executor_type on;
+        asio::io_context::executor_type get_executor() const noexcept { return on; }
+        void operator()(aio::detail::io_handler<std::error_code> handler) { act(std::move(handler)); }
+      };
+      auto operation = asio::async_initiate<aio::use_awaitable_t const, void(std::error_code)>(
+          initiation{begin, other.context.get_executor()}, aio::use_awaitable);
+      co_await std::move(operation);
+    };
+    auto const ended = co_await aio::as_result(aio::wait_for(main(), 20ms));
+    CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
+    CHECK(started == other.thread.get_id());
+    CHECK(asked == other.thread.get_id());
+  });
+}
+
+TEST_CASE("foreign operation: timers of contexts, pools and strands elsewhere are timed out, again and again") {
+  served_context other;
+  asio::thread_pool pool(2);
+  aio::run([&]() -> aio::task<> {
+    asio::steady_timer a(other.context), b(pool), c(asio::make_strand(pool));
+    for (asio::steady_timer* timer : {&a, &b, &c}) {
+      timer->expires_after(1ms);
+      co_await timer->async_wait(aio::use_awaitable);
+      for (int i = 0; i < 50; ++i) {
+        timer->expires_after(1h);
+        auto const limit = std::chrono::microseconds(i * 10);
+        auto const ended = co_await aio::as_result(aio::wait_for(timer->async_wait(aio::use_awaitable), limit));
+        CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
+      }
+    }
+  });
+}
+
+TEST_CASE("foreign operation: what its start throws on another thread is thrown where it is awaited") {
+  served_context other;
+  aio::run([&]() -> aio::task<> {
+    struct initiation {
+      asio::io_context::executor_type on;
+      asio::io_context::executor_type get_executor() const noexcept { return on; }
+      void operator()(aio::detail::io_handler<int>) { throw std::runtime_error("cannot start"); }
+    };
+    auto operation = asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+        initiation{other.context.get_executor()}, aio::use_awaitable);
+    auto const ended = co_await aio::as_result(std::move(operation));
+    CHECK_THROWS_WITH(ended.rethrow(), "cannot start");
+  });
+}
+
+// ---- objects that go
+
+TEST_CASE("foreign operation: an object that goes ends its operation, also when the task is cancelled before or after") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const executor = co_await asio::this_coro::executor;
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    for (int const way : {0, 1, 2, 3}) {
+      auto timer = std::make_unique<asio::steady_timer>(executor, 1h);
+      auto socket = std::make_unique<tcp::socket>(executor);
+      co_await socket->async_connect(acceptor.local_endpoint(), aio::use_awaitable);
+      char buffer[4];
+      auto const read = [&, &from = *socket]() -> aio::task<> {
+        co_await from.async_read_some(asio::buffer(buffer), aio::use_awaitable);
+      };
+      auto waiting = aio::create_task(wait_on(*timer));
+      auto reading = aio::create_task(read);
+      co_await aio::sleep_for(0s);
+      if (way == 2) waiting.cancel(), reading.cancel();
+      timer.reset();
+      std::unique_ptr<tcp::socket> elsewhere;
+      if (way == 3) elsewhere = std::make_unique<tcp::socket>(std::move(*socket));
+      socket.reset();
+      if (way == 1 || way == 3) waiting.cancel(), reading.cancel();
+      auto const waited = co_await aio::as_result(waiting);
+      auto const got = co_await aio::as_result(reading);
+      CHECK(waited.cancelled() == (way != 0));
+      CHECK(got.cancelled() == (way != 0));
+    }
+  });
+}
+
+// ---- handlers that leave no peace
+
+TEST_CASE("foreign operation: tasks, timers and cancellations have their turns beside a handler that posts itself") {
+  aio::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    long ran = 0;
+    std::function<void()> again = [&] {
+      if (++ran < 1'000'000) asio::post(context, again);
+    };
+    asio::post(context, again);
+    for (int i = 0; i < 10; ++i) co_await aio::sleep_for(0s);
+    co_await aio::sleep_for(1ms);
+    asio::steady_timer timer(context, 1h);
+    auto const ended = co_await aio::as_result(aio::wait_for(timer.async_wait(aio::use_awaitable), 1ms));
+    CHECK_THROWS_AS(ended.rethrow(), aio::timeout_error);
+    CHECK(ran < 1'000'000);
+    ran = 1'000'000;
+    while (!context.stopped() && context.poll_one() > 0) {
+    }
+  });
+}
+
+// ---- mistakes
+
+TEST_CASE("foreign operation: the exception handler hears of a handler that is called twice") {
+  aio::testing::run([]() -> aio::task<> {
+    int heard = 0;
+    aio::get_running_loop().set_exception_handler([&](aio::exception_context const& context) {
+      heard += context.message.find("a second time") != std::string::npos;
+    });
+    auto operation = own_operation<>([&](auto handler) {
+      std::move (*handler)();
+      std::move (*handler)();
+    });
+    co_await std::move(operation);
+    CHECK(heard == 1);
+  });
+}
+
+TEST_CASE("foreign operation: an exception of a value's copy, or of a step on the way, is thrown where it is awaited") {
+  struct throws_when_copied {
+    throws_when_copied() = default;
+    throws_when_copied(throws_when_copied const&) { throw std::runtime_error("no copy"); }
+  };
+  aio::testing::run([]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    auto& context = loop.context();
+    auto copies = own_operation<throws_when_copied>([&](auto handler) {
+      asio::post(context, [handler] {
+        throws_when_copied const value;
+        std::move (*handler)(value);
+      });
+    });
+    auto const first = co_await aio::as_result([&]() -> aio::task<> { (void)co_await std::move(copies); }());
+    CHECK_THROWS_WITH(first.rethrow(), "no copy");
+    auto steps = asio::async_initiate<aio::use_awaitable_t const, void()>(
+        [&](auto handler) {
+          asio::post(context, [handler = std::move(handler)]() { throw std::runtime_error("a step"); });
+        },
+        aio::use_awaitable);
+    auto const second = co_await aio::as_result(std::move(steps));
+    CHECK_THROWS_WITH(second.rethrow(), "a step");
+  });
+}
