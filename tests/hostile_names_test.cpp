@@ -214,7 +214,8 @@ void rounds_and_limits() {
   CHECK(on_clock(seconds(-limits::infinity())) == -for_ever);
   CHECK(on_clock(seconds((limits::max)())) == for_ever);
   CHECK(on_clock(seconds(limits::lowest())) == -for_ever);
-  CHECK(on_clock(seconds(limits::denorm_min())) == 1);
+  // Valgrind computes with 64 bits where a long double has 80: it is nothing there.
+  if (Float const volatile least = limits::denorm_min(); least > 0) CHECK(on_clock(seconds(least)) == 1);
   CHECK_THROWS_AS(on_clock(seconds(limits::quiet_NaN())), std::invalid_argument);
   for (Float const near_the_end : {Float(9.0e9), Float(9223371776.0), Float(9223372036.0), Float(9223372800.0)}) {
     std::int64_t const forward = on_clock(seconds(near_the_end));

@@ -27,11 +27,17 @@ inline std::string place(std::source_location at) {
   return std::string(file) + ":" + std::to_string(at.line());
 }
 
-/// Whether a place is in aio's own headers, which says nothing to a user.
+/// Whether a place is in aio's own headers, which says nothing to a user: in aio/ or aio/detail/. What stands before
+/// that may differ within one program: precompiled headers and caches of objects give a folder several names.
 inline bool is_own(std::source_location at) noexcept {
-  std::string_view folder = __FILE__;
-  folder.remove_suffix(std::string_view("detail/task_list.hpp").size());
-  return std::string_view(at.file_name()).substr(0, folder.size()) == folder;
+  std::string_view folder = at.file_name();
+  if (!folder.ends_with(".hpp")) return false;
+  auto const leave = [&folder](std::string_view last) {
+    if (folder.ends_with(last)) folder.remove_suffix(last.size());
+  };
+  folder = folder.substr(0, folder.rfind('/') + 1);
+  leave("detail/");
+  return folder == "aio/" || folder.ends_with("/aio/");
 }
 
 /// One paragraph per task, in order of creation: its name, and the awaits it is in, outermost
