@@ -380,3 +380,27 @@ TEST_CASE("context: run() ends where it began, whoever looks at the context of t
     co_await self;
   });
 }
+
+TEST_CASE("context_var: any number of variables are set and taken back, in any order, and copies keep what they had") {
+  constexpr int count = 20'000;  // were all copied each time, this would take minutes
+  std::vector<std::unique_ptr<aio::context_var<int>>> variables;
+  for (int i = 0; i < count; ++i) variables.push_back(std::make_unique<aio::context_var<int>>());
+  aio::context{}.run([&] {
+    std::vector<aio::context_var<int>::token> tokens;
+    for (int i = 0; i < count; ++i) tokens.push_back(variables[std::size_t(i) * 7 % count]->set(i));
+    aio::context const copy = aio::copy_context();
+    int right = 0;
+    for (int i = 0; i < count; ++i) right += variables[std::size_t(i) * 7 % count]->get() == i;
+    CHECK(right == count);
+    for (int i = 0; i < count; i += 2) variables[std::size_t(i) * 7 % count]->reset(tokens[std::size_t(i)]);
+    int set = 0;
+    for (auto const& each : variables) set += each->find() != nullptr;
+    CHECK(set == count / 2);
+    CHECK(aio::copy_context().size() == count / 2);
+    for (int i = 1; i < count; i += 2) variables[std::size_t(i) * 7 % count]->set(-1);
+    CHECK(copy.size() == count);
+    right = 0;
+    for (int i = 0; i < count; ++i) right += *copy.find(*variables[std::size_t(i) * 7 % count]) == i;
+    CHECK(right == count);
+  });
+}

@@ -176,7 +176,7 @@ class context {
   }
 
   /// How many variables are set.
-  [[nodiscard]] std::size_t size() const noexcept { return *values_ ? (*values_)->size() : 0; }
+  [[nodiscard]] std::size_t size() const noexcept { return detail::context_node::count_of(*values_); }
 
   friend bool operator==(context const&, context const&) noexcept = default;
 
