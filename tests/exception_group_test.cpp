@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "aio/exception_group.hpp"
 
+#include <thread>
+
 #include "aio/error.hpp"
 #include "support/catch.hpp"
 
@@ -137,6 +139,55 @@ TEST_CASE("exception_group: copies share the errors and do not throw") {
   exception_group const moved = std::move(second);
   CHECK(second.what() == first.what());  // a moved-from one still has something to say
   CHECK(moved.what() == first.what());
+}
+
+TEST_CASE("exception_group: what() is composed once for all copies, whichever thread asks first") {
+  for (int round = 0; round < 20; ++round) {
+    exception_group const inner("inner", {error("a"), error("b")});
+    exception_group const group("g", {std::make_exception_ptr(inner), error("c")});
+    exception_group const copy = group;
+    char const* here = nullptr;
+    char const* there = nullptr;
+    std::thread other([&] { there = copy.what(); });
+    here = group.what();
+    other.join();
+    CHECK(here == there);
+  }
+}
+
+TEST_CASE("exception_group: what() asks for the texts of its errors when it is asked itself") {
+  struct counting : std::exception {
+    explicit counting(int& times) : asked(&times) {}
+    char const* what() const noexcept override { return ++*asked, "counted"; }
+    int* asked;
+  };
+  int asked = 0;
+  exception_group const inner("inner", {std::make_exception_ptr(counting(asked))});
+  exception_group const group("g", {std::make_exception_ptr(inner)});
+  CHECK(asked == 0);
+  CHECK(std::string(group.what()).ends_with("counted"));
+  CHECK(asked == 1);
+  (void)group.what();
+  CHECK(asked == 1);
+}
+
+TEST_CASE("exception_group: what() of a derived class is its own, also inside another group") {
+  struct own : exception_group {
+    using exception_group::exception_group;
+    char const* what() const noexcept override { return "in its own\nwords"; }
+  };
+  exception_group const group("g", {std::make_exception_ptr(own("inner", {error("a")}))}, {"task"});
+  CHECK(std::string(group.what()) ==
+        "g (1 error)\n"
+        "  task: in its own\n"
+        "  words");
+}
+
+TEST_CASE("exception_group: what() indents sixty-four groups inside each other and no more") {
+  auto made = error("x");
+  for (int i = 0; i < 70; ++i) made = std::make_exception_ptr(exception_group("g", {made}));
+  std::string const text = aio::detail::describe(made);
+  CHECK(text.ends_with("\n" + std::string(128, ' ') + "std::runtime_error: x"));
 }
 
 TEST_CASE("exception_group: can be thrown, and caught as a std::exception") {

@@ -11,15 +11,20 @@
 
 #include "aio/config.hpp"
 
+#include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
 #include "aio/detail/exceptions.hpp"
+#include "aio/detail/nested_drop.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -38,8 +43,9 @@ class exception_group : public std::exception {
   exception_group& operator=(exception_group const&) noexcept = default;
 
   /// The message, then one line per error: the task's name, the type, its what(); nested groups
-  /// are indented.
-  [[nodiscard]] char const* what() const noexcept override { return shared_->text.c_str(); }
+  /// are indented, up to 64 of them. Composed when it is first asked for, once for all copies; the message
+  /// alone where there is no memory for it. Threads: any.
+  [[nodiscard]] char const* what() const noexcept override { return text(*shared_); }
 
   /// The message alone.
   [[nodiscard]] std::string const& message() const noexcept { return shared_->message; }
@@ -58,16 +64,23 @@ class exception_group : public std::exception {
       const;
 
  private:
-  struct contents {
+  // Groups can be nested in any number, and go with the outermost.
+  struct contents final : detail::nested_drop {
+    contents() noexcept : nested_drop([](nested_drop& self) noexcept { delete static_cast<contents*>(&self); }) {}
+    contents(contents const&) = delete;
+    ~contents() { delete text.load(std::memory_order_relaxed); }
+
     std::string message;
     std::vector<std::exception_ptr> exceptions;
     std::vector<std::string> task_names;
-    std::string text;
+    std::atomic<std::string const*> mutable text{nullptr};  // null: nobody has asked
   };
 
   template <class E>
   static bool holds(std::exception_ptr const& error);
+  static std::optional<exception_group> nested_in(std::exception_ptr const& error);
   static std::string render(contents const& of);
+  static char const* text(contents const& of) noexcept;
 
   std::shared_ptr<contents const> shared_;  // copying an exception must not throw
 };
@@ -78,34 +91,95 @@ inline exception_group::exception_group(std::string message,
                                         std::vector<std::exception_ptr> exceptions,
                                         std::vector<std::string> task_names) {
   AIO_ASSERT(!exceptions.empty());
-  auto made = std::make_shared<contents>();
+  auto made = std::make_unique<contents>();
   made->message = std::move(message);
   made->exceptions = std::move(exceptions);
   made->task_names = std::move(task_names);
   made->task_names.resize(made->exceptions.size());
-  made->text = render(*made);
-  shared_ = std::move(made);
+  shared_ = std::shared_ptr<contents>(made.release(), [](contents* last) noexcept { last->run(); });
 }
 
-inline std::string exception_group::render(contents const& of) {
-  std::size_t const count = of.exceptions.size();
-  std::string text =
-      of.message + " (" + std::to_string(count) + (count == 1 ? " error)" : " errors)");
-  for (std::size_t i = 0; i < count; ++i) {
-    std::string line;
+// Whoever is first stores the text; threads that compose it at the same time find the same.
+inline char const* exception_group::text(contents const& of) noexcept {
+  std::string const* found = of.text.load(std::memory_order_acquire);
+  if (!found) {
     try {
-      std::rethrow_exception(of.exceptions[i]);
-    } catch (exception_group const& nested) {
-      line = nested.what();
+      auto made = std::make_unique<std::string const>(render(of));
+      if (of.text.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+        found = made.release();
+      }
     } catch (...) {
-      line = detail::describe(of.exceptions[i]);
+      return of.message.c_str();
     }
-    if (!of.task_names[i].empty()) line = of.task_names[i] + ": " + line;
-    text += "\n  ";
-    for (char const c : line) {
+  }
+  return found->c_str();
+}
+
+inline std::optional<exception_group> exception_group::nested_in(std::exception_ptr const& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (exception_group const& nested) {
+    return nested;
+  } catch (...) {
+    return std::nullopt;
+  }
+}
+
+// With a loop: tasks that fail inside each other's groups can be any number.
+inline std::string exception_group::render(contents const& of) {
+  constexpr std::size_t most_indented = 64;
+  struct place {
+    contents const* group;  // kept by the one around it
+    std::size_t next = 0;
+  };
+  std::vector<place> inside;
+  std::string text;
+  auto const add = [&](std::string_view piece) {
+    for (char const c : piece) {
       text += c;
-      if (c == '\n') text += "  ";
+      if (c == '\n') text.append(2 * (std::min)(inside.size(), most_indented), ' ');
     }
+  };
+  auto const has_own_text = []([[maybe_unused]] exception_group const& group) {
+#if AIO_HAS_TYPEID
+    return typeid(group) != typeid(exception_group);
+#else
+    return false;
+#endif
+  };
+  auto const enter = [&](contents const& group) {
+    std::size_t const count = group.exceptions.size();
+    add(group.message);
+    add(" (" + std::to_string(count) + (count == 1 ? " error)" : " errors)"));
+    inside.push_back({&group});
+  };
+  enter(of);
+  while (!inside.empty()) {
+    place& at = inside.back();
+    if (at.next == at.group->exceptions.size()) {
+      inside.pop_back();
+      continue;
+    }
+    std::string const& name = at.group->task_names[at.next];
+    std::exception_ptr const& error = at.group->exceptions[at.next++];
+    contents const* found = nullptr;
+    add("\n");
+    if (!name.empty()) {
+      add(name);
+      add(": ");
+    }
+    try {
+      std::rethrow_exception(error);
+    } catch (exception_group const& nested) {
+      if (has_own_text(nested)) {
+        add(nested.what());
+      } else {
+        found = nested.shared_.get();
+      }
+    } catch (...) {
+      add(detail::describe(error));
+    }
+    if (found) enter(*found);
   }
   return text;
 }
@@ -131,31 +205,46 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
       exceptions.push_back(std::move(error));
       names.push_back(name);
     }
+    void add(std::optional<exception_group> const& group, std::string const& name) {
+      if (group) add(std::make_exception_ptr(*group), name);
+    }
     std::optional<exception_group> group(std::string const& message) && {
       if (exceptions.empty()) return std::nullopt;
       return exception_group(message, std::move(exceptions), std::move(names));
     }
   };
-  part matching;
-  part rest;
-  for (std::size_t i = 0; i < exceptions().size(); ++i) {
-    std::exception_ptr const& error = exceptions()[i];
-    std::string const& name = task_names()[i];
-    if (holds<E>(error)) {
-      matching.add(error, name);
+  struct level {
+    explicit level(exception_group const& whole) noexcept : group(whole) {}
+    exception_group group;
+    std::size_t next = 0;
+    part matching;
+    part rest;
+  };
+  std::vector<level> inside;
+  inside.emplace_back(*this);
+  for (;;) {
+    level& at = inside.back();
+    if (at.next < at.group.exceptions().size()) {
+      std::string const& name = at.group.task_names()[at.next];
+      std::exception_ptr const& error = at.group.exceptions()[at.next++];
+      if (holds<E>(error)) {
+        at.matching.add(error, name);
+      } else if (auto const nested = nested_in(error)) {
+        inside.emplace_back(*nested);
+      } else {
+        at.rest.add(error, name);
+      }
       continue;
     }
-    try {
-      std::rethrow_exception(error);
-    } catch (exception_group const& nested) {
-      auto [inside, outside] = nested.split<E>();
-      if (inside) matching.add(std::make_exception_ptr(*inside), name);
-      if (outside) rest.add(std::make_exception_ptr(*outside), name);
-    } catch (...) {
-      rest.add(error, name);
-    }
+    auto matching = std::move(at.matching).group(at.group.message());
+    auto rest = std::move(at.rest).group(at.group.message());
+    inside.pop_back();
+    if (inside.empty()) return {std::move(matching), std::move(rest)};
+    level& outer = inside.back();
+    std::string const& name = outer.group.task_names()[outer.next - 1];
+    outer.matching.add(matching, name);
+    outer.rest.add(rest, name);
   }
-  return {std::move(matching).group(message()), std::move(rest).group(message())};
 }
 
 }  // namespace aio
