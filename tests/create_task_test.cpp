@@ -113,6 +113,29 @@ TEST_CASE("eager start: one inside another returns to the first where it was") {
   });
 }
 
+TEST_CASE("eager start: of those inside each other a hundred begin at once, and what is further inside in its turn") {
+  aio::testing::run([]() -> aio::task<> {
+    struct deep {
+      static aio::task<> inside(int depth, int& begun) {
+        ++begun;
+        if (depth == 1) co_return;
+        auto const inner = aio::create_task(eager(), inside(depth - 1, begun));
+        co_await inner;
+      }
+    };
+    int begun = 0;
+    auto const usual = aio::create_task(eager(), deep::inside(100, begun));
+    CHECK(begun == 100);
+    CHECK(usual.done());
+    begun = 0;
+    auto const deeper = aio::create_task(eager(), deep::inside(300, begun));
+    CHECK(begun < 300);
+    CHECK_FALSE(deeper.done());
+    co_await deeper;
+    CHECK(begun == 300);
+  });
+}
+
 TEST_CASE("eager start: values of context variables are copied as for any task") {
   aio::context_var<int> number(0);
   aio::testing::run([&]() -> aio::task<> {

@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: MIT
 
-// Awaits need no stack: neither a chain of a million, nor ten million in a loop, within the usual 8 MiB.
+// Awaits need no stack: neither a chain of a million, nor ten million in a loop, within the usual 8 MiB. Nor does
+// what ends, cancels or destroys them; and that takes no longer per task where there are many.
 
+#include <algorithm>
+#include <exception>
 #include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "aio/as_result.hpp"
+#include "aio/async_generator.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/exception_group.hpp"
+#include "aio/future.hpp"
 #include "aio/gather.hpp"
 #include "aio/race.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
+#include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
@@ -178,4 +189,115 @@ TEST_CASE("run: ends with chains, gatherings and races of any depth", "[long]") 
     CHECK_FALSE(gathering.done());
     CHECK_FALSE(racing.done());
   });
+}
+
+namespace {
+aio::task<> one_second() { co_await aio::sleep_for(1s); }
+aio::task<> around(aio::task<> inner) { co_await std::move(inner); }
+aio::task<> nested(int depth) {
+  aio::task<> made = one_second();
+  while (depth-- > 0) made = around(std::move(made));
+  return made;
+}
+aio::async_generator<int> generators(int depth) {
+  if (depth == 0) {
+    co_yield 1;
+  } else {
+    auto inner = generators(depth - 1);
+    while (int const* const value = co_await inner.next()) co_yield *value;
+  }
+}
+}  // namespace
+
+TEST_CASE("task: a hundred thousand coroutines inside each other that nobody awaited are destroyed", "[long]") {
+  int told = 0;
+  aio::testing::run([&]() -> aio::task<> {
+    aio::get_running_loop().set_exception_handler([&](aio::exception_context const&) { ++told; });
+    {
+      auto const dropped = nested(100'000);
+    }
+    // What the outermost owns has nobody to await it either.
+    CHECK(told == 100'001);
+    auto const unstarted = aio::create_task(nested(100'000));
+    unstarted.cancel();
+    auto const outcome = co_await aio::as_result(unstarted);
+    CHECK(outcome.cancelled());
+    CHECK(told == 200'001);
+  });
+}
+
+TEST_CASE("async_generator: a hundred thousand that ask each other are destroyed and closed", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    {
+      auto dropped = generators(100'000);
+      int const* const value = co_await dropped.next();
+      CHECK(*value == 1);
+    }
+    auto closed = generators(100'000);
+    int const* const value = co_await closed.next();
+    CHECK(*value == 1);
+    co_await closed.aclose();
+  });
+}
+
+TEST_CASE("future: a hundred thousand that keep each other alive are destroyed", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    auto last = std::make_unique<aio::future<>>();
+    for (int i = 0; i < 100'000; ++i) {
+      aio::future<> next;
+      next.add_done_callback([kept = *last] {});
+      last = std::make_unique<aio::future<>>(next);
+    }
+    last = nullptr;
+    co_return;
+  });
+}
+
+TEST_CASE("gather: of a hundred thousand futures that nobody can set any more each is found at once", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    std::vector<aio::future<>> futures(100'000);
+    auto const all = aio::gather(futures).as_future();
+    futures.clear();
+    CHECK_FALSE(all.done());
+    co_return;
+  });
+}
+
+TEST_CASE("eager start: a hundred thousand inside each other all end", "[long]") {
+  struct started {
+    static aio::task<int> inside(int depth) {
+      if (depth == 0) co_return 0;
+      auto const inner = aio::create_task(aio::task_options().eager_start(), inside(depth - 1));
+      int const got = co_await inner;
+      co_return got + 1;
+    }
+  };
+  CHECK(aio::testing::run(started::inside(100'000)) == 100'000);
+}
+
+TEST_CASE("exception_group: of ten thousand groups inside each other the text is composed when it is asked for", "[long]") {
+  struct failing {
+    static aio::task<> inside(int depth) {
+      if (depth == 0) throw std::runtime_error("from the deep");
+      co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+        group.create_task(inside(depth - 1));
+        co_return;
+      });
+    }
+  };
+  // Were it composed at every level, and indented at each, that would be terabytes.
+  std::exception_ptr error;
+  try {
+    aio::testing::run(failing::inside(10'000));
+  } catch (aio::exception_group const& group) {
+    std::string const text = group.what();
+    CHECK(text.ends_with("std::runtime_error: from the deep"));
+    CHECK(std::count(text.begin(), text.end(), '\n') == 10'000);
+    auto const [matching, rest] = group.split<std::runtime_error>();
+    CHECK(matching.has_value());
+    CHECK_FALSE(rest.has_value());
+    error = std::current_exception();
+  }
+  CHECK(error);
+  error = nullptr;
 }

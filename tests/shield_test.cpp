@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <vector>
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
@@ -505,4 +506,37 @@ TEST_CASE("shield: several around a future that is set in the last step leave no
     co_return;
   });
   CHECK(counted::living() == 0);
+}
+
+// Were those that were cancelled before looked for, this would take minutes.
+TEST_CASE("shield: of a hundred thousand shields of two futures that are cancelled one reports for each", "[long]") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    aio::future<> one;
+    aio::future<> two;
+    auto const wait_for = [](aio::future<> awaited) -> aio::task<> { (void)co_await aio::as_result(awaited); };
+    std::vector<decltype(aio::shield(one))> all;
+    for (int i = 0; i < 50'000; ++i) {
+      all.push_back(aio::shield(one));
+      all.push_back(aio::shield(two));
+    }
+    auto const behind = aio::create_task(wait_for, one);
+    co_await aio::sleep_for(0s);
+    for (auto const& each : all) each.cancel();
+    co_await aio::sleep_for(0s);
+    for (int i = 0; i < 1'000; ++i) {  // and what comes between them
+      (void)aio::create_task(wait_for, one);
+      co_await aio::sleep_for(0s);
+      (void)aio::shield(one).cancel();
+      (void)aio::shield(two).cancel();
+      co_await aio::sleep_for(0s);
+    }
+    one.set_exception(std::runtime_error("first"));
+    two.set_exception(std::runtime_error("second"));
+    co_await behind;
+    co_await aio::sleep_for(0s);
+    CHECK(heard.text() ==
+          "an exception in a shielded future: std::runtime_error: first | "
+          "an exception in a shielded future: std::runtime_error: second");
+  });
 }

@@ -36,6 +36,7 @@
 #include "aio/closure.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/frame_pool.hpp"
+#include "aio/detail/nested_drop.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
@@ -59,7 +60,8 @@ class exit_registration;
 ///
 /// It runs inside the task that awaits next(), as an awaited coroutine does, and only then.
 /// Lifetime: owns the coroutine and its arguments, see task. Must not be moved or destroyed while
-/// next() or aclose() is awaited.
+/// next() or aclose() is awaited. Where more than a thousand own each other, those further inside go
+/// after the variables of those outside.
 /// Threads: that of the loop.
 /// asyncio: an asynchronous generator, into which nothing is sent.
 template <class T>
@@ -179,7 +181,13 @@ class exit_registration {
 };
 
 /// What a generator has beside its coroutine; lies in front of the frame_base.
-struct generator_state {
+struct generator_state : nested_drop {
+  generator_state() noexcept : nested_drop(&free) {}
+
+  // What an inner one leaves behind may refer to variables of the outer, which are to go later; so
+  // many more than unstarted coroutines go by calls.
+  static constexpr unsigned most_inside = 1000;
+
   void* value = nullptr;  // what it yielded
   std::vector<std::unique_ptr<exit_entry>> cleanups;
   // Runs the clean-up. Made together with the first one, so that the end cannot fail for want of
@@ -226,9 +234,13 @@ struct generator_state {
     scheduler::report(detail::context_of("an error of a generator was replaced by one of its clean-up", error));
   }
 
-  static void free(frame_base& frame) noexcept {
+  static void drop(frame_base& frame) noexcept {
+    of(frame).run(frame.phase == frame_phase::made ? usual : most_inside);
+  }
+  static void free(nested_drop& state) noexcept {
+    auto& self = static_cast<generator_state&>(state);
+    frame_base& frame = *std::launder(reinterpret_cast<frame_base*>(&self + 1));
     frame.destroy_frame();
-    generator_state& self = of(frame);
     if (self.closing) block_layout<void>::free(*self.closing);
     if (self.closer) self.closer->close();
     free_memory(frame);
@@ -504,7 +516,7 @@ void async_generator<T>::drop() noexcept {
         "the clean-up of a generator was not awaited: co_await its aclose(), or use with_closing", nullptr,
         frame_->where));
   }
-  detail::generator_state::free(*std::exchange(frame_, nullptr));
+  detail::generator_state::drop(*std::exchange(frame_, nullptr));
 }
 
 template <class Cleanup>

@@ -20,6 +20,7 @@
 
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/nested_drop.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
@@ -138,10 +139,12 @@ class future_cell final : public future_core {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks_to_discard());
-    abandon_listeners();
-    std::destroy_at(this);
-    pool_allocator<future_cell>().deallocate(this, 1);
+    nested_drop::call([this]() noexcept {
+      callback::discard_all(callbacks_to_discard());
+      abandon_listeners();
+      std::destroy_at(this);
+      pool_allocator<future_cell>().deallocate(this, 1);
+    });
   }
 
   std::optional<result<T>> value_;

@@ -30,6 +30,7 @@
 #include "aio/closure.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/lighter_std.hpp"
+#include "aio/detail/nested_drop.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
 #include "aio/result.hpp"
@@ -593,7 +594,8 @@ class gather_elements : public gather_base {
     return begun();
   }
   void drop_gone(gather_base::listener& which) noexcept {
-    for (auto& each : seats_) each.forget_gone(which);
+    auto const place = reinterpret_cast<char const*>(&which) - reinterpret_cast<char const*>(seats_.data());
+    seats_[static_cast<std::size_t>(place) / sizeof(seats_[0])].forget_gone(which);
   }
   results take() {
     results values;
@@ -692,10 +694,12 @@ class gather_cell final : public future_core, private Children {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks_to_discard());
-    abandon_listeners();
-    std::destroy_at(this);
-    pool_allocator<gather_cell>().deallocate(this, 1);
+    nested_drop::call([this]() noexcept {
+      callback::discard_all(callbacks_to_discard());
+      abandon_listeners();
+      std::destroy_at(this);
+      pool_allocator<gather_cell>().deallocate(this, 1);
+    });
   }
 
   std::optional<results> values_;

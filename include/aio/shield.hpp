@@ -21,6 +21,7 @@
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/nested_drop.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/future.hpp"
 #include "aio/task_handle.hpp"
@@ -166,15 +167,26 @@ class shield_cell final : public future_core {
     shield_cell& self = static_cast<node*>(at)->whole;
     if (self.listening_ && !self.inner_->done() && self.inner_->remove_callback(self.on_inner_)) {
       // Of all shields that were cancelled one reports, the last.
-      if (ready_node* const other = self.inner_->callbacks().remove_if(
-              [](ready_node& waiting) { return waiting.is(node_kind::shield_report); })) {
-        static_cast<node*>(other)->whole.release();
-      }
+      if (self.inner_->expect_shield_report()) self.replace_report();
+      self.loop().newest_shield_report = &self.on_inner_;
+      self.loop().shielded_last = self.inner_.get();
       // The use of on_inner_ goes over to the same node, which now only reports.
       self.on_inner_.become(node_kind::shield_report);
       self.inner_->add_callback(self.on_inner_);
     }
     self.release();
+  }
+  // Mostly it is the newest of the loop, or of what it shields.
+  void replace_report() noexcept {
+    ready_node* before = loop().newest_shield_report;
+    if (loop().shielded_last != inner_.get()) before = inner_->callbacks().last();
+    auto const reports = [](ready_node& at) { return at.is(node_kind::shield_report); };
+    if (before && reports(*before)) {
+      (void)inner_->remove_callback(static_cast<node&>(*before));
+    } else {
+      before = inner_->callbacks().remove_if(reports);
+    }
+    if (before) static_cast<node*>(before)->whole.release();
   }
   void report_error() noexcept {
     stop_listening();
@@ -189,11 +201,13 @@ class shield_cell final : public future_core {
   }
 
   void dispose() noexcept override {
-    callback::discard_all(callbacks_to_discard());
-    (void)remove_callback(on_outer_);
-    abandon_listeners();
-    std::destroy_at(this);
-    pool_allocator<shield_cell>().deallocate(this, 1);
+    nested_drop::call([this]() noexcept {
+      callback::discard_all(callbacks_to_discard());
+      (void)remove_callback(on_outer_);
+      abandon_listeners();
+      std::destroy_at(this);
+      pool_allocator<shield_cell>().deallocate(this, 1);
+    });
   }
 
   state_ptr<State> inner_;

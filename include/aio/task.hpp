@@ -27,6 +27,7 @@
 #include "aio/closure.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/frame_pool.hpp"
+#include "aio/detail/nested_drop.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
@@ -195,7 +196,17 @@ struct block_layout {
     if (base.error) [[unlikely]] base.error = nullptr;
     free_ended(base);
   }
-  /// The same. Requires: nothing lives in the frame, and its error was taken.
+  /// The same of a coroutine that did not begin, whose arguments may be others.
+  static void drop_unstarted(frame_base& base) noexcept {
+    struct dropped : nested_drop {
+      explicit dropped(frame_base& of) noexcept : nested_drop(&free_frame), frame(&of) {}
+      static void free_frame(nested_drop& self) noexcept { block_layout::free(*static_cast<dropped&>(self).frame); }
+      frame_base* frame;
+    };
+    static_assert(sizeof(dropped) <= sizeof(task_core) && alignof(dropped) <= alignof(task_core));
+    (::new (core_storage(base)) dropped(base))->run();
+  }
+  /// free(). Requires: nothing lives in the frame, and its error was taken.
   AIO_ALWAYS_INLINE static void free_ended(frame_base& base) noexcept {
     if constexpr (!std::is_trivially_destructible_v<stored>) {
       if (base.has_value) std::destroy_at(std::addressof(slot(base)));
@@ -782,7 +793,7 @@ void task<T>::drop(bool report) noexcept {
     detail::scheduler::report(detail::context_of("a coroutine was never awaited: ", nullptr, frame_->where,
                                                  frame_->where.function_name()));
   }
-  detail::block_layout<T>::free(*std::exchange(frame_, nullptr));
+  detail::block_layout<T>::drop_unstarted(*std::exchange(frame_, nullptr));
 }
 
 }  // namespace aio

@@ -55,7 +55,8 @@ class task_options {
   /// Runs the task inside create_task until it first suspends, in place of the next iteration: a
   /// coroutine that finds everything ready is then done at once, and never in any queue. It comes
   /// before what waits already, so use it where that is not felt. Without effect while the loop
-  /// does not run. asyncio: eager_start, EA-1 to EA-7.
+  /// does not run, and inside more than a hundred others that were started so, one inside the other.
+  /// asyncio: eager_start, EA-1 to EA-7.
   task_options& eager_start(bool enabled = true) noexcept {
     eager_start_ = enabled;
     return *this;
@@ -256,7 +257,7 @@ struct task_starter {
   template <class T>
   static task_handle<T> start(scheduler& on, task_options&& options, task<T>&& coroutine,
                               std::source_location created) {
-    bool const eager = options.eager_start_ && scheduler::running() == &on;
+    bool const eager = options.eager_start_ && scheduler::running() == &on && on.may_interrupt();
     std::unique_ptr<task_extras> extras(task_core::inherit());
     if (!extras && (options.name_ || options.context_)) extras = std::make_unique<task_extras>();
     if (options.name_) extras->name = std::move(options.name_);

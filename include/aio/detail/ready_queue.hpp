@@ -141,6 +141,9 @@ class ready_queue {
     return *node;
   }
 
+  /// The newest; null if there is none.
+  [[nodiscard]] ready_node* last() const noexcept { return head_ ? tail_ : nullptr; }
+
   /// Whether there may be removable nodes.
   [[nodiscard]] bool is_mixed() const noexcept { return (bits(head_) & mixed) != 0; }
   /// pop() without a look at the kind of what follows. Requires: !is_mixed().

@@ -295,8 +295,13 @@ class scheduler {
   struct interrupted_step {
     task_core* task;  // null: a callback
     unsigned depth;   // where it stopped
+    unsigned count;   // of those around it, and it
     interrupted_step const* outer;
   };
+  /// So many are inside each other, each with its place on the stack; what would be further inside waits for
+  /// its turn.
+  static constexpr unsigned max_interrupted = 128;
+  [[nodiscard]] bool may_interrupt() const noexcept { return !interrupted || interrupted->count < max_interrupted; }
   interrupted_step const* interrupted = nullptr;  // the innermost such
 
   context_values* callback_values = nullptr;  // of the callback that runs
@@ -306,6 +311,10 @@ class scheduler {
   std::vector<task_core*> passed_cancel_on;
   std::shared_ptr<std::string const> passed_message;  // of those requests
   void (*pass_repeated_on)(scheduler&) noexcept = nullptr;  // set once there are some
+
+  // The last shield that was cancelled, and what it shielded, see shield_cell.
+  removable_node* newest_shield_report = nullptr;
+  void const* shielded_last = nullptr;
 
   /// Values that a task or callback sees in place of its own, see context::run().
   struct entered_context {

@@ -214,6 +214,13 @@ class future_core : public waitable {
   }
   void unmark_seen() noexcept { status_.seen = false; }
 
+  /// Says whether a shield that was cancelled is among the callbacks; another one is about to be.
+  bool expect_shield_report() noexcept {
+    bool const before = status_.has_shield_report;
+    status_.has_shield_report = true;
+    return before;
+  }
+
   /// A cancellation with what cancel() was given, if it was not forwarded; does not count as read.
   [[nodiscard]] virtual std::exception_ptr fresh_cancellation() {
     return cancelled() ? read_cancellation() : std::make_exception_ptr(cancelled_error());
@@ -308,6 +315,7 @@ class future_core : public waitable {
     bool value_taken : 1 = false;
     bool awaited_itself : 1 = false;
     bool seen : 1 = false;
+    bool has_shield_report : 1 = false;
     bool is_task : 1 = false;
     bool : 0;
     // Of a task that is to be cancelled:
@@ -444,7 +452,8 @@ class task_core : public future_core,
   void start_now() noexcept {
     scheduler& on = loop();
     task_core* const outer = on.current;
-    scheduler::interrupted_step const interrupted{outer, on.depth, on.interrupted};
+    unsigned const count = on.interrupted ? on.interrupted->count + 1 : 1;
+    scheduler::interrupted_step const interrupted{outer, on.depth, count, on.interrupted};
     on.interrupted = &interrupted;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
     bool const outside = on.begin_step_outside();
