@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // S1 to S5: does the cost of one stay the same when there are many? As many items at once as there are operations, so
-// often that it can be measured. The first time counts for memory, the others for time. scale.py draws it.
+// often that it can be measured. The first time counts for memory, the others for time. scale.py draws it. S6 to S15:
+// the same for what ends, cancels or destroys many at once.
 //
 // threads: one loop per thread, each with work of its own. With a second thread each should take as long as one alone.
 
@@ -10,15 +11,26 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include <aio/as_result.hpp>
+#include <aio/async_generator.hpp>
+#include <aio/condition.hpp>
+#include <aio/context_var.hpp>
 #include <aio/event_loop.hpp>
+#include <aio/future.hpp>
+#include <aio/gather.hpp>
 #include <aio/queue.hpp>
 #include <aio/semaphore.hpp>
+#include <aio/shield.hpp>
 #include <aio/sleep.hpp>
 #include <aio/task_group.hpp>
 #include <aio/task_handle.hpp>
+#include <aio/timeout.hpp>
 
 #include "bench.hpp"
 #include "on_aio.hpp"
@@ -115,6 +127,155 @@ aio::task<> items(bench::run& run, std::size_t count, bool first) {
   bench::keep(sum);
 }
 
+// ---- S6: tasks that each await the one before, cancelled one by one
+
+aio::task<> await_another(aio::task_handle<> before) {
+  if (before.valid()) {
+    co_await before;
+  } else {
+    co_await aio::sleep_for(24h);
+  }
+}
+
+aio::task<> chain_cancelled(bench::run& run, std::size_t count, bool first) {
+  std::vector<aio::task_handle<>> all{aio::create_task(await_another({}))};
+  while (all.size() < count) all.push_back(aio::create_task(await_another(all.back())));
+  co_await aio::sleep_for(0s);
+  if (first) run.look_at_memory();
+  for (auto const& each : all) each.cancel();
+  (void)co_await aio::as_result(all.back());
+}
+
+// ---- S7: gatherings inside each other, cancelled
+
+aio::task<> gather_inside(std::size_t depth) {
+  if (depth > 0) {
+    co_await aio::gather(gather_inside(depth - 1));
+  } else {
+    co_await aio::sleep_for(24h);
+  }
+}
+
+aio::task<> gatherings_cancelled(bench::run& run, std::size_t count, bool first) {
+  auto const outermost = aio::create_task(gather_inside(count));
+  for (std::size_t i = 0; i < count + 2; ++i) co_await aio::sleep_for(0s);
+  if (first) run.look_at_memory();
+  outermost.cancel();
+  (void)co_await aio::as_result(outermost);
+}
+
+// ---- S8: tasks that wait for one condition, cancelled
+
+aio::task<> wait_for_change(aio::condition& condition) {
+  auto const guard = co_await condition.acquire();
+  co_await condition.wait();
+}
+
+aio::task<> conditions_cancelled(bench::run& run, std::size_t count, bool first) {
+  aio::condition condition;
+  std::vector<aio::task_handle<>> all;
+  while (all.size() < count) all.push_back(aio::create_task(wait_for_change(condition)));
+  // In each iteration one of them gets the lock, and gives it away.
+  for (std::size_t i = 0; i < count + 2; ++i) co_await aio::sleep_for(0s);
+  if (first) run.look_at_memory();
+  for (auto const& each : all) each.cancel();
+  for (auto const& each : all) (void)co_await aio::as_result(each);
+}
+
+// ---- S9: timeouts of shields of one future, that expire together
+
+aio::task<> await_shielded(aio::future<> const& inner) {
+  auto const body = [&]() -> aio::task<> { co_await aio::shield(inner); };
+  (void)co_await aio::as_result(aio::with_timeout(0s, body));
+}
+
+aio::task<> shields_expire(bench::run& run, std::size_t count, bool first) {
+  aio::future<> const inner;
+  std::vector<aio::task_handle<>> all;
+  while (all.size() < count) all.push_back(aio::create_task(await_shielded(inner)));
+  if (first) run.look_at_memory();
+  for (auto const& each : all) co_await each;
+}
+
+// ---- S10: variables that are set in one task
+
+aio::task<> variables_set(bench::run& run, std::size_t count, bool first) {
+  static std::deque<aio::context_var<std::size_t>> all;
+  while (all.size() < count) all.emplace_back();
+  auto const setting = [&]() -> aio::task<> {
+    for (std::size_t i = 0; i < count; ++i) (void)all[i].set(i);
+    if (first) run.look_at_memory();
+    co_return;
+  };
+  co_await aio::create_task(aio::task_options().context(aio::context()), setting);
+}
+
+// ---- S11: callbacks that are taken back, the last first
+
+aio::task<> callbacks_removed(bench::run& run, std::size_t count, bool first) {
+  aio::future<> const pending;
+  std::vector<decltype(pending.add_done_callback([] {}))> all;
+  while (all.size() < count) all.push_back(pending.add_done_callback([] {}));
+  if (first) run.look_at_memory();
+  for (; !all.empty(); all.pop_back()) pending.remove_done_callback(all.back());
+  co_return;
+}
+
+// ---- S12: coroutines that own each other, and never begin
+
+aio::task<> around(aio::task<> inner) { co_await std::move(inner); }
+
+aio::task<> unstarted_dropped(bench::run& run, std::size_t count, bool first) {
+  aio::get_running_loop().set_exception_handler([](aio::exception_context const&) {});
+  aio::task<> outermost = turn();
+  for (std::size_t i = 0; i < count; ++i) outermost = around(std::move(outermost));
+  if (first) run.look_at_memory();
+  outermost.close();
+  aio::get_running_loop().set_exception_handler({});
+  co_return;
+}
+
+// ---- S13: generators that ask each other, left after the first value
+
+aio::async_generator<int> generate_inside(std::size_t depth) {
+  if (depth > 0) {
+    auto inner = generate_inside(depth - 1);
+    while (int const* const value = co_await inner.next()) co_yield *value;
+  } else {
+    co_yield 1;
+  }
+}
+
+aio::task<> generators_dropped(bench::run& run, std::size_t count, bool first) {
+  auto outermost = generate_inside(count);
+  bench::keep(co_await outermost.next());
+  if (first) run.look_at_memory();
+}
+
+// ---- S14: tasks that start each other at once
+
+aio::task<> start_inside(std::size_t depth) {
+  if (depth == 0) co_return;
+  auto const inner = aio::create_task(aio::task_options().eager_start(), start_inside(depth - 1));
+  co_await inner;
+}
+
+aio::task<> eager_starts(bench::run&, std::size_t count, bool) { co_await start_inside(count); }
+
+// ---- S15: groups inside each other, of which the innermost fails
+
+aio::task<> fail_inside(std::size_t depth) {
+  if (depth == 0) throw std::runtime_error("from the deep");
+  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+    group.create_task(fail_inside(depth - 1));
+    co_return;
+  });
+}
+
+aio::task<> groups_fail(bench::run&, std::size_t count, bool) {
+  (void)co_await aio::as_result(fail_inside(count));
+}
+
 constexpr std::size_t many = 1'000'000;
 
 bench::add const tasks_case{{.workload = "S1", .variant = "aio", .unit = "task", .operations = many, .memory = true},
@@ -130,6 +291,36 @@ bench::add const children_case{
     [](bench::run& run) { repeated(run, children); }};
 bench::add const items_case{{.workload = "S5", .variant = "aio", .unit = "item", .operations = many, .memory = true},
                             [](bench::run& run) { repeated(run, items); }};
+bench::add const chain_cancelled_case{
+    {.workload = "S6", .variant = "aio", .unit = "task", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, chain_cancelled); }};
+bench::add const gatherings_cancelled_case{
+    {.workload = "S7", .variant = "aio", .unit = "gathering", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, gatherings_cancelled); }};
+bench::add const conditions_cancelled_case{
+    {.workload = "S8", .variant = "aio", .unit = "waiter", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, conditions_cancelled); }};
+bench::add const shields_expire_case{
+    {.workload = "S9", .variant = "aio", .unit = "shield", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, shields_expire); }};
+bench::add const variables_set_case{
+    {.workload = "S10", .variant = "aio", .unit = "variable", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, variables_set); }};
+bench::add const callbacks_removed_case{
+    {.workload = "S11", .variant = "aio", .unit = "callback", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, callbacks_removed); }};
+bench::add const unstarted_dropped_case{
+    {.workload = "S12", .variant = "aio", .unit = "coroutine", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, unstarted_dropped); }};
+bench::add const generators_dropped_case{
+    {.workload = "S13", .variant = "aio", .unit = "generator", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, generators_dropped); }};
+bench::add const eager_starts_case{
+    {.workload = "S14", .variant = "aio", .unit = "task", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, eager_starts); }};
+bench::add const groups_fail_case{
+    {.workload = "S15", .variant = "aio", .unit = "group", .operations = many, .memory = true},
+    [](bench::run& run) { repeated(run, groups_fail); }};
 
 // ---- one loop per thread
 

@@ -22,15 +22,21 @@ import measure
 
 KINDS = {"S1": "tasks", "S2": "sleepers", "S3": "waiters on one semaphore", "S4": "children of one group",
          "S5": "items in one queue"}
+# Not drawn: with what is there to be ended, cancelled or destroyed.
+ENDS = {"S6": "tasks that await each other, all cancelled", "S7": "nested gatherings, cancelled",
+        "S8": "waiters for one condition, cancelled", "S9": "shields of one future that expire together",
+        "S10": "context variables set in one task", "S11": "callbacks taken back, the last first",
+        "S12": "nested coroutines, dropped", "S13": "nested generators, dropped", "S14": "nested eager starts",
+        "S15": "nested groups, the innermost fails"}
 
 
 def scaled(program, most, repeat):
     """(kind, number) -> the runs."""
     numbers = [10**e for e in range(1, 10) if 10**e <= most]
-    runs = {(kind, number): [] for kind in KINDS for number in numbers}
+    runs = {(kind, number): [] for kind in KINDS | ENDS for number in numbers}
     for turn in range(repeat):
         for kind, number in runs:
-            measure.progress(f"run {turn + 1} of {repeat}: {number:,} {KINDS[kind]}")
+            measure.progress(f"run {turn + 1} of {repeat}: {number:,} {(KINDS | ENDS)[kind]}")
             runs[kind, number].append(program.run(kind, "aio", number))
     measure.progress("")
     return runs
@@ -70,8 +76,10 @@ def main():
             for (kind, number), found in runs.items():
                 nanoseconds = min(run["cpu_ns"] for run in found)
                 one = found[0]
-                rows.append([KINDS[kind] if number == 10 else "", f"{number:,}", f"{nanoseconds:.0f}",
+                rows.append([(KINDS | ENDS)[kind] if number == 10 else "", f"{number:,}", f"{nanoseconds:.0f}",
                              f"{one['live_bytes']:.0f}", f"{one['peak_bytes']:.0f}", f"{one['held_bytes']:,}"])
+                if kind in ENDS:
+                    continue
                 times.setdefault(KINDS[kind], []).append((number, nanoseconds))
                 memory.setdefault(KINDS[kind], []).append((number, one["live_bytes"]))
             print(measure.table(rows, ["", "number", "ns", "live B", "resident B", "left B"]))
