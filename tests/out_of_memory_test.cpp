@@ -289,6 +289,24 @@ TEST_CASE("out of memory: a group loses no error of its children and its body") 
   });
 }
 
+TEST_CASE("out of memory: a group of errors says its message alone, and the whole once there is memory") {
+  auto const deep = std::make_exception_ptr(std::runtime_error("deep"));
+  aio::exception_group const inner("an inner group", {deep});
+  aio::exception_group const group("a group", {std::make_exception_ptr(inner)});
+  long granted = 0;
+  for (;; ++granted) {
+    char const* said = nullptr;
+    {
+      refusal const now(granted, true);
+      said = group.what();
+    }
+    if (refused == 0) break;
+    REQUIRE(std::string(said) == "a group");
+  }
+  CHECK(granted > 1);
+  CHECK(std::string(group.what()) == "a group (1 error)\n  an inner group (1 error)\n    std::runtime_error: deep");
+}
+
 TEST_CASE("out of memory: a body of a group that is no coroutine itself") {
   survives([]() -> aio::task<> {
     (void)co_await aio::with_task_group([](aio::task_group& group) {
