@@ -200,8 +200,7 @@ aio::task<> shields_expire(bench::run& run, std::size_t count, bool first) {
 // ---- S10: variables that are set in one task
 
 aio::task<> variables_set(bench::run& run, std::size_t count, bool first) {
-  static std::deque<aio::context_var<std::size_t>> all;
-  while (all.size() < count) all.emplace_back();
+  std::deque<aio::context_var<std::size_t>> all(count);
   auto const setting = [&]() -> aio::task<> {
     for (std::size_t i = 0; i < count; ++i) (void)all[i].set(i);
     if (first) run.look_at_memory();
@@ -254,26 +253,34 @@ aio::task<> generators_dropped(bench::run& run, std::size_t count, bool first) {
 
 // ---- S14: tasks that start each other at once
 
-aio::task<> start_inside(std::size_t depth) {
-  if (depth == 0) co_return;
-  auto const inner = aio::create_task(aio::task_options().eager_start(), start_inside(depth - 1));
-  co_await inner;
+aio::task<> start_inside(std::size_t depth, bench::run* looks) {
+  if (depth > 0) {
+    auto const inner = aio::create_task(aio::task_options().eager_start(), start_inside(depth - 1, looks));
+    co_await inner;
+  } else if (looks) {
+    looks->look_at_memory();
+  }
 }
 
-aio::task<> eager_starts(bench::run&, std::size_t count, bool) { co_await start_inside(count); }
+aio::task<> eager_starts(bench::run& run, std::size_t count, bool first) {
+  co_await start_inside(count, first ? &run : nullptr);
+}
 
 // ---- S15: groups inside each other, of which the innermost fails
 
-aio::task<> fail_inside(std::size_t depth) {
-  if (depth == 0) throw std::runtime_error("from the deep");
+aio::task<> fail_inside(std::size_t depth, bench::run* looks) {
+  if (depth == 0) {
+    if (looks) looks->look_at_memory();
+    throw std::runtime_error("from the deep");
+  }
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    group.create_task(fail_inside(depth - 1));
+    group.create_task(fail_inside(depth - 1, looks));
     co_return;
   });
 }
 
-aio::task<> groups_fail(bench::run&, std::size_t count, bool) {
-  (void)co_await aio::as_result(fail_inside(count));
+aio::task<> groups_fail(bench::run& run, std::size_t count, bool first) {
+  (void)co_await aio::as_result(fail_inside(count, first ? &run : nullptr));
 }
 
 constexpr std::size_t many = 1'000'000;

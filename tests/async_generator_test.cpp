@@ -225,6 +225,36 @@ TEST_CASE("async_generator: one may ask another, to any depth") {
   });
 }
 
+TEST_CASE("async_generator: of sixty that ask each other the innermost goes first, and may look at what the outer have") {
+  aio::testing::run([]() -> aio::task<> {
+    struct leaves {
+      leaves(std::vector<int>& to, int level) : log(to), which(level) {}
+      leaves(leaves const&) = delete;
+      ~leaves() { log.push_back(which); }
+      std::vector<int>& log;
+      int which;
+    };
+    struct deep {
+      static aio::async_generator<int> levels(int below, std::vector<int>& log) {
+        leaves const last(log, below);
+        if (below > 0) {
+          auto inner = levels(below - 1, log);
+          while (int const* const value = co_await inner.next()) co_yield *value;
+        }
+        co_yield 0;
+      }
+    };
+    std::vector<int> log;
+    std::vector<int> expected;
+    for (int i = 0; i <= 60; ++i) expected.push_back(i);
+    {
+      auto all = deep::levels(60, log);
+      (void)co_await all.next();
+    }
+    CHECK(log == expected);
+  });
+}
+
 TEST_CASE("async_generator: on_exit keeps an object, and awaits its clean-up after the last value") {
   aio::testing::run([]() -> aio::task<> {
     trace log;

@@ -60,7 +60,7 @@ class exit_registration;
 ///
 /// It runs inside the task that awaits next(), as an awaited coroutine does, and only then.
 /// Lifetime: owns the coroutine and its arguments, see task. Must not be moved or destroyed while
-/// next() or aclose() is awaited. Where more than a thousand own each other, those further inside go
+/// next() or aclose() is awaited. Where more than a hundred own each other, those further inside go
 /// after the variables of those outside.
 /// Threads: that of the loop.
 /// asyncio: an asynchronous generator, into which nothing is sent.
@@ -186,7 +186,7 @@ struct generator_state : nested_drop {
 
   // What an inner one leaves behind may refer to variables of the outer, which are to go later; so
   // many more than unstarted coroutines go by calls.
-  static constexpr unsigned most_inside = 1000;
+  static constexpr unsigned most_inside = 100;
 
   void* value = nullptr;  // what it yielded
   std::vector<std::unique_ptr<exit_entry>> cleanups;
