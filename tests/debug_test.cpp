@@ -8,7 +8,10 @@
 #include <chrono>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -248,3 +251,153 @@ TEST_CASE("debug: an error that leaves run is reported with the coroutines that 
   for (auto at = text.find("debug_test.cpp:"); at != std::string::npos; at = text.find("debug_test.cpp:", at + 1)) ++lines;
   CHECK(lines == 3);
 }
+
+// References to what is gone: on the stack, with compilers that say where it is.
+#if defined(__GNUC__) && AIO_WATCH_REFERENCES
+namespace {
+
+int uses = 0;
+
+aio::task<int> by_reference(std::string const& text) {
+  ++uses;
+  co_await aio::sleep_for(0s);
+  co_return static_cast<int>(text.size());
+}
+aio::task<int> by_view(std::string_view text) {
+  ++uses;
+  co_await aio::sleep_for(0s);
+  co_return static_cast<int>(text.size());
+}
+aio::task<int> by_pointer(int const* number) {
+  ++uses;
+  co_await aio::sleep_for(0s);
+  co_return *number;
+}
+struct member {
+  aio::task<int> get() const {
+    ++uses;
+    co_await aio::sleep_for(0s);
+    co_return number;
+  }
+  int number = 3;
+};
+
+// Called from a coroutine, these have their variables on the stack for sure.
+[[gnu::noinline]] aio::task<int> of_local_string() {
+  std::string const text = "short";
+  return by_reference(text);
+}
+[[gnu::noinline]] aio::task<int> of_local_array() {
+  char const text[] = "abc";
+  return by_view(text);
+}
+[[gnu::noinline]] aio::task<int> of_local_number() {
+  int const number = 1;
+  return by_pointer(&number);
+}
+[[gnu::noinline]] aio::task<int> of_local_object() {
+  member const object;
+  return object.get();
+}
+
+// With the address sanitizer local variables may be elsewhere, and it finds what is wrong itself.
+bool watches_the_stack() {
+#if AIO_ADDRESS_SANITIZER
+  return false;
+#else
+  return true;
+#endif
+}
+
+aio::task<int> use_of(aio::task<int> made) {
+  uses = 0;
+  auto const outcome = co_await aio::as_result(aio::create_task(std::move(made)));
+  if (auto const* refused = outcome.error<aio::usage_error>()) {
+    CHECK(std::string(refused->what()).find("debug_test.cpp:") != std::string::npos);
+    CHECK(std::string(refused->what()).find("refers to an object that was on the stack of the code that called it, "
+                                            "and is gone: take it by value, or give the function and its "
+                                            "arguments to create_task(fn, args...), which keeps them") !=
+          std::string::npos);
+    co_return -1 - uses;
+  }
+  co_return 0;
+}
+
+}  // namespace
+
+TEST_CASE("debug: a task that refers to what is gone when it begins fails and does not begin") {
+  if (!watches_the_stack()) return;
+  auto const heard = watched([]() -> aio::task<> {
+    int const string = co_await use_of(of_local_string());
+    int const view = co_await use_of(of_local_array());
+    int const pointer = co_await use_of(of_local_number());
+    int const object = co_await use_of(of_local_object());
+    CHECK(string == -1);
+    CHECK(view == -1);
+    CHECK(pointer == -1);
+    CHECK(object == -1);
+#if !defined(__clang__)  // Clang 19 does not tell a coroutine of the lambda that it is
+    auto const call_lambda = [](int number) { return [number]() -> aio::task<int> { co_return number; }(); };
+    int const lambda = co_await use_of(call_lambda(1));
+    CHECK(lambda == -1);
+#endif
+  });
+  CHECK(heard.empty());
+}
+
+TEST_CASE("debug: a child that began with a reference to what is gone is reported") {
+  if (!watches_the_stack()) return;
+  auto const heard = watched([]() -> aio::task<> {
+    auto made = of_local_array();
+    (void)co_await std::move(made);
+  });
+  REQUIRE(heard.size() == 1);
+  CHECK(heard[0].message.find("refers to an object that was on the stack") != std::string::npos);
+}
+
+TEST_CASE("debug: references to what is there while they are used are no mistake") {
+  std::string const outside = "outside";
+  auto early = by_reference(outside);
+  auto const heard = watched([&]() -> aio::task<> {
+    std::string const text = "text";
+    auto const named = [text](int const& number) -> aio::task<int> {
+      co_await aio::sleep_for(0s);
+      co_return number + static_cast<int>(text.size());
+    };
+    auto const nothing = [] { return [](int number) -> aio::task<int> { co_return number; }(1); };
+    int sum = co_await std::move(early);
+    sum += co_await by_reference("temporary");
+    if (int const size = co_await by_view(std::string("short"))) sum += size;
+    sum += co_await member().get();
+    sum += co_await aio::create_task(by_reference("temporary"));
+    sum += co_await aio::create_task(named, 1);
+    sum += co_await aio::create_task(named(sum));
+    sum += co_await aio::create_task(nothing());
+    auto const both = co_await aio::gather(by_reference(text), named(2));
+    sum += std::get<0>(both) + std::get<1>(both);
+    // Used until its first wait, which comes before the end of the function that has the number.
+    auto const at_once = [] {
+      int const number = 2;
+      auto const reads = [](int const& from) -> aio::task<int> {
+        int const copy = from;
+        co_await aio::sleep_for(0s);
+        co_return copy;
+      };
+      return aio::create_task(aio::task_options().eager_start(), reads(number));
+    };
+    auto const eager = at_once();
+    sum += co_await eager;
+    // On another thread, while this step waits for it.
+    auto const elsewhere = [] {
+      int const number = 3;
+      auto made = by_pointer(&number);
+      int found = 0;
+      std::thread([&] { found = aio::run(aio::run_options().debug(), std::move(made)); }).join();
+      return found;
+    };
+    sum += elsewhere();
+    CHECK(sum == 7 + 9 + 5 + 3 + 9 + 5 + (38 + 4) + 1 + 4 + 6 + 2 + 3);
+  });
+  CHECK(heard.empty());
+}
+#endif

@@ -41,6 +41,17 @@
 #define AIO_ASSERT(condition) assert(condition)
 #endif
 
+// Debug mode of a loop finds tasks that refer to what is gone when they begin. Every coroutine that is
+// given references asks for that whether there is such a loop, which takes a twentieth of what it takes to
+// start a task; where NDEBUG is defined, nothing is asked and nothing found, unless this is defined as 1.
+#ifndef AIO_WATCH_REFERENCES
+#if defined(NDEBUG)
+#define AIO_WATCH_REFERENCES 0
+#else
+#define AIO_WATCH_REFERENCES 1
+#endif
+#endif
+
 // g++ 12 puts the promise of some coroutines 8 bytes further into the frame than the resume
 // function and `coroutine_handle` believe: `if (co_await x)` in a function without locals is
 // enough. There aio finds frame and promise by itself; see detail/frame.hpp.

@@ -273,7 +273,9 @@ class event_loop : public detail::scheduler {
   /// condition or queue, except permits that go out of scope; (b) the exception handler hears of every
   /// step of a task and every callback that kept the loop longer than slow_callback_duration(), with
   /// its name and lines; (c) it hears of an error that leaves run(), also one that the caller then
-  /// catches, with the coroutines that it left and where they were.
+  /// catches, with the coroutines that it left and where they were; (d) a task fails with usage_error
+  /// in place of its first step if it refers to what is gone then, which is reported of one that has
+  /// begun: see task, `Lifetime:`.
   /// Default: false. Threads: that of the loop, before others use it. asyncio: set_debug, LOOP-16.
   using detail::scheduler::debug;
   void set_debug(bool enabled) noexcept {
@@ -404,6 +406,7 @@ class event_loop : public detail::scheduler {
   void iterate_inside() noexcept;
   void wake_later(detail::task_core& task) noexcept;
   void run_watched(detail::ready_node& node) noexcept;
+  bool look_at_arguments(detail::task_core& task) noexcept;
   void report_slow(detail::task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
   inline void attend() noexcept override;
@@ -680,13 +683,18 @@ AIO_NEVER_INLINE void event_loop::iterate_inside() noexcept {
   }
 }
 
-inline void event_loop::run_watched(detail::ready_node& node) noexcept {
+// Not inlined: the stack that its callees use begins at its own frame.
+AIO_NEVER_INLINE void event_loop::run_watched(detail::ready_node& node) noexcept {
+#if defined(__GNUC__)
+  step_scope const here(*this, __builtin_frame_address(0));
+#endif
   detail::state_ptr<detail::task_core> task;
   std::source_location from;
   char const* origin = nullptr;
   if (detail::task_core::is_step(node)) {
     task = detail::state_ptr<detail::task_core>::share(static_cast<detail::task_core&>(node));
     from = task->innermost().where;
+    if (!look_at_arguments(*task)) return;
   } else if (detail::callback::is_callback(node)) {
     origin = static_cast<detail::callback&>(node).origin();
   }
@@ -694,6 +702,29 @@ inline void event_loop::run_watched(detail::ready_node& node) noexcept {
   detail::task_core::run_any(node);
   auto const took = std::chrono::steady_clock::now() - begin;
   if (took >= slow_after_) report_slow(task.get(), from, origin, took);
+}
+
+// Says whether the task can run. One that has begun may have no more use for what is gone.
+inline bool event_loop::look_at_arguments(detail::task_core& task) noexcept {
+  int left = 100;  // of a deep recursion, the innermost
+  for (auto const* frame = &task.innermost(); frame && left > 0; frame = frame->continuation, --left) {
+    if (!frame->refers || !take_note(*frame)) [[likely]] continue;
+    try {
+      std::string text = "the coroutine ";
+      text.append(frame->where.function_name()).append(", ").append(frame->where.file_name()).append(":");
+      text.append(std::to_string(frame->where.line()));
+      text.append(", refers to an object that was on the stack of the code that called it, and is gone: take it by "
+                  "value, or give the function and its arguments to create_task(fn, args...), which keeps them");
+      if (!task.about_to_begin()) {
+        call_exception_handler({.message = std::move(text), .task = task.name(), .created = task.created()});
+        continue;
+      }
+      task.refuse_to_begin(std::make_exception_ptr(usage_error(text)));
+      return false;
+    } catch (...) {  // no memory for a report
+    }
+  }
+  return true;
 }
 
 inline void event_loop::report_slow(detail::task_core const* task, std::source_location from,

@@ -17,6 +17,7 @@
 #include <concepts>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <source_location>
@@ -62,7 +63,12 @@ using result_of_task = std::conditional_t<std::is_void_v<T>, task_access&, T>;
 /// Throws: what the coroutine throws; usage_error when a task is awaited a second time.
 /// Lifetime: owns the coroutine and its arguments, which go when the body ends. References that
 /// were passed to the coroutine must live until it is done; passing temporaries is safe in
-/// `co_await f(temporary())`, and not when the task is kept for later.
+/// `co_await f(temporary())`, and not when the task is kept for later. That goes for what a lambda
+/// captures, too: create_task(lambda, args...) keeps the lambda, create_task(lambda(args...)) does not.
+/// Debug mode finds references, pointers and views of what was on the stack, as a temporary or a local
+/// variable of a plain function is (event_loop::set_debug; with g++ and Clang, where NDEBUG is not
+/// defined). What is gone elsewhere is found by the address sanitizer (-fsanitize=address) alone: the
+/// characters of a long string, what was made by new or by a std::function, variables of a coroutine.
 /// Threads: any thread may make and move one; it runs on one loop.
 /// asyncio: a coroutine object. One that is dropped without being awaited is reported to the
 /// exception handler of the running loop.
@@ -747,10 +753,14 @@ class promise_with_result<void> : public promise_base {
 };
 
 template <class T>
-class promise final : public promise_with_result<T> {
+class promise : public promise_with_result<T> {
   using layout = block_layout<T>;
 
  public:
+  // That of promise_that_refers, which says later where the coroutine is.
+  struct placed_later {};
+  explicit promise(placed_later) : promise_with_result<T>(frame_base::of_promise(*this)) {}
+
   // The default argument names the coroutine: reports say which one was never awaited.
   promise(calling_place at = AIO_CALLER)
       : promise_with_result<T>(frame_base::of_promise(*this)) {
@@ -785,6 +795,98 @@ class promise final : public promise_with_result<T> {
   }
 };
 
+// ---- arguments that may be gone when the coroutine begins
+
+/// Whether a coroutine's parameter of type P refers to an object outside of its frame: by a reference, a
+/// pointer, or a view.
+template <class P>
+constexpr bool parameter_refers() {
+  if constexpr (std::is_reference_v<P>) {
+    return !std::is_function_v<std::remove_reference_t<P>>;
+  } else if constexpr (std::is_pointer_v<P>) {
+    return !std::is_function_v<std::remove_pointer_t<P>>;
+  } else if constexpr (std::is_class_v<P> && std::is_trivially_destructible_v<P> && !std::is_empty_v<P>) {
+    return refers_to_elements<P>;
+  } else {
+    return false;
+  }
+}
+
+/// Whether there is something to read in an object of type A. A lambda's own type may be incomplete
+/// inside of the lambda, where the traits of the coroutine are asked for; not where this is.
+template <class A>
+constexpr bool has_contents() {
+  if constexpr (std::is_class_v<A> && requires { sizeof(A); }) {
+    return !std::is_empty_v<A>;
+  } else {
+    return !std::is_function_v<A>;
+  }
+}
+
+/// Which of its parameters a coroutine has by reference: the first is the lowest bit, above the last
+/// there is one more. 0 if none refers to anything, or if there are too many.
+template <class... Parameters>
+constexpr std::uint32_t references_among() {
+  if constexpr (AIO_WATCH_REFERENCES && sizeof...(Parameters) < 32 && (detail::parameter_refers<Parameters>() || ...)) {
+    std::uint32_t bits = 0;
+    std::uint32_t bit = 1;
+    ((bits |= std::is_reference_v<Parameters> && detail::parameter_refers<Parameters>() ? bit : 0, bit <<= 1), ...);
+    return bits | bit;
+  } else {
+    return 0;
+  }
+}
+
+/// The promise of a coroutine that is given references: in debug mode, it looks where they lead.
+template <class T, std::uint32_t References>
+class promise_that_refers final : public promise<T> {
+ public:
+  // Called with the parameters; by some compilers (Clang to 19) without the object of a lambda.
+  template <class... Arguments>
+  explicit promise_that_refers(Arguments&&... arguments) : promise<T>(typename promise<T>::placed_later()) {
+    if constexpr ((detail::has_contents<std::remove_reference_t<Arguments>>() || ...)) {
+      if (scheduler::debug_in_use()) [[unlikely]] look_at(arguments...);
+    }
+  }
+
+  task<T> get_return_object(calling_place at = AIO_CALLER) noexcept {
+    this->frame_->where = place_of(at);
+    return promise<T>::get_return_object();
+  }
+
+ private:
+  template <class... Arguments>
+  AIO_COLD AIO_NEVER_INLINE void look_at(Arguments&... arguments) noexcept {
+    constexpr bool without_object = (References >> sizeof...(Arguments)) > 1;
+    [[maybe_unused]] std::uint32_t references = References >> unsigned(without_object);
+    (look_at_one(arguments, std::exchange(references, references >> 1) & 1), ...);
+  }
+  template <class Argument>
+  void look_at_one(Argument& argument, bool by_reference) noexcept {
+    if (by_reference) {
+      if constexpr (detail::has_contents<Argument>()) note(std::addressof(argument));
+    } else if constexpr (detail::parameter_refers<std::remove_cv_t<Argument>>()) {
+      if constexpr (std::is_pointer_v<std::remove_cv_t<Argument>>) {
+        note(argument);
+      } else {
+        note(std::as_const(argument).data());
+      }
+    }
+  }
+  void note(void const volatile* object) noexcept {
+    if (object && scheduler::note_reference(*this->frame_, object)) this->frame_->refers = true;
+  }
+};
+
+template <class T, std::uint32_t References>
+struct promise_for {
+  using type = promise_that_refers<T, References>;
+};
+template <class T>
+struct promise_for<T, 0> {
+  using type = promise<T>;
+};
+
 }  // namespace detail
 
 template <class T>
@@ -798,12 +900,13 @@ void task<T>::drop(bool report) noexcept {
 
 }  // namespace aio
 
-#if AIO_CLOSURES_DESTROYED_TWICE
 template <class T, class... Parameters>
 struct std::coroutine_traits<aio::task<T>, Parameters...> {
+#if AIO_CLOSURES_DESTROYED_TWICE
   AIO_REFUSE_PARAMETERS(Parameters);
-  using promise_type = aio::detail::promise<T>;
-};
 #endif
+  using promise_type =
+      typename aio::detail::promise_for<T, aio::detail::references_among<Parameters...>()>::type;
+};
 
 #pragma GCC visibility pop

@@ -67,7 +67,8 @@ struct frame_base {
   std::uint32_t block_class;  // of frame_pool
   frame_phase phase = frame_phase::being_made;
   bool has_value = false;  // the result was made
-  bool cancelled = false;  // error is a cancelled_error
+  bool cancelled : 1 = false;  // error is a cancelled_error
+  bool refers : 1 = false;     // to the stack of the step that made it, see scheduler::note_reference()
   bool shifted = false;    // the compiler left a word in front of the frame's functions
   union {
     task_core* task;   // that runs this; null before it is awaited

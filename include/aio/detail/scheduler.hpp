@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -191,6 +192,35 @@ class scheduler {
     if (debug_) [[unlikely]] require_own_thread(caller);
   }
 
+  // Coroutines that refer to what is gone when they begin. The stack is all that can be looked at: what
+  // lies there deeper than the loop's own frame, in a step of a task or a callback, is gone in the next.
+
+  /// In debug mode, notes that an argument of the coroutine in `made` is at `object`, if that is such a
+  /// place. Says whether it did. What a task is given that begins inside this step may be alive in it.
+  AIO_COLD AIO_NEVER_INLINE static bool note_reference(frame_base const& made, void const volatile* object) noexcept {
+    if (!running_ || !running_->step_base_ || running_->interrupted) return false;
+    auto const from = reinterpret_cast<std::uintptr_t>(object);
+    auto const base = reinterpret_cast<std::uintptr_t>(running_->step_base_);
+    // Not further away than that: it could be another stack, of somebody's fibers.
+    constexpr std::uintptr_t stack_of_step = 64 * 1024;
+    if (from >= base || base - from > stack_of_step) return false;
+    try {
+      std::lock_guard const lock(living_mutex());
+      references()[&made] = running_->serial_;
+      return true;
+    } catch (...) {  // no memory for it
+      return false;
+    }
+  }
+  /// Takes the note back, and says whether it was made by a step of this.
+  AIO_COLD AIO_NEVER_INLINE bool take_note(frame_base const& made) noexcept {
+    std::lock_guard const lock(living_mutex());
+    auto const at = references().find(&made);
+    bool const found = at != references().end() && at->second == serial_;
+    if (found) references().erase(at);
+    return found;
+  }
+
   // Errors that nobody is left to receive.
   void set_exception_handler(exception_handler handler) {
     on_exception_ = handler ? std::make_shared<exception_handler const>(std::move(handler)) : nullptr;
@@ -352,6 +382,19 @@ class scheduler {
 
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
 
+  /// Makes `base` the frame below which the stack belongs to the step that runs in this scope.
+  class step_scope {
+   public:
+    step_scope(scheduler& self, void const* base) noexcept
+        : self_(self), outer_(std::exchange(self.step_base_, base)) {}
+    step_scope(step_scope const&) = delete;
+    ~step_scope() { self_.step_base_ = outer_; }
+
+   private:
+    scheduler& self_;
+    void const* outer_;
+  };
+
   /// Moves what other threads brought to the end of the ready queue, in the order of arrival.
   void take_inbox() noexcept {
     if (!inbox_filled()) return;
@@ -509,6 +552,13 @@ class scheduler {
     return mutex.get();
   }
 
+  /// The frames that note_reference() found, with the serial number of their loop. One of that address
+  /// that came later is another, whose `refers` is false. Guarded by living_mutex().
+  static std::unordered_map<frame_base const*, std::uint64_t>& references() noexcept {
+    static never_destroyed<std::unordered_map<frame_base const*, std::uint64_t>> const found;
+    return found.get();
+  }
+
   /// A child process must not begin with the mutex locked by a thread that it does not have.
   static void hold_over_forks() noexcept {
 #if defined(__unix__) || defined(__APPLE__)
@@ -581,6 +631,7 @@ class scheduler {
   timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
   std::shared_ptr<exception_handler const> on_exception_;
   bool debug_ = false;
+  void const* step_base_ = nullptr;  // in debug mode, see step_scope
   std::exception_ptr noted_error_;  // the last that left a coroutine in debug mode
   std::vector<std::source_location> noted_places_;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run

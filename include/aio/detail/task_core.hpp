@@ -448,6 +448,15 @@ class task_core : public future_core,
     if (!eager) loop().push(*this);
   }
 
+  /// Whether it is about to begin, with nothing in its way.
+  [[nodiscard]] bool about_to_begin() const noexcept { return is(node_kind::first_step) && !status_.must_throw; }
+  /// Ends it with an error in place of its first step.
+  void refuse_to_begin(std::exception_ptr error) noexcept {
+    root().destroy_frame();
+    root().error = std::move(error);
+    finish_badly();
+  }
+
   /// Takes the first step inside the code that made the task (EA-1).
   void start_now() noexcept {
     scheduler& on = loop();
@@ -457,6 +466,7 @@ class task_core : public future_core,
     on.interrupted = &interrupted;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
     bool const outside = on.begin_step_outside();
+    root().refers = false;  // to what is there still
     begin();
     step(on);
     if (outside) on.end_step_outside();
