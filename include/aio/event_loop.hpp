@@ -708,7 +708,7 @@ AIO_NEVER_INLINE void event_loop::run_watched(detail::ready_node& node) noexcept
 inline bool event_loop::look_at_arguments(detail::task_core& task) noexcept {
   int left = 100;  // of a deep recursion, the innermost
   for (auto const* frame = &task.innermost(); frame && left > 0; frame = frame->continuation, --left) {
-    if (!frame->refers || !take_note(*frame)) [[likely]] continue;
+    if ((frame->marks & detail::frame_base::refers_to_step) == 0 || !take_note(*frame)) [[likely]] continue;
     try {
       std::string text = "the coroutine ";
       text.append(frame->where.function_name()).append(", ").append(frame->where.file_name()).append(":");

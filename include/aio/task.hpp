@@ -625,7 +625,7 @@ class promise_base {
   }
 
   void unhandled_exception() noexcept {
-    frame_->cancelled = handling_cancellation();
+    frame_->set_ended(handling_cancellation());
     frame_->error = std::current_exception();
     scheduler& on = frame_->task->loop();
     if (on.debug()) [[unlikely]] on.note_error(frame_->error, frame_->where);
@@ -874,7 +874,7 @@ class promise_that_refers final : public promise<T> {
     }
   }
   void note(void const volatile* object) noexcept {
-    if (object && scheduler::note_reference(*this->frame_, object)) this->frame_->refers = true;
+    if (object && scheduler::note_reference(*this->frame_, object)) this->frame_->marks = frame_base::refers_to_step;
   }
 };
 

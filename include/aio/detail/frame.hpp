@@ -67,13 +67,19 @@ struct frame_base {
   std::uint32_t block_class;  // of frame_pool
   frame_phase phase = frame_phase::being_made;
   bool has_value = false;  // the result was made
-  bool cancelled : 1 = false;  // error is a cancelled_error
-  bool refers : 1 = false;     // to the stack of the step that made it, see scheduler::note_reference()
+  std::uint8_t marks = 0;  // not bit-fields, which compilers begin with three instructions
   bool shifted = false;    // the compiler left a word in front of the frame's functions
   union {
     task_core* task;   // that runs this; null before it is awaited
     frame_base* self;  // this, while the promise looks for it: the last word before the frame
   };
+
+  // The marks:
+  static constexpr std::uint8_t by_cancellation = 1;  // error is a cancelled_error; the only one then
+  static constexpr std::uint8_t refers_to_step = 2;   // that made it, to its stack: scheduler::note_reference()
+
+  [[nodiscard]] bool ended_cancelled() const noexcept { return (marks & by_cancellation) != 0; }
+  void set_ended(bool cancelled) noexcept { marks = static_cast<std::uint8_t>(cancelled); }
 
   [[nodiscard]] bool done() const noexcept { return phase >= frame_phase::ended; }
 

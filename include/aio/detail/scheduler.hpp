@@ -553,7 +553,7 @@ class scheduler {
   }
 
   /// The frames that note_reference() found, with the serial number of their loop. One of that address
-  /// that came later is another, whose `refers` is false. Guarded by living_mutex().
+  /// that came later is another, without the mark. Guarded by living_mutex().
   static std::unordered_map<frame_base const*, std::uint64_t>& references() noexcept {
     static never_destroyed<std::unordered_map<frame_base const*, std::uint64_t>> const found;
     return found.get();

@@ -466,7 +466,7 @@ class task_core : public future_core,
     on.interrupted = &interrupted;
     frame_base* const next = std::exchange(on.resume_next, nullptr);
     bool const outside = on.begin_step_outside();
-    root().refers = false;  // to what is there still
+    root().marks = 0;  // to what is there still
     begin();
     step(on);
     if (outside) on.end_step_outside();
@@ -1193,7 +1193,7 @@ inline void task_core::end_unstarted() noexcept {
   status_.must_throw = status_.cancel_kept = false;
   root().destroy_frame();
   root().error = std::make_exception_ptr(cancelled_error(requested_message()));
-  root().cancelled = true;
+  root().set_ended(true);
   finish_badly();
 }
 
@@ -1209,10 +1209,10 @@ AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
   future_state outcome = future_state::value;
   if (root().error) {
     error_ = std::exchange(root().error, nullptr);
-    outcome = root().cancelled ? future_state::cancelled : future_state::error;
+    outcome = root().ended_cancelled() ? future_state::cancelled : future_state::error;
     // A cancellation has a message of its own. With another error that of the request stays, for a
     // gathering to find.
-    if (root().cancelled) set_message(&task_extras::requested, nullptr);
+    if (root().ended_cancelled()) set_message(&task_extras::requested, nullptr);
   } else if (!status_.cancel_kept) {
     // Cancelled itself and returned without suspending: it ends cancelled (CAN-9). A value that
     // an operation had ready before the cancellation stands (D3).
