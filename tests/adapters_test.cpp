@@ -31,9 +31,11 @@ namespace adapters = asio;
 #include <asio/experimental/prepend.hpp>
 namespace adapters = asio::experimental;
 #endif
-#if ASIO_VERSION >= 103000
-#include <asio/cancel_after.hpp>
+#if __has_include(<asio/consign.hpp>)
 #include <asio/consign.hpp>
+#endif
+#if __has_include(<asio/cancel_after.hpp>)
+#include <asio/cancel_after.hpp>
 #endif
 
 #include "aio/as_result.hpp"
@@ -103,9 +105,11 @@ TEST_CASE("adapters: each gives its values, also inside others") {
     auto const [five, none] = co_await soon(timer).async_wait(adapters::prepend(aio::use_awaitable, 5));
     CHECK(five == 5);
     CHECK_FALSE(none);
-#if ASIO_VERSION >= 103000
-    co_await soon(timer).async_wait(asio::cancel_after(1h, aio::use_awaitable));
+#if __has_include(<asio/consign.hpp>)
     co_await soon(timer).async_wait(asio::consign(aio::use_awaitable, 1));
+#endif
+#if __has_include(<asio/cancel_after.hpp>)
+    co_await soon(timer).async_wait(asio::cancel_after(1h, aio::use_awaitable));
     auto const [late] = co_await never(timer).async_wait(asio::cancel_after(1ms, adapters::as_tuple(aio::use_awaitable)));
     CHECK(late == asio::error::operation_aborted);
 #endif
@@ -130,7 +134,7 @@ TEST_CASE("adapters: a cancellation goes through each, and is thrown") {
     CHECK(prepended);
     bool const as_tuple = co_await ends_cancelled(never(timer).async_wait(adapters::as_tuple(aio::use_awaitable)));
     CHECK(as_tuple);
-#if ASIO_VERSION >= 103000
+#if __has_include(<asio/cancel_after.hpp>)
     bool const limited = co_await ends_cancelled(never(timer).async_wait(asio::cancel_after(1h, aio::use_awaitable)));
     CHECK(limited);
 #endif

@@ -12,8 +12,10 @@
 //
 //   auto [error, n] = co_await s.async_read_some(buffer, asio::as_tuple(aio::use_awaitable));
 //
-// Asio's adapters of tokens go around it as around any other; with Asio 1.22 and 1.23 as_tuple, append, prepend
-// and deferred are in asio::experimental. Operations from deferred can be awaited without a token.
+// Asio's adapters of tokens go around it as around any other: bind_allocator, bind_cancellation_slot, bind_executor and
+// redirect_error in every version; as_tuple, append, prepend and deferred, which with Asio 1.22 and 1.23 are in
+// asio::experimental; consign and cancel_after where Asio has them (1.28 and 1.34 do, 1.24 and 1.30 do not).
+// Operations from deferred can be awaited without a token.
 
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
@@ -208,16 +210,16 @@ class cancel_hook {
   cancel_hook(cancel_hook const&) = delete;
 
   void emit(asio::cancellation_type_t type) {
-    if (kind_) kind_->act(room_, type);
+    if (act_) act_(room_, type);
   }
-  [[nodiscard]] bool has_handler() const noexcept { return kind_ != nullptr; }
+  [[nodiscard]] bool has_handler() const noexcept { return act_ != nullptr; }
   void clear() noexcept {
-    if (kind_ && kind_->destroy) std::exchange(kind_, nullptr)->destroy(room_);
-    kind_ = nullptr;
+    act_ = nullptr;
+    leave();
   }
   /// clear() when nobody will look any more.
   AIO_ALWAYS_INLINE void leave() noexcept {
-    if (kind_ && kind_->destroy) [[unlikely]] clear();
+    if (destroy_) [[unlikely]] std::exchange(destroy_, nullptr)(room_);
   }
 
   /// What a socket or descriptor leaves there refers to a pointer inside of it. A copy of that is as good
@@ -228,10 +230,17 @@ class cancel_hook {
   }
   template <class Handler, class... Args>
   Handler& emplace(Args&&... args) {
-    if (kind_) clear();
+    if (act_) clear();
     if constexpr (fits<Handler>) {
       auto* const made = ::new (static_cast<void*>(room_)) Handler(std::forward<Args>(args)...);
-      kind_ = &kind_of<Handler>;
+      act_ = [](std::byte* at, asio::cancellation_type_t type) {
+        (*std::launder(reinterpret_cast<Handler*>(at)))(type);
+      };
+      if constexpr (!std::is_trivially_destructible_v<Handler>) {
+        destroy_ = [](std::byte* at) noexcept {
+          std::destroy_at(std::launder(reinterpret_cast<Handler*>(at)));
+        };
+      }
       return *made;
     } else {
       return *emplace<boxed<Handler>>(std::forward<Args>(args)...).held;
@@ -263,23 +272,8 @@ class cancel_hook {
     std::unique_ptr<Handler> held;
   };
 
-  struct kind {
-    void (*act)(std::byte*, asio::cancellation_type_t);
-    void (*destroy)(std::byte*) noexcept;  // null: nothing to do
-  };
-  template <class Handler>
-  static void act(std::byte* at, asio::cancellation_type_t type) {
-    (*std::launder(reinterpret_cast<Handler*>(at)))(type);
-  }
-  template <class Handler>
-  static void destroy(std::byte* at) noexcept {
-    std::destroy_at(std::launder(reinterpret_cast<Handler*>(at)));
-  }
-  template <class Handler>
-  static constexpr kind kind_of{&cancel_hook::act<Handler>,
-                                std::is_trivially_destructible_v<Handler> ? nullptr : &cancel_hook::destroy<Handler>};
-
-  kind const* kind_ = nullptr;  // null: nothing is there
+  void (*act_)(std::byte*, asio::cancellation_type_t) = nullptr;  // null: nothing is there
+  void (*destroy_)(std::byte*) noexcept = nullptr;                // null: nothing to do
   alignas(void*) std::byte room_[room];
 };
 
@@ -434,7 +428,7 @@ class io_base : public loop_operation {
   // On another thread, in another context on the same one, dropped, or asked to be cancelled meanwhile.
   void arrive_otherwise() noexcept;
 
-  progress progress_ = progress::none;  // the loop's thread only
+  progress progress_ = progress::none;  // the loop's thread only, which leaves it while a remote_ is not over
 
  private:
   bool cancel_remotely(task_core& task, cancel_message const& message);
@@ -463,7 +457,7 @@ class io_base : public loop_operation {
 
  private:
   union {
-    remote* remote_ = nullptr;
+    remote* remote_;
     // A member of that type would give every awaiter a destructor.
     alignas(std::exception_ptr) std::byte error_[sizeof(std::exception_ptr)];
   };
@@ -482,16 +476,17 @@ class io_base::remote {
   }
   [[nodiscard]] bool over() const noexcept { return stage_ == stage::over; }
   /// Its handler was called or destroyed.
-  void end() noexcept {
+  AIO_COLD AIO_NEVER_INLINE void end() noexcept {
     if (stage_.exchange(stage::over) == stage::running) wake();
   }
 
   AIO_COLD AIO_NEVER_INLINE void post_start() { run_there(step(*this, true)); }
   AIO_COLD AIO_NEVER_INLINE void post_tell() { run_there(step(*this, false)); }
 
+  bool asked = false;        // to be cancelled; the loop's thread only
   std::exception_ptr error;  // belongs to whoever starts it, and when it is over to the loop's thread
 
-  void release() noexcept {
+  AIO_COLD AIO_NEVER_INLINE void release() noexcept {
     if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
@@ -506,12 +501,12 @@ class io_base::remote {
     step(remote& of, bool starts) noexcept : of_(&of), starts_(starts) { of.users_.fetch_add(1); }
     step(step&& other) noexcept : of_(std::exchange(other.of_, nullptr)), starts_(other.starts_) {}
     step& operator=(step&&) = delete;
-    ~step() {
+    AIO_COLD AIO_NEVER_INLINE ~step() {
       if (!of_) return;
       if (starts_ && of_->give_up()) of_->wake();  // its context is gone
       of_->release();
     }
-    void operator()() {
+    AIO_COLD AIO_NEVER_INLINE void operator()() {
       if (starts_) {
         of_->start();
       } else {
@@ -540,11 +535,11 @@ class io_base::remote {
     operation_.start();
     be_busy_no_more();
   }
-  void tell() noexcept {
-    asked_ = true;
+  AIO_COLD AIO_NEVER_INLINE void tell() noexcept {
+    told_ = true;
     stage expected = stage::running;
-    if (!stage_.compare_exchange_strong(expected, stage::busy)) return;  // who is busy will find asked_
-    asked_ = false;
+    if (!stage_.compare_exchange_strong(expected, stage::busy)) return;  // who is busy will find told_
+    told_ = false;
     try {
       operation_.tell();
     } catch (...) {
@@ -552,21 +547,21 @@ class io_base::remote {
     }
     be_busy_no_more();
   }
-  void be_busy_no_more() noexcept {
+  AIO_COLD AIO_NEVER_INLINE void be_busy_no_more() noexcept {
     stage expected = stage::busy;
     if (!stage_.compare_exchange_strong(expected, stage::running)) {
       wake();
-    } else if (asked_) {
+    } else if (told_) {
       tell();
     }
   }
-  void wake() noexcept { loop_.push_from_thread(task_); }
+  AIO_COLD AIO_NEVER_INLINE void wake() noexcept { loop_.push_from_thread(task_); }
 
   io_base& operation_;  // in the frame, which waits until this is over
   event_loop& loop_;
   task_core& task_;
   std::atomic<stage> stage_{stage::waiting};
-  std::atomic<bool> asked_{false};
+  std::atomic<bool> told_{false};
   std::atomic<int> users_{1};
 };
 
@@ -608,7 +603,7 @@ AIO_COLD AIO_NEVER_INLINE void io_base::fail(std::exception_ptr const& error) no
 }
 
 AIO_COLD AIO_NEVER_INLINE bool io_base::cancel_remotely(task_core& task, cancel_message const& message) {
-  if (progress_ == progress::asked) return true;
+  if (remote_->asked) return true;
   if (progress_ == progress::ended) return false;
   if (remote_->give_up()) {
     progress_ = progress::ended;
@@ -617,7 +612,7 @@ AIO_COLD AIO_NEVER_INLINE bool io_base::cancel_remotely(task_core& task, cancel_
   }
   if (remote_->over()) return false;
   task.note_cancellation(message);
-  progress_ = progress::asked;
+  remote_->asked = true;
   try {
     remote_->post_tell();
   } catch (std::bad_alloc const&) {  // it is waited for
@@ -640,7 +635,7 @@ AIO_NEVER_INLINE void io_base::arrive_otherwise() noexcept {
 AIO_NEVER_INLINE void io_base::end_otherwise() {
   hook_.clear();
   progress const before = std::exchange(progress_, progress::ended);
-  bool const asked = before == progress::asked;
+  bool const asked = before == progress::asked || (elsewhere_ && remote_->asked);
   if (elsewhere_ || before == progress::none) {
     loop().work_finished();
   } else if (before != progress::ended) {  // it completed on another thread
@@ -775,8 +770,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
     event_loop& on = this->loop();
-    bool const own = is_on(on.own_context());
-    if (own) [[likely]] {
+    if (is_on(on.own_context())) [[likely]] {
       if (base::cancelled_already()) [[unlikely]] return;
       base::begin(on);
     } else if (!begin_otherwise(on)) {
@@ -788,7 +782,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
             std::move(initiation_)(io_handler<R...>(*this), std::forward<decltype(each)>(each)...);
           },
           std::move(arguments_));
-      if (own) base::started();
+      base::started();
     } catch (...) {
       base::start_failed(std::current_exception());
     }
@@ -927,14 +921,14 @@ template <class Initiation, class Wrap>
 struct wrapping_initiation {
   template <class Handler, class... Args>
   void operator()(Handler&& handler, Args&&... args) && {
-    std::move(initiation)(wrap(std::forward<Handler>(handler)), std::forward<Args>(args)...);
+    std::move(inside)(wrap(std::forward<Handler>(handler)), std::forward<Args>(args)...);
   }
   auto get_executor() const noexcept
     requires requires(Initiation const& of) { of.get_executor(); }
   {
-    return initiation.get_executor();
+    return inside.get_executor();
   }
-  Initiation initiation;
+  Initiation inside;
   Wrap wrap;
 };
 struct wrap_redirecting {
