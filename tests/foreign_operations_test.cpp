@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -16,12 +18,15 @@
 
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
+#include <asio/buffer.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
+#include <asio/read_until.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
+#include <asio/write.hpp>
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
@@ -54,6 +59,21 @@ struct served_context {
   asio::io_context context{1};
   asio::executor_work_guard<asio::io_context::executor_type> guard{context.get_executor()};
   std::thread thread{[this] { context.run(); }};
+};
+
+/// Has no more than some bytes at once.
+template <class T>
+struct little_memory {
+  using value_type = T;
+  little_memory() = default;
+  template <class U>
+  little_memory(little_memory<U> const&) noexcept {}
+  T* allocate(std::size_t count) {
+    if (count > 1000) throw std::bad_alloc();
+    return std::allocator<T>().allocate(count);
+  }
+  void deallocate(T* at, std::size_t count) noexcept { std::allocator<T>().deallocate(at, count); }
+  friend bool operator==(little_memory const&, little_memory const&) noexcept { return true; }
 };
 
 aio::task<> wait_on(asio::steady_timer& timer) { co_await timer.async_wait(aio::use_awaitable); }
@@ -309,5 +329,24 @@ TEST_CASE("foreign operation: an exception of a value's copy, or of a step on th
         aio::use_awaitable);
     auto const second = co_await aio::as_result(std::move(steps));
     CHECK_THROWS_WITH(second.rethrow(), "a step");
+  });
+}
+
+TEST_CASE("foreign operation: memory that runs out in a step of a composed one is bad_alloc where that is awaited") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const executor = co_await asio::this_coro::executor;
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    tcp::socket here(executor);
+    co_await here.async_connect(acceptor.local_endpoint(), aio::use_awaitable);
+    tcp::socket there = co_await acceptor.async_accept(aio::use_awaitable);
+    std::string const much(2000, 'x');
+    co_await asio::async_write(there, asio::buffer(much), aio::use_awaitable);
+    std::basic_string<char, std::char_traits<char>, little_memory<char>> line;
+    auto const read = [&]() -> aio::task<> {
+      co_await asio::async_read_until(here, asio::dynamic_buffer(line), '.', aio::use_awaitable);
+    };
+    auto const ended = co_await aio::as_result(read());
+    CHECK_THROWS_AS(ended.rethrow(), std::bad_alloc);
+    CHECK(line.size() > 0);
   });
 }
