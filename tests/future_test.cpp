@@ -703,13 +703,15 @@ TEST_CASE("future: results, callbacks and functions may ask for much alignment")
     for (auto const& each : many) each.set_result(3);
     for (auto const& each : many) look(each.result(), 3);
     auto keeper = std::make_unique<wide>(4);
-    auto const seen = [&look, kept = *keeper] { look(kept, 4); };
-    auto& loop = aio::get_running_loop();
-    loop.call_soon(seen);
-    loop.call_later(1ms, seen);
-    loop.call_soon_threadsafe(seen);
     aio::future<> done;
-    done.add_done_callback(seen);
+    [&] {  // a coroutine's own variables are aligned for fundamental types alone
+      auto const seen = [&look, kept = *keeper] { look(kept, 4); };
+      auto& loop = aio::get_running_loop();
+      loop.call_soon(seen);
+      loop.call_later(1ms, seen);
+      loop.call_soon_threadsafe(seen);
+      done.add_done_callback(seen);
+    }();
     done.set_result();
     auto const makes = [](int of) -> aio::task<wide> {
       co_await aio::sleep_for(0s);
