@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -231,7 +232,7 @@ TEST_CASE("D8: tasks that are made while run shuts down are cancelled and awaite
 TEST_CASE("D1 to D3: a cancellation from outside that waits for the next suspension wins in every block") {
   struct block {
     char const* name;
-    aio::task<> (*enter)();
+    std::function<aio::task<>()> enter;  // a pointer would give g++'s lambdas a null object, of which UBSan tells
   };
   constexpr auto forever = []() -> aio::task<> { co_await aio::sleep_for(1h); };
   static constexpr auto wait_long = forever;

@@ -543,7 +543,7 @@ TEST_CASE("run: a signal cancels the future that main waits for") {
 }
 
 #if !AIO_ADDRESS_SANITIZER  // whose companion for undefined behaviour needs files of its own to look at memory
-TEST_CASE("run: where signals cannot be listened to, main runs all the same", "[rlimit]") {
+TEST_CASE("run: where signals cannot be listened to, main runs all the same", "[native]") {
   auto const end = in_process([] {
     aio::runner runner;
     runner.run([]() -> aio::task<> { co_await aio::sleep_for(1ms); });
@@ -878,7 +878,7 @@ TEST_CASE("run: a process forked inside a coroutine runs a loop of its own, whic
 }
 
 #if !AIO_ADDRESS_SANITIZER  // whose allocator may be locked by another thread at a fork
-TEST_CASE("run: a process forked while other threads make loops and listen can run one") {
+TEST_CASE("run: a process forked while other threads make loops and listen can run one", "[native]") {
   auto const end = in_process([] {
     std::atomic<bool> over{false};
     std::vector<std::thread> others;
@@ -980,7 +980,7 @@ TEST_CASE("run: a loop that ends leaves the signals to those of other threads") 
 }
 
 #if !AIO_ADDRESS_SANITIZER
-TEST_CASE("run: one that had too few descriptors loses none, and the next listens again", "[rlimit]") {
+TEST_CASE("run: one that had too few descriptors loses none, and the next listens again", "[native]") {
   int const room = GENERATE(0, 1, 2, 3, 4);
   auto const end = in_process([=] {
     int const before = open_descriptors();
