@@ -812,7 +812,7 @@ std::string end_of(pid_t child) {
   return "no end";
 }
 
-int open_descriptors() {
+[[maybe_unused]] int open_descriptors() {
   int open = 0;
   for (int i = 0; i < 256; ++i) open += ::fcntl(i, F_GETFD) != -1;
   return open;
