@@ -461,7 +461,7 @@ class concurrent_future<T>::request final : private detail::ready_node {
   request(task<T>&& coroutine, std::shared_ptr<link> shared)
       : ready_node(&on_arrival), shared_(std::move(shared)), coroutine_(std::move(coroutine)) {}
 
-  [[nodiscard]] std::future<T> get_future() { return promise_.get_future(); }
+  [[nodiscard]] std::future<T> get_future() { return answer_.get_future(); }
 
   /// Gives `made` to the loop. Throws: usage_error if that is closed; `coroutine` is as before.
   static void submit(std::unique_ptr<request> made, task<T>& coroutine) {
@@ -489,7 +489,8 @@ class concurrent_future<T>::request final : private detail::ready_node {
     } catch (...) {
       self->coroutine_.close();
       self->shared_->done.store(true, std::memory_order_release);
-      self->promise_.set_exception(std::current_exception());
+      self->not_begun_ = std::current_exception();
+      self->answer_();
     }
     loop.callback_values = outer;
     if (!self->shared_->handle.valid()) return;
@@ -500,25 +501,24 @@ class concurrent_future<T>::request final : private detail::ready_node {
   static void on_done(ready_node* node) noexcept {
     std::unique_ptr<request> const self(static_cast<request*>(node));
     self->shared_->done.store(true, std::memory_order_release);
-    task_handle<T> const done = std::move(self->shared_->handle);
-    auto& state = detail::handle_access::state(done);
-    try {
-      if (state.state() != detail::future_state::value) {
-        self->promise_.set_exception(state.read_error());
-      } else if constexpr (std::is_void_v<T>) {
-        self->promise_.set_value();
-      } else {
-        self->promise_.set_value(static_cast<T&&>(state.value()));
-      }
-    } catch (...) {  // the value could not be moved
-      self->promise_.set_exception(std::current_exception());
-    }
+    self->ended_ = std::move(self->shared_->handle);
+    self->answer_();
+  }
+
+  T answer() {
+    if (not_begun_) std::rethrow_exception(not_begun_);
+    auto& state = detail::handle_access::state(ended_);
+    if (state.state() != detail::future_state::value) std::rethrow_exception(state.read_error());
+    if constexpr (!std::is_void_v<T>) return static_cast<T&&>(state.value());
   }
 
   std::shared_ptr<link> shared_;
-  task<T> coroutine_;
-  std::promise<T> promise_;
+  // Not a promise, of which no second answer is to be had, on some systems, after the move of a value threw.
+  std::packaged_task<T()> answer_{[this] { return answer(); }};
   detail::context_values values_ = detail::read_context();
+  task<T> coroutine_;  // after what may throw
+  std::exception_ptr not_begun_;
+  task_handle<T> ended_;
 };
 
 template <class T>
