@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 #include <fcntl.h>
+#include <functional>
 #include <iostream>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -76,6 +77,31 @@ TEST_CASE("run: keeps the function and its arguments until main is done") {
   auto change = [](std::string& text) -> aio::task<> { text = "changed"; co_return; };
   aio::run(change, std::ref(changed));
   CHECK(changed == "changed");
+}
+
+TEST_CASE("run: a function without arguments is called where it is, whatever it can be called as") {
+  struct counting {
+    counting() = default;
+    counting(counting const&) = delete;
+    aio::task<int> operator()() {
+      co_await aio::sleep_for(0s);
+      co_return ++calls;
+    }
+    int calls = 0;
+  } counts;
+  CHECK(aio::run(counts) == 1);
+  CHECK(aio::run(counts) == 2);
+  CHECK(counts.calls == 2);
+
+  struct only_once {
+    aio::task<std::string> operator()() && { co_return std::move(text); }
+    std::string text = std::string(100, 'o');
+  };
+  CHECK(aio::run(only_once()) == std::string(100, 'o'));
+  only_once named;
+  CHECK(aio::run(aio::moved(named)) == std::string(100, 'o'));
+  only_once const& copied = only_once();
+  CHECK(aio::run(copied) == std::string(100, 'o'));
 }
 
 TEST_CASE("run: a main that cancels itself makes it throw cancelled_error") {
@@ -306,8 +332,7 @@ void say(std::string_view text) { [[maybe_unused]] auto const n = ::write(1, tex
 
 /// Runs `fn` in a new process with signals in their default state. Sends it `signal_number` as
 /// soon as it says something, if that is not 0.
-template <class Fn>
-child_end in_process(Fn fn, int signal_number = 0) {
+child_end in_process(std::function<int()> const& fn, int signal_number = 0) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   std::cout.flush();

@@ -403,6 +403,7 @@ class event_loop : public detail::scheduler {
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
+  void run_all_watched() noexcept;
   void iterate_inside() noexcept;
   void wake_later(detail::task_core& task) noexcept;
   void run_watched(detail::ready_node& node) noexcept;
@@ -658,16 +659,17 @@ inline void event_loop::iterate() {
 inline void event_loop::run_iteration() noexcept {
   find_due_timers();
   ++iteration_;
-  if (debug()) [[unlikely]] {
-    auto const watched = [this](detail::ready_node& node) { (this->*watch_)(node); };
-    run_ready(watched);
-    run_due_timers(watched);
-  } else {
-    run_ready([this](detail::ready_node& node)
-                  AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_node(*this, node); });
-    current = nullptr;
-    run_due_timers([](detail::ready_node& node) AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_due(node); });
-  }
+  if (debug()) [[unlikely]] return run_all_watched();
+  run_ready([this](detail::ready_node& node)
+                AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_node(*this, node); });
+  current = nullptr;
+  run_due_timers([](detail::ready_node& node) AIO_ALWAYS_INLINE_LAMBDA { detail::task_core::run_due(node); });
+}
+
+AIO_COLD AIO_NEVER_INLINE void event_loop::run_all_watched() noexcept {
+  auto const watched = [this](detail::ready_node& node) { (this->*watch_)(node); };
+  run_ready_seldom(watched);
+  run_due_timers(watched);
 }
 
 AIO_NEVER_INLINE void event_loop::wake_later(detail::task_core& task) noexcept { task.wake(); }

@@ -244,7 +244,7 @@ template <class Fn, class... Args>
   requires(!is_task<Fn>)
 decltype(auto) runner::run(Fn&& fn, Args&&... args) {
   require_startable();
-  auto main = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  auto main = detail::make_task_here(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(main);
   return run(std::move(main), where);
 }

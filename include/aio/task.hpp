@@ -845,7 +845,13 @@ class promise_that_refers final : public promise<T> {
   template <class... Arguments>
   explicit promise_that_refers(Arguments&&... arguments) : promise<T>(typename promise<T>::placed_later()) {
     if constexpr ((detail::has_contents<std::remove_reference_t<Arguments>>() || ...)) {
-      if (scheduler::debug_in_use()) [[unlikely]] look_at(arguments...);
+      if (scheduler::debug_in_use()) [[unlikely]] {
+        if constexpr (sizeof...(Arguments) == 1 && References == 3) {
+          note(std::addressof(arguments)...);  // the one parameter, a reference: most often the object of a lambda
+        } else {
+          look_at(arguments...);
+        }
+      }
     }
   }
 
@@ -873,7 +879,7 @@ class promise_that_refers final : public promise<T> {
       }
     }
   }
-  void note(void const volatile* object) noexcept {
+  AIO_COLD AIO_NEVER_INLINE void note(void const volatile* object) noexcept {
     if (object && scheduler::note_reference(*this->frame_, object)) this->frame_->marks = frame_base::refers_to_step;
   }
 };

@@ -339,6 +339,20 @@ auto make_task(Fn&& fn, Args&&... args) {
   return detail::make_task_of(detail::unmoved(std::forward<Fn>(fn)), detail::unmoved(std::forward<Args>(args))...);
 }
 
+/// The same for a caller that stays until the coroutine is done, and so keeps the function itself.
+template <class Fn, class... Args>
+auto make_task_here(Fn&& fn, Args&&... args) {
+  if constexpr (sizeof...(Args) == 0 && !is_moved_reference<std::remove_cvref_t<Fn>> && std::is_invocable_v<Fn>) {
+    if constexpr (is_task<std::invoke_result_t<Fn>>) {
+      return std::invoke(std::forward<Fn>(fn));
+    } else {
+      return detail::make_task(std::forward<Fn>(fn));  // which says what is wrong
+    }
+  } else {
+    return detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  }
+}
+
 /// What create_task() gives for these arguments: const where one of them may have been made in place.
 /// `auto t = create_task(...)` forgets that; what awaits it in the same expression refuses it.
 template <class... Given, class Handle>

@@ -754,7 +754,7 @@ concept names_context = requires(Initiation const& initiation) { initiation.get_
                         };
 
 template <class Initiation, class Arguments, class... R>
-class [[nodiscard("co_await it: the operation does not start before")]] io_awaiter
+class [[nodiscard("co_await it: the operation does not start before")]] io_awaiter final
     : private io_state<R...> {
   using base = io_state<R...>;
 

@@ -114,9 +114,22 @@ inline aio::task<> ticker(iteration_trace& log, int count) {
   }
 }
 
+/// A function that is given a trace, whatever its type, so that all are run by the same code.
+class traced_body {
+ public:
+  template <class Body>
+    requires(!std::is_same_v<Body, traced_body>)
+  traced_body(Body const& body) noexcept
+      : body_(&body), call_([](void const* of, iteration_trace& log) { return (*static_cast<Body const*>(of))(log); }) {}
+  aio::task<> operator()(iteration_trace& log) const { return call_(body_, log); }
+
+ private:
+  void const* body_;
+  aio::task<> (*call_)(void const*, iteration_trace&);
+};
+
 /// Runs `body(log)`; the first step of main is in iteration 1 unless it marks another.
-template <class Body>
-std::string traced(Body body) {
+inline std::string traced(traced_body body) {
   std::string text;
   auto const main = [&]() -> aio::task<> {
     iteration_trace log;

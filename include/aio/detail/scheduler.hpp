@@ -432,10 +432,17 @@ class scheduler {
 
   /// Hands exactly what is ready now to `run_one`, in order.
   template <class Run>
-  void run_ready(Run run_one) noexcept {
+  AIO_ALWAYS_INLINE void run_ready(Run run_one) noexcept {
     batch_.splice(ready_);
     if (batch_.is_mixed()) [[unlikely]] return run_mixed(run_one);
     while (!batch_.empty()) run_one(batch_.pop_plain());
+  }
+
+  /// The same, not compiled for speed.
+  template <class Run>
+  void run_ready_seldom(Run run_one) noexcept {
+    batch_.splice(ready_);
+    run_mixed(run_one);
   }
 
   /// Hands exactly the timers that find_due_timers() found and nobody removed to `run_one`.

@@ -146,7 +146,7 @@ T run(task<T>&& main, std::source_location created) {
 template <class Fn, class... Args>
   requires(!is_task<Fn>)
 decltype(auto) run(Fn&& fn, Args&&... args) {
-  auto main = aio::detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  auto main = aio::detail::make_task_here(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = aio::detail::task_access::function(main);
   return testing::run(std::move(main), where);
 }
