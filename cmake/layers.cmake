@@ -6,7 +6,7 @@ set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
   1 error.hpp stop_token.hpp detail/lighter_std.hpp detail/nested_drop.hpp detail/never_destroyed.hpp
   2 closure.hpp detail/context_values.hpp detail/exceptions.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
-    detail/on_demand.hpp detail/ready_queue.hpp
+    detail/loop_executor.hpp detail/on_demand.hpp detail/ready_queue.hpp
   3 result.hpp exception_group.hpp detail/timer_heap.hpp
   4 detail/scheduler.hpp
   5 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp detail/turns.hpp

@@ -15,10 +15,13 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include <asio/any_io_executor.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/buffer.hpp>
+#include <asio/defer.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
@@ -141,6 +144,84 @@ TEST_CASE("foreign operation: tasks that are left wait for theirs when the loop 
     CHECK_FALSE(task.done());
   }
   CHECK(task.cancelled());
+}
+
+// ---- the executor of a handler
+
+TEST_CASE("foreign operation: the executor of its handler has it called on the loop's thread") {
+  for (bool const adopted : {false, true}) {
+    asio::io_context context;
+    std::optional<aio::event_loop> loop;
+    adopted ? loop.emplace(context) : loop.emplace();
+    std::thread helper;
+    std::thread::id called_on;
+    int got = 0;
+    auto const main = [&]() -> aio::task<> {
+      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+        helper = std::thread([handler, &called_on] {
+          auto const executor = asio::get_associated_executor(*handler);
+          CHECK(asio::any_io_executor(executor) == asio::any_io_executor(asio::get_associated_executor(*handler)));
+          asio::dispatch(asio::any_io_executor(executor), [handler, &called_on] {
+            called_on = std::this_thread::get_id();
+            std::move(*handler)(std::error_code(), 7);
+          });
+        });
+      });
+      got = co_await std::move(operation);
+    };
+    if (adopted) {
+      auto const task = loop->create_task(main);
+      context.run();
+      CHECK(task.done());
+    } else {
+      loop->run_until_complete(loop->create_task(main));
+    }
+    helper.join();
+    CHECK(got == 7);
+    CHECK(called_on == std::this_thread::get_id());
+  }
+}
+
+TEST_CASE("foreign operation: the executor of its handler may be used by another thread while the loop ends, and later") {
+  for (int round = 0; round < 50; ++round) {
+    std::vector<std::thread> helpers;
+    std::optional<asio::any_io_executor> kept;
+    auto const dropped = std::make_shared<int>();
+    int const got = aio::run([&]() -> aio::task<int> {
+      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+        kept = asio::get_associated_executor(*handler);
+        helpers.emplace_back([handler] {
+          asio::post(asio::get_associated_executor(*handler), [handler] { std::move(*handler)(std::error_code(), 7); });
+        });
+        helpers.emplace_back([executor = *kept, dropped] {
+          for (int i = 0; i < 20; ++i) asio::post(executor, [dropped] {});
+        });
+      });
+      co_return co_await std::move(operation);
+    });
+    for (auto& each : helpers) each.join();
+    CHECK(got == 7);
+    bool called = false;
+    asio::post(*kept, [dropped, &called] { called = true; });
+    CHECK_FALSE(called);
+    CHECK(dropped.use_count() == 1);
+  }
+}
+
+TEST_CASE("foreign operation: asio::post without an executor resumes on the loop") {
+  auto const main = []() -> aio::task<> {
+    int steps = 0;
+    auto const other = aio::create_task([&]() -> aio::task<> {
+      ++steps;
+      co_return;
+    });
+    co_await asio::post(aio::use_awaitable);
+    CHECK(steps == 1);
+    co_await asio::dispatch(aio::use_awaitable);
+    co_await asio::defer(aio::use_awaitable);
+    co_await other;
+  };
+  aio::testing::run(main);
 }
 
 // ---- other contexts

@@ -42,6 +42,7 @@
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/loop_executor.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/thread_pool.hpp"
 #include "aio/detail/turns.hpp"
@@ -303,6 +304,8 @@ class event_loop : public detail::scheduler {
 
   /// The context, if it is the loop's own; else null.
   [[nodiscard]] asio::io_context const* own_context() const noexcept { return own_.get(); }
+  /// Threads: any.
+  [[nodiscard]] detail::loop_executor handler_executor() const noexcept { return detail::loop_executor(address_); }
 
   // An operation that has ended may have its handler in line still, and what it would be cancelled through
   // may be gone: its I/O object. So it is told of a cancellation when no handler is in line; but at once
@@ -489,6 +492,8 @@ class event_loop : public detail::scheduler {
   bool iterated_ = false;  // the last thing that wait() did was an iteration
 
   std::unique_ptr<detail::turns> turns_;  // on a context that the program runs; else null
+
+  std::shared_ptr<detail::loop_address> const address_ = std::make_shared<detail::loop_address>(context_);
 
   // Through pointers, so that programs which do without do not compile it.
   void (event_loop::*watch_)(detail::ready_node&) noexcept = nullptr;  // runs a node in debug mode
@@ -1148,6 +1153,7 @@ AIO_COLD AIO_NEVER_INLINE void event_loop::leave_to_the_system() noexcept {
     }
   }
   closed_ = true;
+  address_->close();
   attendant_ = attendant::loop;  // nobody is asked to attend to what becomes ready
   if (turns_) turns_->leave();
   close_inbox();
@@ -1169,6 +1175,7 @@ inline void event_loop::close() {
   } while (serve_threads());
   threads_.reset();
   closed_ = true;
+  address_->close();
   if (turns_) turns_->leave();
   close_inbox();
   drop_what_is_left();

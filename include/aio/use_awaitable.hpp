@@ -985,7 +985,29 @@ struct asio::associator<Associator, aio::detail::redirecting_handler<Handler>, D
   }
 };
 
+namespace aio::detail {
+
+template <class T, class Executor>
+Executor executor_of(asio::associated_executor<T, Executor> const*);
+/// What who asks for the executor of a handler falls back upon by default: asio::system_executor, or newer ones'
+/// asio::inline_executor.
+using default_executor = decltype(detail::executor_of(static_cast<asio::associated_executor<int> const*>(nullptr)));
+
+}  // namespace aio::detail
+
 namespace asio {
+
+/// The executor of a handler, for an operation that has none of its own: a function on another thread that has the handler
+/// called, or asio::post(aio::use_awaitable). It may be kept when the loop is gone. Who asks with an executor to fall back
+/// upon, as the operations of sockets and timers do, gets that one: through another, each would be queued twice.
+template <class... R>
+struct associated_executor<aio::detail::io_handler<R...>, aio::detail::default_executor> {
+  using type = aio::detail::loop_executor;
+  static type get(aio::detail::io_handler<R...> const& handler, aio::detail::default_executor const& = {}) noexcept {
+    auto const* const of = handler.operation();
+    return of ? of->loop().handler_executor() : aio::detail::loop_executor(nullptr);
+  }
+};
 
 /// Refuses tasks of aio with a sentence, in place of the pages that Asio's own overloads would say.
 template <class Executor, class T, class Token>
