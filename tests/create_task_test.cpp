@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/order.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
 
@@ -219,16 +220,17 @@ TEST_CASE("eager start: a child that makes a failing child while it is made is c
   });
 }
 
-TEST_CASE("eager start: a child that is done at once is no reason for its group to wait") {
-  aio::testing::run([]() -> aio::task<> {
-    auto const body = [&](aio::task_group& group) -> aio::task<int> {
-      auto const quick = []() -> aio::task<int> { co_return 3; };
-      auto const child = group.create_task(eager(), quick);
-      co_return child.result();
-    };
-    int const value = co_await aio::with_task_group(body);
-    CHECK(value == 3);
-  });
+TEST_CASE("eager start: a child that is done at once gives its value, and counts as left until its group hears of it") {
+  CHECK(aio_test::traced([](aio_test::iteration_trace& log) -> aio::task<> {
+          auto const body = [&](aio::task_group& group) -> aio::task<int> {
+            auto const quick = []() -> aio::task<int> { co_return 3; };
+            auto const child = group.create_task(eager(), quick);
+            log("body");
+            co_return child.result();
+          };
+          int const value = co_await aio::with_task_group(body);
+          log(aio_test::words("value", value));
+        }) == "1:body | 3:value 3");
 }
 
 TEST_CASE("create_task: takes any awaitable, as asyncio does") {

@@ -144,7 +144,21 @@ TEST_CASE("gather: the first error cancels the tasks it started, and waits for t
   });
 }
 
-TEST_CASE("gather: tasks that did not begin when a sibling failed never do") {
+TEST_CASE("gather: a child that ends cancelled counts as one that failed") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const ends_cancelled = []() -> aio::task<int> {
+      co_await aio::sleep_for(1s);
+      throw aio::cancelled_error("its own");
+    };
+    auto const outcome = co_await aio::as_result(aio::gather(watched(log, "a"), ends_cancelled(), watched(log, "b")));
+    CHECK(outcome.cancelled());
+    CHECK(aio::current_task().cancelling() == 0);
+    CHECK(log.text() == "a cancelled | b cancelled | a cleaned | b cleaned");
+  });
+}
+
+TEST_CASE("gather: a task whose turn comes before the error of a sibling is heard of begins all the same") {
   aio::testing::run([]() -> aio::task<> {
     bool ran = false;
     auto second = [&](counted) -> aio::task<int> {

@@ -178,6 +178,15 @@ TEST_CASE("lock: a guard whose lock was released by somebody else says so") {
   });
 }
 
+TEST_CASE("lock: a task that has it and wants it again waits for ever") {
+  auto const main = []() -> aio::task<> {
+    aio::lock once;
+    auto const guard = co_await once.acquire();
+    co_await once.acquire();
+  };
+  CHECK_THROWS_AS(aio::testing::run(main), aio::testing::deadlock_error);
+}
+
 TEST_CASE("lock: try_acquire takes it only if nobody has it") {
   aio::lock mutex;  // needs no loop
   CHECK(mutex.try_acquire());

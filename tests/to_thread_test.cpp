@@ -207,20 +207,24 @@ TEST_CASE("to_thread: a task cancelled before it begins to wait never calls the 
 }
 
 TEST_CASE("to_thread: a function that no thread has begun is withdrawn by a cancellation") {
-  std::atomic<bool> called = false;
-  gate done;
-  aio::run([&]() -> aio::task<> {
-    std::vector<aio::task_handle<>> blockers;
-    for (int i = 0; i < 64; ++i) blockers.push_back(aio::create_task(in_thread([&] { done.wait(); })));
-    auto handle = aio::create_task(in_thread([&] { called = true; }));
-    co_await aio::sleep_for(5ms);
-    handle.cancel();
-    auto const ended = co_await aio::as_result(handle);  // while every thread is busy
-    CHECK(ended.cancelled());
-    done.open();
-    for (auto& each : blockers) co_await each;
-  });
-  CHECK_FALSE(called);
+  for (bool const abandoned : {false, true}) {
+    std::atomic<bool> called = false;
+    gate done;
+    aio::run([&]() -> aio::task<> {
+      std::vector<aio::task_handle<>> blockers;
+      for (int i = 0; i < 64; ++i) blockers.push_back(aio::create_task(in_thread([&] { done.wait(); })));
+      auto calls = [&] { called = true; };
+      auto handle = abandoned ? aio::create_task(aio::to_thread(aio::abandon_on_cancel, calls))
+                              : aio::create_task(aio::to_thread(calls));
+      co_await aio::sleep_for(5ms);
+      handle.cancel();
+      auto const ended = co_await aio::as_result(handle);  // while every thread is busy
+      CHECK(ended.cancelled());
+      done.open();
+      for (auto& each : blockers) co_await each;
+    });
+    CHECK_FALSE(called);
+  }
 }
 
 TEST_CASE("to_thread: a running function is asked to stop and waited for by a cancellation") {

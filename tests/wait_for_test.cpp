@@ -98,6 +98,18 @@ TEST_CASE("wait_for: gives the result of what it awaits when that is in time") {
   CHECK(counted::living() == 0);
 }
 
+TEST_CASE("wait_for: the time counts from the call, also where it is awaited later") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<int> const never;
+    auto limited = aio::wait_for(never, 10s);
+    co_await aio::sleep_for(7s);
+    auto const begin = now();
+    auto const outcome = co_await aio::as_result(std::move(limited));
+    CHECK(said(outcome) == timed_out);
+    CHECK(now() - begin == 3s);
+  });
+}
+
 TEST_CASE("wait_for: cancels what it awaits when the time is over, and waits for its end") {
   aio::testing::run([]() -> aio::task<> {
     auto const begin = now();

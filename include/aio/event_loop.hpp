@@ -269,8 +269,8 @@ class event_loop : public detail::scheduler {
   [[nodiscard]] detail::thread_pool& default_executor();
 
   /// Looks for mistakes, at some cost: (a) calls that belong to the loop's thread are refused on
-  /// others while it runs: call_soon, call_later, call_at, create_task, cancel(), setting a future or
-  /// giving it callbacks, and whatever may wake a task that waits for an event, lock, semaphore,
+  /// others while it runs: call_soon, call_later, call_at, create_task, cancel(), setting a future that
+  /// somebody waits for or giving it callbacks, and whatever may wake a task that waits for an event, lock, semaphore,
   /// condition or queue, except permits that go out of scope; (b) the exception handler hears of every
   /// step of a task and every callback that kept the loop longer than slow_callback_duration(), with
   /// its name and lines; (c) it hears of an error that leaves run(), also one that the caller then

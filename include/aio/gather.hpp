@@ -96,12 +96,12 @@ class [[nodiscard]] gathering
 /// range.
 ///
 /// The first child that fails decides: the tasks that gather started are then cancelled and
-/// waited for, and the error is thrown (D1). Further errors go to the exception handler. Handles
-/// and futures run on, as in Python.
+/// waited for, and the error is thrown (D1). Further errors of theirs go to the exception handler. Handles
+/// and futures run on, as in Python (GA-4).
 ///
 /// Suspends: unless every argument is a handle or future that is done, or there are none; nor
 /// when one of those has failed and gather starts no task.
-/// Resumes: two iterations after the step in which the last child ended (H10).
+/// Resumes: two iterations after the step in which the last child ended that it waits for (M-9).
 /// Cancelled: cancels every child (GA-7) and waits for those that gather started.
 /// Throws: the first error; cancelled_error if a child was cancelled.
 /// Lifetime: values are moved out of tasks, and copied from handles and futures.

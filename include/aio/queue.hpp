@@ -421,8 +421,9 @@ class basic_queue : public queue_base {
   /// Puts an item in.
   ///
   /// Suspends: only while the queue is full. On an unbounded queue never, so that a loop of
-  /// puts starves everybody (F12).
-  /// Resumes: in the iteration after a get() made room.
+  /// puts starves everybody.
+  /// Resumes: in the iteration after a get() made room, if no other task was quicker; else it waits on, at
+  /// the end of the line.
   /// Cancelled: puts nothing.
   /// Throws: queue_shut_down, also while it waits; usage_error if it would wait and tasks of
   /// another loop have waited.

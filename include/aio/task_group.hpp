@@ -129,7 +129,7 @@ class task_group final : private detail::task_owner {
 /// all of them; throws an exception_group with every error. Children that end cancelled are no
 /// error.
 /// Suspends: only while there are children, or the body suspends.
-/// Resumes: two iterations after the step in which the last child ended (H15).
+/// Resumes: two iterations after the step in which the last child ended (TG-7).
 /// Cancelled: cancels the children and waits for them; then throws the cancellation, or the
 /// errors if there are some, and the cancellation again at the next suspension (TG-22).
 /// Throws: exception_group, with the names that the tasks have by then; cancelled_error;

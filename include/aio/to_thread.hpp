@@ -60,8 +60,8 @@ inline constexpr abandon_on_cancel_t abandon_on_cancel{};
 template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto to_thread(Fn&& fn, Args&&... args);
 
-/// As asyncio does it: a cancellation is thrown at once, and a function that runs is left to end
-/// by itself; its result is dropped. It must not refer to anything that may go meanwhile. `run`
+/// As asyncio does it: a cancellation is thrown at once, and a function that runs is asked to stop and left to
+/// end by itself; its result is dropped. One that no thread has begun never runs. It must not refer to anything that may go meanwhile. `run`
 /// waits for it at the end.
 template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto to_thread(abandon_on_cancel_t, Fn&& fn,
@@ -321,13 +321,11 @@ class thread_awaiter final : public leaf_waiter {
 
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;
-    if (abandon_ || withdraw()) {
-      if (abandon_) job_->stop.request_stop();
-      return leaf_waiter::cancel_wait(task, message);
-    }
+    if (withdraw()) return leaf_waiter::cancel_wait(task, message);
+    job_->stop.request_stop();
+    if (abandon_) return leaf_waiter::cancel_wait(task, message);
     // The function runs; its end wakes the task. The first message counts (CAN-10).
     if (!std::exchange(cancelled_, true)) message_ = message;
-    job_->stop.request_stop();
     return true;
   }
 

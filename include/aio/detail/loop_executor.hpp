@@ -9,7 +9,6 @@
 
 #include <memory>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include <asio/execution.hpp>

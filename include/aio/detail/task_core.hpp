@@ -3,7 +3,7 @@
 
 // Futures and tasks without their result type: states, callbacks, cancellation, the step.
 //
-// This is asyncio's model (asyncio-spec M-1 to M-8): completing a future queues its callbacks in
+// This is asyncio's model (M-1 to M-8 in docs/semantics.md): completing a future queues its callbacks in
 // order and calls nothing; a task that waits is one of those callbacks.
 
 #include "aio/config.hpp"
@@ -335,7 +335,7 @@ class future_core : public waitable {
 /// Whoever wants to hear first that its tasks are done: a group, a gather.
 ///
 /// A child's end is told one iteration later, as if by a callback that was added before all others
-/// (H10, H15). Of a child that ends with a value while others run nobody could tell the difference:
+/// (M-9, TG-5). Of a child that ends with a value while others run nobody could tell the difference:
 /// the last word will be one of theirs. So that one is only counted out, at once.
 class task_owner : public cancel_fork {
  public:
