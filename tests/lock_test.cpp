@@ -182,7 +182,7 @@ TEST_CASE("lock: a task that has it and wants it again waits for ever") {
   auto const main = []() -> aio::task<> {
     aio::lock once;
     auto const guard = co_await once.acquire();
-    co_await once.acquire();
+    auto const again = co_await once.acquire();
   };
   CHECK_THROWS_AS(aio::testing::run(main), aio::testing::deadlock_error);
 }

@@ -1157,6 +1157,7 @@ AIO_COLD AIO_NEVER_INLINE void event_loop::leave_to_the_system() noexcept {
   attendant_ = attendant::loop;  // nobody is asked to attend to what becomes ready
   if (turns_) turns_->leave();
   close_inbox();
+  let_wakers_out();  // they use what is taken away here
   // The caller may be inside these. Kept where they are found by who looks for leaks.
   struct kept {
     void* context;
