@@ -20,6 +20,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
+#include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
 #include <asio/defer.hpp>
 #include <asio/dispatch.hpp>
@@ -180,6 +181,18 @@ TEST_CASE("foreign operation: the executor of its handler has it called on the l
     CHECK(got == 7);
     CHECK(called_on == std::this_thread::get_id());
   }
+}
+
+TEST_CASE("foreign operation: the executor of its handler takes functions that have it as theirs") {
+  auto const main = []() -> aio::task<int> {
+    auto operation = own_operation<std::error_code, int>([&](auto handler) {
+      auto const executor = asio::get_associated_executor(*handler);
+      auto call = [handler] { std::move(*handler)(std::error_code(), 7); };
+      asio::post(executor, asio::bind_executor(executor, call));
+    });
+    co_return co_await std::move(operation);
+  };
+  CHECK(aio::testing::run(main) == 7);
 }
 
 TEST_CASE("foreign operation: the executor of its handler may be used by another thread while the loop ends, and later") {

@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 #include <asio/execution.hpp>
@@ -27,7 +28,11 @@ class loop_address {
   template <class Function>
   void post(Function&& function) {
     std::lock_guard const here(mutex_);  // the loop does not go meanwhile
-    if (open_) asio::post(context_, std::forward<Function>(function));
+    // Inside of another: asio::post() would ask it for an executor of its own, which may be this one.
+    if (!open_) return;
+    asio::post(context_, [inside = std::decay_t<Function>(std::forward<Function>(function))]() mutable {
+      std::move(inside)();
+    });
   }
   /// Of the loop, when it is closed.
   void close() noexcept {
