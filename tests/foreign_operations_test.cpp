@@ -221,7 +221,7 @@ TEST_CASE("foreign operation: the executor of its handler may be used by another
   }
 }
 
-TEST_CASE("foreign operation: asio::post without an executor resumes on the loop") {
+TEST_CASE("foreign operation: asio::post without an executor resumes on the loop, through no other thread") {
   auto const main = []() -> aio::task<> {
     int steps = 0;
     auto const other = aio::create_task([&]() -> aio::task<> {
@@ -233,6 +233,8 @@ TEST_CASE("foreign operation: asio::post without an executor resumes on the loop
     co_await asio::dispatch(aio::use_awaitable);
     co_await asio::defer(aio::use_awaitable);
     co_await other;
+    // The virtual clock passes while it waits for another thread.
+    CHECK(aio::get_running_loop().time().time_since_epoch() == 0s);
   };
   aio::testing::run(main);
 }

@@ -117,6 +117,7 @@ class runner {
   ///
   /// Throws: what the task throws; cancelled_error if it was cancelled by itself; usage_error
   /// inside a running loop or after close().
+  /// Lifetime: a function without arguments is called where it is; with arguments, it and they are copied.
   template <class T>
   T run(task<T>&& main, std::source_location created = std::source_location::current());
   template <class Fn, class... Args>
@@ -160,6 +161,7 @@ class runner {
 /// When main is done, the tasks it left behind are cancelled and waited for; their errors go to
 /// the exception handler (RUN-3). Then threads of to_thread are waited for.
 /// Throws: what main throws; usage_error inside a running loop.
+/// Lifetime: a function without arguments is called where it is; with arguments, it and they are copied.
 /// Signals: see on_signal. A child process forked inside a coroutine may call it, and end by _exit().
 /// asyncio: run, RUN-1 to RUN-9, D6, D8.
 template <class T>

@@ -61,8 +61,8 @@ template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto to_thread(Fn&& fn, Args&&... args);
 
 /// As asyncio does it: a cancellation is thrown at once, and a function that runs is asked to stop and left to
-/// end by itself; its result is dropped. One that no thread has begun never runs. It must not refer to anything that may go meanwhile. `run`
-/// waits for it at the end.
+/// end by itself; its result is dropped. One that no thread has begun never runs. It must not refer to anything
+/// that may go meanwhile. `run` waits for it at the end.
 template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto to_thread(abandon_on_cancel_t, Fn&& fn,
                                                                  Args&&... args);

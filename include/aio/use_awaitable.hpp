@@ -997,9 +997,9 @@ using default_executor = decltype(detail::executor_of(static_cast<asio::associat
 
 namespace asio {
 
-/// The executor of a handler, for an operation that has none of its own: a function on another thread that has the handler
-/// called, or asio::post(aio::use_awaitable). It may be kept when the loop is gone. Who asks with an executor to fall back
-/// upon, as the operations of sockets and timers do, gets that one: through another, each would be queued twice.
+/// The executor of a handler, for an operation that has none of its own: a function on another thread that has the
+/// handler called, or asio::post(aio::use_awaitable). It may be kept when the loop is gone. Who asks with an executor
+/// to fall back upon, as operations of sockets and timers do, gets that one: through another, each is queued twice.
 template <class... R>
 struct associated_executor<aio::detail::io_handler<R...>, aio::detail::default_executor> {
   using type = aio::detail::loop_executor;

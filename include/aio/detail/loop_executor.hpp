@@ -61,7 +61,9 @@ class loop_executor {
   }
 
   /// Lifetime: only to be asked for while the loop is there.
-  [[nodiscard]] asio::execution_context& query(asio::execution::context_t) const noexcept { return address_->context(); }
+  [[nodiscard]] asio::execution_context& query(asio::execution::context_t) const noexcept {
+    return address_->context();
+  }
   static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
     return asio::execution::blocking.never;
   }
