@@ -158,7 +158,7 @@ class result_awaiter {
 // A coroutine, so that a clean-up that throws before it returns an awaitable fails like any other.
 template <class Cleanup>
 task<> clean_up_with(Cleanup& cleanup) {
-  (void)co_await std::invoke(std::move(cleanup));
+  (void)co_await std::move(cleanup)();
 }
 
 template <class T, class Cleanup>

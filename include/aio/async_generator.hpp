@@ -52,7 +52,7 @@ class generator_promise;
 template <class T>
 class next_awaiter;
 struct generator_state;
-template <class Resource, class Cleanup>
+template <class Resource>
 class exit_registration;
 }  // namespace detail
 
@@ -165,19 +165,22 @@ class exit_entry_of<void, Cleanup> final : public exit_entry {
   template <class C>
   explicit exit_entry_of(C&& cleanup) : cleanup_(std::forward<C>(cleanup)) {}
 
-  task<> run() override { (void)co_await std::invoke(cleanup_); }
+  task<> run() override { (void)co_await cleanup_(); }
 
  private:
   Cleanup cleanup_;
 };
 
 /// What on_exit() gives to co_yield.
-template <class Resource, class Cleanup>
+template <class Resource>
 class exit_registration {
  public:
-  explicit exit_registration(std::unique_ptr<exit_entry_of<Resource, Cleanup>> made) noexcept
-      : entry(std::move(made)) {}
-  std::unique_ptr<exit_entry_of<Resource, Cleanup>> entry;
+  template <class Cleanup>
+  explicit exit_registration(exit_entry_of<Resource, Cleanup>* made) noexcept : entry(made) {
+    if constexpr (!std::is_void_v<Resource>) resource = std::addressof(made->resource);
+  }
+  std::unique_ptr<exit_entry> entry;
+  std::add_pointer_t<Resource> resource = nullptr;  // in the entry
 };
 
 /// What a generator has beside its coroutine; lies in front of the frame_base.
@@ -210,12 +213,12 @@ struct generator_state : nested_drop {
   [[nodiscard]] bool pending() const noexcept { return !cleanups.empty() && !closing; }
 
   // Both are templates because g++ compiles coroutines that are none also where nobody calls them.
-  template <class Entry>
-  void add(std::unique_ptr<Entry> entry) {
-    if (!closer) closer = std::make_unique<task<>>(run_cleanups<Entry>(*this));
+  template <class = void>
+  void add(std::unique_ptr<exit_entry> entry) {
+    if (!closer) closer = std::make_unique<task<>>(run_cleanups<>(*this));
     cleanups.push_back(std::move(entry));
   }
-  template <class>
+  template <class = void>
   static task<> run_cleanups(generator_state& self) {
     std::exception_ptr error;
     while (!self.cleanups.empty()) {
@@ -352,19 +355,18 @@ class generator_promise_base : public promise_base {
     return awaiter{frame_};
   }
 
-  template <class Resource, class Cleanup>
-  auto yield_value(exit_registration<Resource, Cleanup>&& registration) {
-    auto* const entry = registration.entry.get();
-    generator_state::of(*frame_).add(std::move(registration.entry));
+  template <class Resource>
+  auto yield_value(exit_registration<Resource>&& registration) {
+    generator_state::of(*frame_).add<>(std::move(registration.entry));
     struct awaiter {
-      exit_entry_of<Resource, Cleanup>* entry;
+      std::add_pointer_t<Resource> resource;
       bool await_ready() const noexcept { return true; }
       void await_suspend(std::coroutine_handle<>) const noexcept {}
       std::add_lvalue_reference_t<Resource> await_resume() const noexcept {
-        if constexpr (!std::is_void_v<Resource>) return entry->resource;
+        if constexpr (!std::is_void_v<Resource>) return *resource;
       }
     };
-    return awaiter{entry};
+    return awaiter{registration.resource};
   }
 
  protected:
@@ -526,8 +528,8 @@ auto on_exit(Cleanup&& cleanup) {
   static_assert(std::is_invocable_v<kept&>,
                 "on_exit takes a function without arguments that returns something to await, or "
                 "an object and a function of it");
-  return detail::exit_registration<void, kept>(
-      std::make_unique<detail::exit_entry_of<void, kept>>(detail::unmoved(std::forward<Cleanup>(cleanup))));
+  return detail::exit_registration<void>(
+      new detail::exit_entry_of<void, kept>(detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
 template <class Resource, class Cleanup>
@@ -539,9 +541,9 @@ auto on_exit(Resource&& resource, Cleanup&& cleanup) {
   static_assert(std::is_invocable_v<kept&, object&>,
                 "on_exit takes an object and a function of a reference to it, which returns "
                 "something to await");
-  return detail::exit_registration<object, kept>(
-      std::make_unique<detail::exit_entry_of<object, kept>>(detail::unmoved(std::forward<Resource>(resource)),
-                                                            detail::unmoved(std::forward<Cleanup>(cleanup))));
+  return detail::exit_registration<object>(
+      new detail::exit_entry_of<object, kept>(detail::unmoved(std::forward<Resource>(resource)),
+                                              detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
 template <class T, class Body>

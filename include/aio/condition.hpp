@@ -136,7 +136,7 @@ auto condition::wait_for(Predicate&& predicate)
 template <class T, class Predicate>
 task<T> condition::wait_until_true(Predicate predicate) {
   for (;;) {
-    auto value = std::invoke(predicate);
+    auto value = predicate();
     if (value) co_return value;
     co_await wait();
   }

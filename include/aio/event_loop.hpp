@@ -511,9 +511,8 @@ class event_loop : public detail::scheduler {
 template <class Fn, class... Args>
 callback_handle event_loop::call_soon(Fn&& fn, Args&&... args) {
   check_call("call_soon");
-  detail::callback& made = detail::make_callback(
-      *this, "call_soon", detail::read_context(),
-      detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  detail::callback& made = detail::make_callback(*this, "call_soon", detail::read_context(),
+                                                 std::forward<Fn>(fn), std::forward<Args>(args)...);
   callback_handle handle(made);
   push(made);
   return handle;
@@ -529,9 +528,8 @@ callback_handle event_loop::call_later(std::chrono::duration<Rep, Period> delay,
 template <class Fn, class... Args>
 callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args) {
   check_call("call_at");
-  detail::callback& made = detail::make_callback(
-      *this, "call_later", detail::read_context(),
-      detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  detail::callback& made = detail::make_callback(*this, "call_later", detail::read_context(),
+                                                 std::forward<Fn>(fn), std::forward<Args>(args)...);
   callback_handle handle(made, deadline);
   made.arm(deadline);
   return handle;
@@ -540,9 +538,8 @@ callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args
 template <class Fn, class... Args>
 callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
   require_open("call_soon_threadsafe");
-  detail::callback& made =
-      detail::make_callback(*this, "call_soon_threadsafe", detail::read_context(),
-                            detail::bind_call(std::forward<Fn>(fn), std::forward<Args>(args)...));
+  detail::callback& made = detail::make_callback(*this, "call_soon_threadsafe", detail::read_context(),
+                                                 std::forward<Fn>(fn), std::forward<Args>(args)...);
   callback_handle handle(made);
   if (!push_from_thread(made)) {  // closed meanwhile
     made.release();

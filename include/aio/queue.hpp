@@ -59,6 +59,11 @@ class queue_shut_down : public std::runtime_error {
 };
 
 namespace detail {
+/// Passed by value, it need not be in memory.
+template <class T>
+concept fits_registers =
+    std::is_trivially_copyable_v<T> && std::is_copy_constructible_v<T> && sizeof(T) <= 2 * sizeof(void*);
+
 struct queue_line_tag {};
 
 // What keeps the items. Where push() and pop() throw nothing has changed. Items may be of a type that is
@@ -427,14 +432,21 @@ class basic_queue : public queue_base {
   /// Cancelled: puts nothing.
   /// Throws: queue_shut_down, also while it waits; usage_error if it would wait and tasks of
   /// another loop have waited.
-  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T&& item) {
+  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T&& item)
+    requires(!detail::fits_registers<T>)
+  {
     AIO_REFUSE_CLOSURES("queue::put", T&&);
     return put_awaiter(*this, std::move(item));
   }
   [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T const& item)
-    requires std::is_copy_constructible_v<T>
+    requires(!detail::fits_registers<T> && std::is_copy_constructible_v<T>)
   {
     return put_awaiter(*this, item);
+  }
+  [[nodiscard("co_await it: nothing is put in before")]] put_awaiter put(T item)
+    requires detail::fits_registers<T>
+  {
+    return put_awaiter(*this, std::move(item));
   }
   /// The same for `put(aio::moved(item))`, see moved().
   template <std::same_as<moved_reference<T>> Item>

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -837,6 +838,20 @@ constexpr std::uint32_t references_among() {
   }
 }
 
+template <class Argument>
+void const volatile* where_it_leads(Argument& argument, bool by_reference) noexcept {
+  if (by_reference) {
+    if constexpr (detail::has_contents<Argument>()) return std::addressof(argument);
+  } else if constexpr (detail::parameter_refers<std::remove_cv_t<Argument>>()) {
+    if constexpr (std::is_pointer_v<std::remove_cv_t<Argument>>) {
+      return argument;
+    } else {
+      return std::as_const(argument).data();
+    }
+  }
+  return nullptr;
+}
+
 /// The promise of a coroutine that is given references: in debug mode, it looks where they lead.
 template <class T, std::uint32_t References>
 class promise_that_refers final : public promise<T> {
@@ -845,12 +860,16 @@ class promise_that_refers final : public promise<T> {
   template <class... Arguments>
   explicit promise_that_refers(Arguments&&... arguments) : promise<T>(typename promise<T>::placed_later()) {
     if constexpr ((detail::has_contents<std::remove_reference_t<Arguments>>() || ...)) {
-      if (scheduler::debug_in_use()) [[unlikely]] {
-        if constexpr (sizeof...(Arguments) == 1 && References == 3) {
-          note(std::addressof(arguments)...);  // the one parameter, a reference: most often the object of a lambda
-        } else {
-          look_at(arguments...);
-        }
+      if (!scheduler::debug_in_use()) [[likely]] return;
+      constexpr bool without_object = (References >> sizeof...(Arguments)) > 1;
+      if constexpr (References >> unsigned(without_object) == (std::uint32_t{2} << sizeof...(Arguments)) - 1) {
+        // All are references, as they are most often. Each function more would be compiled for every lambda.
+        note({(std::bool_constant<detail::has_contents<std::remove_reference_t<Arguments>>()>::value
+                   ? static_cast<void const volatile*>(std::addressof(arguments))
+                   : nullptr)...});
+      } else {
+        [[maybe_unused]] std::uint32_t references = References >> unsigned(without_object);
+        note({detail::where_it_leads(arguments, std::exchange(references, references >> 1) & 1)...});
       }
     }
   }
@@ -861,26 +880,10 @@ class promise_that_refers final : public promise<T> {
   }
 
  private:
-  template <class... Arguments>
-  AIO_COLD AIO_NEVER_INLINE void look_at(Arguments&... arguments) noexcept {
-    constexpr bool without_object = (References >> sizeof...(Arguments)) > 1;
-    [[maybe_unused]] std::uint32_t references = References >> unsigned(without_object);
-    (look_at_one(arguments, std::exchange(references, references >> 1) & 1), ...);
-  }
-  template <class Argument>
-  void look_at_one(Argument& argument, bool by_reference) noexcept {
-    if (by_reference) {
-      if constexpr (detail::has_contents<Argument>()) note(std::addressof(argument));
-    } else if constexpr (detail::parameter_refers<std::remove_cv_t<Argument>>()) {
-      if constexpr (std::is_pointer_v<std::remove_cv_t<Argument>>) {
-        note(argument);
-      } else {
-        note(std::as_const(argument).data());
-      }
+  AIO_COLD AIO_NEVER_INLINE void note(std::initializer_list<void const volatile*> objects) noexcept {
+    for (void const volatile* const each : objects) {
+      if (each && scheduler::note_reference(*this->frame_, each)) this->frame_->marks = frame_base::refers_to_step;
     }
-  }
-  AIO_COLD AIO_NEVER_INLINE void note(void const volatile* object) noexcept {
-    if (object && scheduler::note_reference(*this->frame_, object)) this->frame_->marks = frame_base::refers_to_step;
   }
 };
 

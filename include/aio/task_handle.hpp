@@ -324,7 +324,7 @@ auto make_task_of(Fn&& fn, Args&&... args) {
     if constexpr (is_task<made>) {
       if constexpr (sizeof...(Args) == 0 &&
                     (std::is_empty_v<std::decay_t<Fn>> || std::is_pointer_v<std::decay_t<Fn>>)) {
-        return std::invoke(std::forward<Fn>(fn));  // nothing to keep
+        return std::forward<Fn>(fn)();  // nothing to keep
       } else {
         return detail::call_with<typename made::value_type, std::decay_t<Fn>>(
             std::forward<Fn>(fn), std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...),
@@ -344,7 +344,7 @@ template <class Fn, class... Args>
 auto make_task_here(Fn&& fn, Args&&... args) {
   if constexpr (sizeof...(Args) == 0 && !is_moved_reference<std::remove_cvref_t<Fn>> && std::is_invocable_v<Fn>) {
     if constexpr (is_task<std::invoke_result_t<Fn>>) {
-      return std::invoke(std::forward<Fn>(fn));
+      return std::forward<Fn>(fn)();
     } else {
       return detail::make_task(std::forward<Fn>(fn));  // which says what is wrong
     }

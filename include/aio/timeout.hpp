@@ -256,7 +256,7 @@ struct timeout_access {
     if constexpr (std::is_invocable_v<Body&, timeout&>) {
       return std::invoke(body, limit);
     } else {
-      return std::invoke(body);
+      return body();
     }
   }
 };

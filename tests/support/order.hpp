@@ -120,10 +120,15 @@ class traced_body {
   template <class Body>
     requires(!std::is_same_v<Body, traced_body>)
   traced_body(Body const& body) noexcept
-      : body_(&body), call_([](void const* of, iteration_trace& log) { return (*static_cast<Body const*>(of))(log); }) {}
+      : body_(&body), call_(&call_body<Body>) {}
   aio::task<> operator()(iteration_trace& log) const { return call_(body_, log); }
 
  private:
+  template <class Body>
+  static aio::task<> call_body(void const* body, iteration_trace& log) {
+    return (*static_cast<Body const*>(body))(log);
+  }
+
   void const* body_;
   aio::task<> (*call_)(void const*, iteration_trace&);
 };

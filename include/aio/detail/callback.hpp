@@ -6,10 +6,12 @@
 #include "aio/config.hpp"
 
 #include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <functional>
-#include <optional>
+#include <new>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "aio/detail/context_values.hpp"
@@ -25,17 +27,27 @@ class future_core;
 
 /// Shared by the loop that will run it and the handles that may cancel it. The function goes as soon as
 /// it was called or cancelled: it may own a handle.
-class callback : public marked_node {
+class callback final : public marked_node {
  public:
+  /// What is done with the function, which stands in the same block of memory.
+  enum class act { call, drop, free };
+  using actor = void (*)(callback&, act);
+
   /// `values` of context variables are what it will see.
-  callback(scheduler& owner, char const* origin, context_values values) noexcept
-      : marked_node(node_kind::callback), loop_(&owner), origin_(origin), values_(std::move(values)) {}
+  callback(scheduler& owner, char const* origin, context_values values, actor on_function) noexcept
+      : marked_node(node_kind::callback),
+        loop_(&owner),
+        origin_(origin),
+        on_function_(on_function),
+        values_(std::move(values)) {}
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
   void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
-    if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+    if (uses_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+    if (state_.load(std::memory_order_relaxed) == 0) on_function_(*this, act::drop);
+    on_function_(*this, act::free);
   }
 
   /// Lets the loop run it when the deadline has passed. If it throws, the loop's use is given back.
@@ -91,21 +103,14 @@ class callback : public marked_node {
   }
   static bool is_callback(ready_node const& node) noexcept { return node.is(node_kind::callback); }
 
- protected:
-  virtual ~callback() = default;
-
  private:
-  virtual void invoke() = 0;
-  virtual void drop_function() noexcept = 0;
-  virtual void dispose() noexcept = 0;
-
   void run_marked() noexcept override {
     leave_line();
     if (take_function(over_bit)) {
       scheduler& on = *loop_;
       context_values* const outer = std::exchange(on.callback_values, &values_);
       try {
-        invoke();
+        on_function_(*this, act::call);
       } catch (...) {
         on.call_exception_handler(
             context_of("an exception left a callback of ", std::current_exception(), {}, origin_));
@@ -121,7 +126,7 @@ class callback : public marked_node {
     return state_.fetch_or(why, std::memory_order_acq_rel) == 0;
   }
   void drop() noexcept {
-    drop_function();
+    on_function_(*this, act::drop);
     values_ = nullptr;
   }
 
@@ -133,6 +138,7 @@ class callback : public marked_node {
 
   scheduler* loop_;
   char const* origin_;
+  actor on_function_;
   context_values values_;
   future_core const* awaited_ = nullptr;  // of add_done_callback; only compared
   std::atomic<int> uses_{1};
@@ -142,50 +148,51 @@ class callback : public marked_node {
   bool armed_ = false;  // the loop has it among its timers
 };
 
+/// A callback and behind it its function. Not a class derived from it, nor an optional in one: programs make
+/// many with a function each, and every member would be compiled for each.
 template <class Fn>
-class callback_of final : public callback {
- public:
-  template <class F>
-  callback_of(scheduler& owner, char const* origin, context_values values, F&& fn)
-      : callback(owner, origin, std::move(values)), fn_(std::in_place, std::forward<F>(fn)) {}
+struct callback_block {
+  static constexpr std::size_t alignment = alignof(Fn) > alignof(callback) ? alignof(Fn) : alignof(callback);
+  static constexpr std::size_t offset = (sizeof(callback) + alignof(Fn) - 1) / alignof(Fn) * alignof(Fn);
+  static constexpr std::size_t size = offset + sizeof(Fn);
 
- private:
-  void invoke() override { (*std::move(fn_))(); }
-  void drop_function() noexcept override { fn_.reset(); }
-  void dispose() noexcept override {
-    pool_allocator<callback_of> memory;
-    std::destroy_at(this);
-    memory.deallocate(this, 1);
+  static void act(callback& block, callback::act what) {
+    auto* const fn = reinterpret_cast<Fn*>(reinterpret_cast<char*>(&block) + offset);
+    switch (what) {
+      case callback::act::call: std::move(*fn)(); break;
+      case callback::act::drop: fn->~Fn(); break;
+      case callback::act::free:
+        block.~callback();
+        pool_deallocate(&block, size, alignment);
+    }
   }
-
-  std::optional<Fn> fn_;
 };
 
 /// A callback with one use, which belongs to whoever queues it.
 template <class Fn>
 callback& make_callback(scheduler& owner, char const* origin, context_values values, Fn&& fn) {
-  using made = callback_of<std::decay_t<Fn>>;
-  pool_allocator<made> memory;
-  made* const place = memory.allocate(1);
+  using kept = std::decay_t<Fn>;
+  using block = callback_block<kept>;
+  auto* const place = static_cast<char*>(pool_allocate(block::size, block::alignment));
   try {
-    return *::new (place) made(owner, origin, std::move(values), std::forward<Fn>(fn));
+    ::new (static_cast<void*>(place + block::offset)) kept(std::forward<Fn>(fn));
   } catch (...) {
-    memory.deallocate(place, 1);
+    pool_deallocate(place, block::size, block::alignment);
     throw;
   }
+  return *::new (static_cast<void*>(place)) callback(owner, origin, std::move(values), &block::act);
 }
 
-/// `fn` with its arguments, kept by value, to be called once without any.
-template <class Fn, class... Args>
-auto bind_call(Fn&& fn, Args&&... args) {
-  if constexpr (sizeof...(Args) == 0) {
-    return std::forward<Fn>(fn);
-  } else {
-    return [fn = std::forward<Fn>(fn),
-            bound = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable {
-      return std::apply(std::move(fn), std::move(bound));
-    };
-  }
+/// The same of `fn` with its arguments, all of which it keeps by value.
+template <class Fn, class First, class... Rest>
+callback& make_callback(scheduler& owner, char const* origin, context_values values, Fn&& fn, First&& first,
+                        Rest&&... rest) {
+  return detail::make_callback(
+      owner, origin, std::move(values),
+      [fn = std::forward<Fn>(fn), bound = std::tuple<std::decay_t<First>, std::decay_t<Rest>...>(
+                                      std::forward<First>(first), std::forward<Rest>(rest)...)]() mutable {
+        std::apply(std::move(fn), std::move(bound));
+      });
 }
 
 }  // namespace aio::detail

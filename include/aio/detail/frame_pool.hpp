@@ -238,6 +238,16 @@ class frame_pool {
   inline static thread_local constinit lists lists_{};
 };
 
+/// Storage from frame_pool for an object of any alignment.
+[[nodiscard]] AIO_ALWAYS_INLINE void* pool_allocate(std::size_t size, std::size_t alignment) {
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator new(size, std::align_val_t(alignment));
+  return frame_pool::allocate(size);
+}
+AIO_ALWAYS_INLINE void pool_deallocate(void* memory, std::size_t size, std::size_t alignment) noexcept {
+  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, std::align_val_t(alignment));
+  frame_pool::deallocate(memory, size);
+}
+
 /// A standard allocator over frame_pool.
 template <class T>
 class pool_allocator {
@@ -249,28 +259,16 @@ class pool_allocator {
   pool_allocator(pool_allocator<U> const&) noexcept {}
 
   [[nodiscard]] T* allocate(std::size_t count) {
-    if constexpr (over_aligned<T>) {
-      return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t(alignof(T))));
-    } else {
-      return static_cast<T*>(frame_pool::allocate(count * sizeof(T)));
-    }
+    return static_cast<T*>(detail::pool_allocate(count * sizeof(T), alignof(T)));
   }
   void deallocate(T* memory, std::size_t count) noexcept {
-    if constexpr (over_aligned<T>) {
-      ::operator delete(memory, std::align_val_t(alignof(T)));
-    } else {
-      frame_pool::deallocate(memory, count * sizeof(T));
-    }
+    detail::pool_deallocate(memory, count * sizeof(T), alignof(T));
   }
 
   template <class U>
   friend bool operator==(pool_allocator const&, pool_allocator<U> const&) noexcept {
     return true;
   }
-
- private:
-  template <class U>  // where it is asked for: T may be void
-  static constexpr bool over_aligned = alignof(U) > __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 };
 
 #if AIO_ADDRESS_SANITIZER
