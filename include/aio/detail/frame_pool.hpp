@@ -71,7 +71,7 @@ class frame_pool {
   }
 
   /// Whether so much has been asked for or given back that age() or trim() is worth its time.
-  [[nodiscard]] AIO_ALWAYS_INLINE static bool unsettled() noexcept { return lists_.moved > slack; }
+  [[nodiscard]] AIO_ALWAYS_INLINE static bool unsettled() noexcept { return lists_.left < lists_.settled; }
 
   /// Gives back every free block of this thread that has lain unused since the last age(). To be
   /// called from time to time while unsettled(); comes by itself when half as much as there is was taken
@@ -89,8 +89,9 @@ class frame_pool {
       all += (lists_.here[index] + lists_.out[index]) * size_of(index);
       make_room(index);
     }
-    lists_.limit = all / 2 < least_limit ? least_limit : all / 2 > most_limit ? most_limit : all / 2;
-    lists_.moved = kept > slack ? slack + 1 : 0;  // what is old goes next time
+    std::size_t const limit = all / 2 < least_limit ? least_limit : all / 2 > most_limit ? most_limit : all / 2;
+    set_limit(limit);
+    if (kept > slack) lists_.left = lists_.settled - 1;  // what is old goes next time
   }
 
   /// Gives every free block of this thread back to operator delete.
@@ -114,7 +115,8 @@ class frame_pool {
       lists_.out[index] = 0;
     }
     lists_.used = 0;
-    lists_.moved = 0;
+    lists_.left = 0;
+    lists_.settled = 0;
     lists_.open = false;
   }
 
@@ -149,11 +151,11 @@ class frame_pool {
     node* old[classes];  // lay unused at the last age()
     std::size_t here[classes];
     std::size_t out[classes];  // may be kept when they come back, but room asks first
-    std::size_t moved;  // bytes that were taken, or were made room for, since the last age()
-    std::size_t limit;  // age() comes when moved is more
-    std::size_t used;   // the classes from here on were never taken
-    bool open;          // blocks are counted, so that they may be kept
-    bool ending;        // the thread is: nothing will be kept any more
+    std::ptrdiff_t left;     // bytes that may be taken, or be made room for, before age() comes
+    std::ptrdiff_t settled;  // while so many are left, nothing is worth age()'s time
+    std::size_t used;        // the classes from here on were not taken since open()
+    bool open;               // blocks are counted, so that they may be kept
+    bool ending;             // the thread is: nothing will be kept any more
   };
 
   struct janitor {
@@ -171,20 +173,31 @@ class frame_pool {
   }
 
   AIO_NEVER_INLINE static void* allocate_otherwise(std::size_t index, std::size_t size) {
-    if (index == classes) return ::operator new(size);
+    if (index >= lists_.used) [[unlikely]] return allocate_uncounted(index, size);
     if (node* const block = lists_.old[index]) {
       unpoison(block, size_of(index));
       lists_.old[index] = block->next;
       ++lists_.room[index];
       return block;
     }
-    if (lists_.open) {
-      if (index >= lists_.used) lists_.used = index + 1;
-      ++lists_.out[index];
-      lists_.moved += size_of(index);
-      if (lists_.moved > lists_.limit) [[unlikely]] age();
-    }
+    return allocate_counted(index);
+  }
+  AIO_ALWAYS_INLINE static void* allocate_counted(std::size_t index) {
+    ++lists_.out[index];
+    lists_.left -= static_cast<std::ptrdiff_t>(size_of(index));
+    if (lists_.left < 0) [[unlikely]] return allocate_after_age(index);
     return ::operator new(size_of(index));
+  }
+  AIO_NEVER_INLINE static void* allocate_after_age(std::size_t index) {
+    age();
+    return ::operator new(size_of(index));
+  }
+  /// Of a class that is never kept, or has not been used yet.
+  AIO_NEVER_INLINE static void* allocate_uncounted(std::size_t index, std::size_t size) {
+    if (index == classes) return ::operator new(size);
+    if (!lists_.open) return ::operator new(size_of(index));
+    lists_.used = index + 1;
+    return allocate_counted(index);
   }
 
   AIO_NEVER_INLINE static void deallocate_otherwise(void* memory, std::size_t index) noexcept {
@@ -194,7 +207,7 @@ class frame_pool {
       return;
     }
     make_room(index);
-    lists_.moved += static_cast<std::size_t>(lists_.room[index]) * size_of(index);
+    lists_.left -= static_cast<std::ptrdiff_t>(static_cast<std::size_t>(lists_.room[index]) * size_of(index));
     --lists_.room[index];
     keep(memory, index);
   }
@@ -220,8 +233,12 @@ class frame_pool {
     if (lists_.ending) return;
     thread_local janitor const cleans_up_at_thread_exit;
     (void)cleans_up_at_thread_exit;
-    lists_.limit = least_limit;
+    set_limit(least_limit);
     lists_.open = true;
+  }
+  static void set_limit(std::size_t limit) noexcept {
+    lists_.left = static_cast<std::ptrdiff_t>(limit);
+    lists_.settled = static_cast<std::ptrdiff_t>(limit - slack);
   }
 
   static void poison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t size) noexcept {
