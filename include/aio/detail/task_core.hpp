@@ -837,8 +837,16 @@ class cancel_walk {
   static void cancel(task_core& first, cancel_message const& message) {
     scheduler& on = first.loop();
     begin(on, message);
+    auto& status = first.status_;
+    cancel_route found;
+    bool const looked = first.waiting_for_ && !status.forwarding_cancel && !status.passed_cancel_on;
+    if (looked) {
+      ++status.cancel_requests;
+      found = first.waiting_for_->route_cancel(message);
+      if (!found.task && !found.fork) return take(first, message);  // most often: no walk is needed
+    }
     cancel_walk walk(on, message, 1, !on.interrupted);
-    walk.follow(first, 1);
+    walk.follow(first, looked ? 0 : 1, looked ? &found : nullptr);
     walk.finish();
     if (walk.met_running_) pass_repeated_on(on);
   }
@@ -888,6 +896,14 @@ class cancel_walk {
   cancel_walk(scheduler& on, cancel_message const& message, unsigned requests, bool remembers) noexcept
       : on_(on), message_(message), requests_(requests), remembers_(remembers) {}
 
+  // What the task waits for takes the cancellation.
+  static void take(task_core& task, cancel_message const& message) {
+    task.status_.forwarding_cancel = true;
+    bool const accepted = task.waiting_for_->cancel_wait(task, message);
+    task.status_.forwarding_cancel = false;
+    if (!accepted) task.refuse_cancel(message);
+  }
+
   // What goes on later must not overtake what comes now.
   static void begin(scheduler& on, cancel_message const& message) noexcept {
     if (on.passed_cancel_on.empty()) [[likely]] return;
@@ -903,8 +919,9 @@ class cancel_walk {
     return route.with_message ? &message() : &no_message_;
   }
 
-  // Tells `first` and those that it waits for, up to the first fork, which it enters.
-  void follow(task_core& first, unsigned requests) {
+  // Tells `first` and those that it waits for, up to the first fork, which it enters. `found`: the route
+  // from the first one, for whoever asked: it is asked for once.
+  void follow(task_core& first, unsigned requests, cancel_route const* found = nullptr) {
     task_core* last = nullptr;
     for (task_core* at = &first;; requests = requests_) {
       auto& status = at->status_;
@@ -925,7 +942,7 @@ class cancel_walk {
         break;
       }
       if (status.passed_cancel_on && postpone(*at)) break;
-      cancel_route const route = at->waiting_for_->route_cancel(message());
+      cancel_route const route = found ? *std::exchange(found, nullptr) : at->waiting_for_->route_cancel(message());
       status.forwarding_cancel = true;
       if (!route.task && !route.fork) {
         bool const accepted = at->waiting_for_->cancel_wait(*at, message());
