@@ -19,24 +19,6 @@
 #include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
-#include <asio/version.hpp>
-#if ASIO_VERSION >= 102400
-#include <asio/append.hpp>
-#include <asio/as_tuple.hpp>
-#include <asio/prepend.hpp>
-namespace adapters = asio;
-#else
-#include <asio/experimental/append.hpp>
-#include <asio/experimental/as_tuple.hpp>
-#include <asio/experimental/prepend.hpp>
-namespace adapters = asio::experimental;
-#endif
-#if __has_include(<asio/consign.hpp>)
-#include <asio/consign.hpp>
-#endif
-#if __has_include(<asio/cancel_after.hpp>)
-#include <asio/cancel_after.hpp>
-#endif
 
 #include "aio/as_result.hpp"
 #include "aio/run.hpp"
@@ -44,9 +26,11 @@ namespace adapters = asio::experimental;
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
 #include "aio/use_awaitable.hpp"
+#include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 
 using namespace std::chrono_literals;
+namespace adapters = aio_test::adapters;
 
 namespace {
 

@@ -2,15 +2,6 @@
 #include "aio/as_result.hpp"
 
 #include <asio/steady_timer.hpp>
-#include <asio/version.hpp>
-#if ASIO_VERSION >= 102400
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/deferred.hpp>
-namespace asio {
-using experimental::deferred;
-}
-#endif
 
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
@@ -22,6 +13,7 @@ using experimental::deferred;
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
+#include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/reports.hpp"
@@ -174,7 +166,7 @@ TEST_CASE("as_result: takes Asio operations, with the token and deferred") {
     timer.expires_after(1ms);
     auto const by_move = co_await aio::as_result(std::move(operation));
     CHECK(by_move.has_value());
-    auto const deferred = co_await aio::as_result(timer.async_wait(asio::deferred));
+    auto const deferred = co_await aio::as_result(timer.async_wait(aio_test::adapters::deferred));
     CHECK(deferred.has_value());
   });
 }

@@ -22,13 +22,6 @@
 #include <asio/thread_pool.hpp>
 #include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
-#if ASIO_VERSION >= 102400
-#include <asio/as_tuple.hpp>
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/as_tuple.hpp>
-#include <asio/experimental/deferred.hpp>
-#endif
 
 #include "aio/as_result.hpp"
 #include "aio/gather.hpp"
@@ -36,6 +29,7 @@
 #include "aio/sleep.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
+#include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/trace.hpp"
@@ -44,16 +38,7 @@ using namespace std::chrono_literals;
 using aio_test::ContainsSubstring;
 using asio::ip::tcp;
 
-#if ASIO_VERSION >= 102400
-using asio::as_tuple;
-inline constexpr auto deferred = asio::deferred;
-#else
-template <class Token>
-auto as_tuple(Token token) {
-  return asio::experimental::as_tuple(token);
-}
-inline constexpr auto deferred = asio::experimental::deferred;
-#endif
+namespace adapters = aio_test::adapters;
 
 namespace {
 
@@ -254,11 +239,11 @@ TEST_CASE("use_awaitable: as_tuple gives the error code instead of throwing") {
     client.close();
     std::array<char, 4> buffer{};
     auto const [error, n] =
-        co_await server.async_read_some(asio::buffer(buffer), as_tuple(aio::use_awaitable));
+        co_await server.async_read_some(asio::buffer(buffer), adapters::as_tuple(aio::use_awaitable));
     CHECK(error == asio::error::eof);
     CHECK(n == 0);
     asio::steady_timer timer(server.get_executor(), 0s);
-    auto const [none] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+    auto const [none] = co_await timer.async_wait(adapters::as_tuple(aio::use_awaitable));
     CHECK_FALSE(none);
   });
 }
@@ -296,11 +281,11 @@ TEST_CASE("use_awaitable: as_default_on converts an object") {
 TEST_CASE("use_awaitable: a deferred operation is awaited without a token") {
   aio::testing::run([]() -> aio::task<> {
     asio::steady_timer timer(co_await asio::this_coro::executor, 1ms);
-    co_await timer.async_wait(deferred);
-    auto kept = timer.async_wait(deferred);
+    co_await timer.async_wait(adapters::deferred);
+    auto kept = timer.async_wait(adapters::deferred);
     co_await std::move(kept);
     auto [client, server] = co_await connect();
-    std::size_t const n = co_await client.async_write_some(asio::buffer("ab", 2), deferred);
+    std::size_t const n = co_await client.async_write_some(asio::buffer("ab", 2), adapters::deferred);
     CHECK(n == 2);
   });
 }
@@ -526,7 +511,7 @@ TEST_CASE("use_awaitable: with as_tuple, too, a cancellation is thrown") {
   aio::testing::run([]() -> aio::task<> {
     asio::steady_timer timer(co_await asio::this_coro::executor, 1h);
     auto wait = [&]() -> aio::task<> {
-      auto const [error] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+      auto const [error] = co_await timer.async_wait(adapters::as_tuple(aio::use_awaitable));
       CHECK_FALSE(error);
     };
     auto handle = aio::create_task(wait);
@@ -678,7 +663,7 @@ TEST_CASE("use_awaitable: a loop of reads that are always ready can be cancelled
     client.close();
     std::string rest(sent, ' ');
     auto const [error, left] =
-        co_await asio::async_read(server, asio::buffer(rest), as_tuple(aio::use_awaitable));
+        co_await asio::async_read(server, asio::buffer(rest), adapters::as_tuple(aio::use_awaitable));
     CHECK(got + left == sent);
   });
 }
@@ -722,7 +707,7 @@ TEST_CASE("use_awaitable: an operation of another context resumes the task on th
     CHECK(std::this_thread::get_id() == here);
     for (int i = 0; i < 100; ++i) co_await asio::post(other.context, aio::use_awaitable);
     CHECK(std::this_thread::get_id() == here);
-    auto const [error] = co_await timer.async_wait(as_tuple(aio::use_awaitable));
+    auto const [error] = co_await timer.async_wait(adapters::as_tuple(aio::use_awaitable));
     CHECK_FALSE(error);
   });
 }

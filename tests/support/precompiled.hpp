@@ -4,14 +4,19 @@
 // What the test files include, precompiled once per build. Most of them are compiled several to a file, so that they
 // share what they instantiate; there each stands in a namespace of its own, and whatever it includes has to be here.
 
+#include <asio/any_io_executor.hpp>
 #include <asio/associated_cancellation_slot.hpp>
+#include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/awaitable.hpp>
+#include <asio/bind_allocator.hpp>
+#include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/buffer.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/connect_pipe.hpp>
+#include <asio/defer.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/execution.hpp>
 #include <asio/io_context.hpp>
@@ -22,6 +27,7 @@
 #include <asio/read.hpp>
 #include <asio/read_until.hpp>
 #include <asio/readable_pipe.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
@@ -86,6 +92,7 @@
 
 #include "aio/aio.hpp"
 #include "aio/testing/virtual_clock.hpp"
+#include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/order.hpp"
