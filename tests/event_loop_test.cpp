@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "aio/event_loop.hpp"
 
+#include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -17,10 +18,14 @@
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
 #include "support/catch.hpp"
+#include "support/counted.hpp"
+#include "support/reports.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::ContainsSubstring;
+using aio_test::counted;
+using aio_test::thrown_by;
 
 namespace {
 
@@ -119,6 +124,42 @@ TEST_CASE("call_soon: takes functions and arguments that can only be moved") {
     co_await aio::sleep_for(0s);
   });
   CHECK(got == 7);
+}
+
+TEST_CASE("call_soon: keeps the alignment of a function, and the function until it was called") {
+  struct alignas(64) wide {
+    bool* aligned;
+    counted kept;
+    void operator()() const { *aligned = reinterpret_cast<std::uintptr_t>(this) % alignof(wide) == 0; }
+  };
+  int const before = counted::living();
+  bool aligned = false;
+  {
+    aio::event_loop loop;
+    loop.call_soon(wide{&aligned, counted(1)});
+    CHECK(counted::living() == before + 1);
+    loop.run_until_complete([]() -> aio::task<> { co_return; }());
+    CHECK(aligned);
+    CHECK(counted::living() == before);
+    loop.call_later(1h, wide{&aligned, counted(1)});
+    auto const handle = loop.call_soon_threadsafe(wide{&aligned, counted(1)});
+    CHECK(counted::living() == before + 2);
+  }
+  CHECK(counted::living() == before);
+}
+
+TEST_CASE("call_soon: a function that throws when it is copied is not queued") {
+  struct refuses {
+    refuses() = default;
+    refuses(refuses const&) { throw std::runtime_error("not copied"); }
+    void operator()() const {}
+  };
+  aio::event_loop loop;
+  refuses const function;
+  CHECK(thrown_by([&] { loop.call_soon(function); }) == "std::runtime_error: not copied");
+  auto const called_with = [](refuses const&) {};
+  CHECK(thrown_by([&] { loop.call_later(1s, called_with, function); }) == "std::runtime_error: not copied");
+  loop.run_until_complete([]() -> aio::task<> { co_return; }());
 }
 
 TEST_CASE("callback_handle: a cancelled call is not made") {

@@ -278,6 +278,28 @@ TEST_CASE("queue: destroys what cannot be put in or is dropped") {
   });
 }
 
+TEST_CASE("queue: takes small items in braces, by name, and moved") {
+  struct point {
+    int x;
+    short y;
+  };
+  aio::testing::run([]() -> aio::task<> {
+    aio::queue<point> points;
+    point named{3, 4};
+    point const constant{5, 6};
+    co_await points.put({1, 2});
+    co_await points.put(named);
+    co_await points.put(constant);
+    co_await points.put(aio::moved(named));
+    std::string seen;
+    while (!points.empty()) {
+      point const next = points.get_nowait();
+      seen += std::to_string(next.x) + std::to_string(next.y) + " ";
+    }
+    CHECK(seen == "12 34 56 34 ");
+  });
+}
+
 TEST_CASE("queue: keeps the alignment of its items") {
   aio::queue<aio_test::over_aligned> items;
   for (int i = 0; i < 3; ++i) items.put_nowait(aio_test::over_aligned(i));
