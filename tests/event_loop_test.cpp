@@ -149,17 +149,23 @@ TEST_CASE("call_soon: keeps the alignment of a function, and the function until 
 }
 
 TEST_CASE("call_soon: a function that throws when it is copied is not queued") {
+  int calls = 0;
   struct refuses {
-    refuses() = default;
-    refuses(refuses const&) { throw std::runtime_error("not copied"); }
-    void operator()() const {}
+    explicit refuses(int& counted_by) : calls(&counted_by) {}
+    refuses(refuses const& other) : calls(other.calls) { throw std::runtime_error("not copied"); }
+    void operator()() const { ++*calls; }
+    int* calls;
   };
-  aio::event_loop loop;
-  refuses const function;
-  CHECK(thrown_by([&] { loop.call_soon(function); }) == "std::runtime_error: not copied");
-  auto const called_with = [](refuses const&) {};
-  CHECK(thrown_by([&] { loop.call_later(1s, called_with, function); }) == "std::runtime_error: not copied");
-  loop.run_until_complete([]() -> aio::task<> { co_return; }());
+  aio::testing::run([&]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    refuses const function(calls);
+    auto const called_with = [](refuses const& argument) { argument(); };
+    CHECK(thrown_by([&] { loop.call_soon(function); }) == "std::runtime_error: not copied");
+    CHECK(thrown_by([&] { loop.call_later(1s, called_with, function); }) == "std::runtime_error: not copied");
+    loop.call_later(2s, [&calls] { calls += 10; });
+    co_await aio::sleep_for(3s);
+  });
+  CHECK(calls == 10);
 }
 
 TEST_CASE("callback_handle: a cancelled call is not made") {

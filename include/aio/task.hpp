@@ -838,6 +838,7 @@ constexpr std::uint32_t references_among() {
   }
 }
 
+/// The object outside of the frame that a coroutine's argument refers to; null if there is none, or nothing in it.
 template <class Argument>
 void const volatile* where_it_leads(Argument& argument, bool by_reference) noexcept {
   if (by_reference) {

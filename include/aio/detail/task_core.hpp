@@ -843,7 +843,10 @@ class cancel_walk {
     if (looked) {
       ++status.cancel_requests;
       found = first.waiting_for_->route_cancel(message);
-      if (!found.task && !found.fork) return take(first, message);  // most often: no walk is needed
+      if (!found.task && !found.fork) {  // most often: no walk is needed
+        if (!take(first, message)) first.refuse_cancel(message);
+        return;
+      }
     }
     cancel_walk walk(on, message, 1, !on.interrupted);
     walk.follow(first, looked ? 0 : 1, looked ? &found : nullptr);
@@ -896,12 +899,12 @@ class cancel_walk {
   cancel_walk(scheduler& on, cancel_message const& message, unsigned requests, bool remembers) noexcept
       : on_(on), message_(message), requests_(requests), remembers_(remembers) {}
 
-  // What the task waits for takes the cancellation.
-  static void take(task_core& task, cancel_message const& message) {
+  // Gives the cancellation to what the task waits for, and says whether it ends by that.
+  static bool take(task_core& task, cancel_message const& message) {
     task.status_.forwarding_cancel = true;
     bool const accepted = task.waiting_for_->cancel_wait(task, message);
     task.status_.forwarding_cancel = false;
-    if (!accepted) task.refuse_cancel(message);
+    return accepted;
   }
 
   // What goes on later must not overtake what comes now.
@@ -943,13 +946,11 @@ class cancel_walk {
       }
       if (status.passed_cancel_on && postpone(*at)) break;
       cancel_route const route = found ? *std::exchange(found, nullptr) : at->waiting_for_->route_cancel(message());
-      status.forwarding_cancel = true;
       if (!route.task && !route.fork) {
-        bool const accepted = at->waiting_for_->cancel_wait(*at, message());
-        status.forwarding_cancel = false;
-        answer(*at, accepted, message());
+        answer(*at, take(*at, message()), message());
         break;
       }
+      status.forwarding_cancel = true;
       last = at;
       if (route.fork) return enter({&first, last, route.fork, message_on(route)});
       answer(*at, !route.task->done(), message());
