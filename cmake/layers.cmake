@@ -10,7 +10,7 @@ set(AIO_LAYERS
   3 result.hpp exception_group.hpp detail/timer_heap.hpp
   4 detail/scheduler.hpp
   5 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp detail/turns.hpp
-  6 context_var.hpp task.hpp detail/handle_base.hpp detail/task_list.hpp detail/wait_line.hpp
+  6 context_var.hpp task.hpp detail/handle_base.hpp detail/loop_core.hpp detail/task_list.hpp detail/wait_line.hpp
   7 future.hpp task_handle.hpp
   8 as_result.hpp event.hpp gather.hpp lock.hpp print_tasks.hpp semaphore.hpp shield.hpp sleep.hpp
   9 async_generator.hpp condition.hpp queue.hpp race.hpp task_group.hpp timeout.hpp event_loop.hpp wait.hpp

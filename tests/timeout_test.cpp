@@ -551,7 +551,7 @@ namespace {
 /// A loop whose time also passes when it is told to, as when something computes for long.
 class slow_loop final : public aio::event_loop {
  public:
-  slow_loop() { waits_for_wake_ups_ = false; }
+  slow_loop() { waits_for_wake_ups = false; }
   ~slow_loop() override { close(); }
 
   [[nodiscard]] aio::time_point now() const noexcept override { return now_; }
@@ -559,7 +559,7 @@ class slow_loop final : public aio::event_loop {
 
  private:
   void wait() override {
-    if (idle() && !timers_.empty()) now_ = std::max(now_, timers_.next());
+    if (idle() && next_deadline() != aio::time_point::max()) now_ = std::max(now_, next_deadline());
   }
   aio::time_point now_{};
 };

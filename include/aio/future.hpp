@@ -52,8 +52,7 @@ class [[nodiscard]] future
   future() : future(detail::scheduler::require_running("aio::future")) {}
 
   /// A pending future of `loop`; event_loop::create_future() calls it.
-  explicit future(detail::scheduler& loop)
-      : base(detail::state_ptr<detail::future_cell<T>>(detail::future_cell<T>::make(loop))) {}
+  explicit future(event_loop& loop) : future(detail::scheduler_of(loop)) {}
 
   /// Completes it with a value made from `args`, and queues everybody who waits.
   /// Throws: invalid_state_error if it is done already (FUT-2); usage_error if somebody waits, and the
@@ -70,6 +69,10 @@ class [[nodiscard]] future
   void set_exception(E&& error) const {
     set_exception(std::make_exception_ptr(std::forward<E>(error)));
   }
+
+ private:
+  explicit future(detail::scheduler& loop)
+      : base(detail::state_ptr<detail::future_cell<T>>(detail::future_cell<T>::make(loop))) {}
 };
 
 // ---------------------------------------------------------------- implementation

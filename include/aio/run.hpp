@@ -127,7 +127,7 @@ class runner {
   /// Cancels the tasks that are left, waits for them and for threads, and closes the loop.
   /// Idempotent.
   void close() {
-    loop_->run_briefly();
+    detail::loop_access::core(*loop_).run_briefly();
     loop_->close();
   }
 
@@ -145,7 +145,7 @@ class runner {
   // What it does not get done is left to the end of the loop.
   void end_briefly() noexcept {
     try {
-      loop_->run_briefly();
+      detail::loop_access::core(*loop_).run_briefly();
     } catch (...) {
     }
   }
@@ -224,7 +224,7 @@ T runner::run(task<T>&& main, std::source_location created) {
       // Somebody else cancelled main, too: that is the answer (SIG-3).
       if ((told ? handle.uncancel() : handle.cancelling()) > 0) throw;
     } catch (...) {
-      if (loop_->debug()) loop_->report_leaving(std::current_exception());
+      if (loop_->debug()) detail::loop_access::core(*loop_).report_leaving(std::current_exception());
       throw;
     }
   }

@@ -122,7 +122,7 @@ namespace detail {
 /// by the thread until it brought the result back.
 class thread_job : public pool_job, private ready_node {
  public:
-  explicit thread_job(event_loop& loop) noexcept : ready_node(&on_arrival), loop_(loop) {}
+  explicit thread_job(loop_core& loop) noexcept : ready_node(&on_arrival), loop_(loop) {}
   virtual ~thread_job() = default;
 
   /// On the other thread, once.
@@ -182,7 +182,7 @@ class thread_job : public pool_job, private ready_node {
     self.release();
   }
 
-  event_loop& loop_;
+  loop_core& loop_;
   std::atomic<phase> phase_{phase::queued};
   std::atomic<int> uses_{1};
 };
@@ -209,7 +209,7 @@ class thread_call final : public thread_job {
       decltype(invoke(std::declval<Fn>(), std::declval<std::tuple<Args...>>(), stop_token()));
 
   template <class F, class... A>
-  explicit thread_call(event_loop& loop, F&& fn, A&&... args)
+  explicit thread_call(loop_core& loop, F&& fn, A&&... args)
       : thread_job(loop),
         work_(std::in_place, std::forward<F>(fn), std::forward<A>(args)...),
         values_(read_context()) {
@@ -278,7 +278,7 @@ class thread_awaiter final : public leaf_waiter {
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    auto& on = static_cast<event_loop&>(loop());
+    auto& on = static_cast<loop_core&>(loop());
     if (task().cancel_pending()) {  // cancelled before it began
       task().suspend_cancelled(*frame_);
       return;
@@ -332,7 +332,7 @@ class thread_awaiter final : public leaf_waiter {
  private:
   bool withdraw() noexcept {
     if (!job_->withdraw()) return false;
-    if (submit_.take_back(static_cast<event_loop&>(loop()), *job_)) job_->release();
+    if (submit_.take_back(static_cast<loop_core&>(loop()), *job_)) job_->release();
     return true;
   }
 
@@ -356,9 +356,9 @@ class thread_awaiter final : public leaf_waiter {
 
 struct submit_to_default {
   static constexpr bool hands_out_tickets = false;
-  void operator()(event_loop& loop, thread_job& job) const { loop.default_executor().submit(job); }
+  void operator()(loop_core& loop, thread_job& job) const { loop.default_executor().submit(job); }
   /// Whether the job was still in line, and no thread will meet it.
-  bool take_back(event_loop& loop, thread_job& job) const noexcept {
+  bool take_back(loop_core& loop, thread_job& job) const noexcept {
     return loop.default_executor().withdraw(job);
   }
 };
@@ -382,8 +382,8 @@ struct submit_to_executor {
   };
 
   Executor executor;
-  void operator()(event_loop&, thread_job& job) const { asio::post(executor, ticket(job)); }
-  bool take_back(event_loop&, thread_job&) const noexcept { return false; }
+  void operator()(loop_core&, thread_job& job) const { asio::post(executor, ticket(job)); }
+  bool take_back(loop_core&, thread_job&) const noexcept { return false; }
 };
 
 template <class Fn, class... Args>
@@ -463,7 +463,7 @@ class concurrent_future<T>::request final : private detail::ready_node {
 
   /// Gives `made` to the loop. Throws: usage_error if that is closed; `coroutine` is as before.
   static void submit(std::unique_ptr<request> made, task<T>& coroutine) {
-    if (made->shared_->loop.push_from_thread(*made)) {
+    if (detail::loop_access::core(made->shared_->loop).push_from_thread(*made)) {
       (void)made.release();
       return;
     }
@@ -475,8 +475,9 @@ class concurrent_future<T>::request final : private detail::ready_node {
   static void on_arrival(ready_node* node) noexcept {
     std::unique_ptr<request> self(static_cast<request*>(node));
     event_loop& loop = self->shared_->loop;
+    detail::context_values*& values = detail::loop_access::core(loop).callback_values;
     // As a callback would: the task inherits what the thread had.
-    auto* const outer = std::exchange(loop.callback_values, &self->values_);
+    auto* const outer = std::exchange(values, &self->values_);
     try {
       if (loop.is_closed()) {
         throw usage_error("run_coroutine_threadsafe: the event loop was closed before the task began");
@@ -490,7 +491,7 @@ class concurrent_future<T>::request final : private detail::ready_node {
       self->not_begun_ = std::current_exception();
       self->answer_();
     }
-    loop.callback_values = outer;
+    values = outer;
     if (!self->shared_->handle.valid()) return;
     link& shared = *self.release()->shared_;
     if (shared.cancelled) shared.handle.cancel();

@@ -341,7 +341,7 @@ class io_base : public loop_operation {
   void note_error() noexcept { erred_ = true; }
 
   [[nodiscard]] cancel_slot slot() noexcept { return cancel_slot(&hook_); }
-  [[nodiscard]] event_loop& loop() const noexcept { return static_cast<event_loop&>(frame_->task->loop()); }
+  [[nodiscard]] loop_core& loop() const noexcept { return static_cast<loop_core&>(frame_->task->loop()); }
 
   /// Asio destroyed the handler without calling it.
   AIO_COLD AIO_NEVER_INLINE void dropped() noexcept {
@@ -391,13 +391,13 @@ class io_base : public loop_operation {
 
   /// Before the operation starts, on the context of a loop that has one of its own.
   /// Requires: no cancellation is pending.
-  AIO_ALWAYS_INLINE void begin(event_loop& on) noexcept {
+  AIO_ALWAYS_INLINE void begin(loop_core& on) noexcept {
     progress_ = progress::pending;
     on.io_started();
     task().suspend_on_checked(*frame_, *this);
   }
   /// The same on a context that the program runs, which has to go on until it is over.
-  AIO_COLD AIO_NEVER_INLINE void begin_lent(event_loop& on) noexcept {
+  AIO_COLD AIO_NEVER_INLINE void begin_lent(loop_core& on) noexcept {
     begin(on);
     progress_ = progress::lent;
     lent_ = true;
@@ -405,7 +405,7 @@ class io_base : public loop_operation {
   }
   /// The same for an object of another context; starts it there.
   template <class Executor>
-  void begin_remotely(event_loop& on, Executor const& executor);
+  void begin_remotely(loop_core& on, Executor const& executor);
 
   /// The start is over. What it left to cancel an operation that has completed goes.
   void started() noexcept {
@@ -543,7 +543,7 @@ class io_base::remote {
     try {
       operation_.tell();
     } catch (...) {
-      scheduler::report_to(&loop_, event_loop::failed_cancelling(std::current_exception()));
+      scheduler::report_to(&loop_, loop_core::failed_cancelling(std::current_exception()));
     }
     be_busy_no_more();
   }
@@ -558,7 +558,7 @@ class io_base::remote {
   AIO_COLD AIO_NEVER_INLINE void wake() noexcept { loop_.push_from_thread(task_); }
 
   io_base& operation_;  // in the frame, which waits until this is over
-  event_loop& loop_;
+  loop_core& loop_;
   task_core& task_;
   std::atomic<stage> stage_{stage::waiting};
   std::atomic<bool> told_{false};
@@ -566,7 +566,7 @@ class io_base::remote {
 };
 
 template <class Executor>
-AIO_COLD AIO_NEVER_INLINE void io_base::begin_remotely(event_loop& on, Executor const& executor) {
+AIO_COLD AIO_NEVER_INLINE void io_base::begin_remotely(loop_core& on, Executor const& executor) {
   class remote_on final : public remote {
    public:
     remote_on(io_base& operation, Executor const& executor) : remote(operation), executor_(executor) {}
@@ -716,7 +716,7 @@ class io_state : public io_base {
         return arrive_otherwise();
       }
     }
-    event_loop& on = loop();
+    loop_core& on = loop();
     if (on.on_loop_thread() && progress_ == progress::pending) [[likely]] {
       progress_ = progress::completed;
       hook_.leave();
@@ -769,7 +769,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    event_loop& on = this->loop();
+    loop_core& on = this->loop();
     if (is_on(on.own_context())) [[likely]] {
       if (base::cancelled_already()) [[unlikely]] return;
       base::begin(on);
@@ -803,7 +803,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     }
   }
   /// Says whether it is to be started here and now.
-  AIO_COLD AIO_NEVER_INLINE bool begin_otherwise(event_loop& on) {
+  AIO_COLD AIO_NEVER_INLINE bool begin_otherwise(loop_core& on) {
     if (base::started_elsewhere()) return true;
     if (base::cancelled_already()) return false;
     if (is_on(&on.context())) {
@@ -843,7 +843,7 @@ struct await_adapter<asio::this_coro::executor_t> {
     bool await_ready() const noexcept { return true; }
     void await_suspend(std::coroutine_handle<>) const noexcept {}
     asio::io_context::executor_type await_resume() const noexcept {
-      return static_cast<event_loop*>(loop)->get_executor();
+      return static_cast<loop_core*>(loop)->context().get_executor();
     }
     scheduler* loop = nullptr;
   };

@@ -98,7 +98,7 @@ struct stopped {
 
 class replay_loop final : public aio::event_loop {
  public:
-  replay_loop() { waits_for_wake_ups_ = false; }
+  replay_loop() { waits_for_wake_ups = false; }
 
   [[nodiscard]] aio::time_point now() const noexcept override { return now_; }
   [[nodiscard]] long milliseconds() const {
@@ -107,7 +107,7 @@ class replay_loop final : public aio::event_loop {
   [[nodiscard]] bool has_tasks() const { return !all().empty(); }
   [[nodiscard]] std::vector<aio::any_task_handle> all() const {
     std::vector<aio::any_task_handle> found;
-    auto& list = const_cast<replay_loop*>(this)->tasks;
+    auto& list = const_cast<replay_loop*>(this)->core().tasks;
     for (auto* core = list.front(); core; core = list.after(*core)) found.emplace_back(*core);
     return found;
   }
@@ -115,20 +115,21 @@ class replay_loop final : public aio::event_loop {
   void stop_at_next_wait(std::string word) { stop_word_ = std::move(word); }
   void forget_stop() { stop_word_.reset(); }
 
-  using aio::event_loop::cancel_present_tasks;
+  /// What it is made of.
+  [[nodiscard]] aio::detail::loop_core& core() noexcept { return aio::detail::loop_access::core(*this); }
 
   /// Leaves tasks that cannot be ended where they are.
   void abandon_tasks() {
-    while (auto* const core = tasks.front()) {
-      aio::detail::intrusive_list<aio::detail::task_core, aio::detail::all_tasks_tag>::remove(*core);
+    while (auto* const task = core().tasks.front()) {
+      aio::detail::intrusive_list<aio::detail::task_core, aio::detail::all_tasks_tag>::remove(*task);
     }
   }
 
  private:
   void wait() override {
     if (stop_word_) throw stopped{*stop_word_};
-    if (timers_.empty()) throw stopped{"DEADLOCK"};
-    now_ = timers_.next();
+    if (next_deadline() == (aio::time_point::max)()) throw stopped{"DEADLOCK"};
+    now_ = next_deadline();
   }
 
   aio::time_point now_{};
@@ -226,7 +227,7 @@ class interpreter {
 
   void log(std::string const& text) {
     if (frozen_) return;
-    auto* const core = loop_.current;
+    auto* const core = loop_.core().current;
     trace_.push_back(std::to_string(loop_.milliseconds()) + " " + (core ? core->name() : "loop") +
                      " " + text);
   }
@@ -660,7 +661,7 @@ std::string interpreter::apply(json const& st, prepared& with) {
   if (op == "log") return "";
   if (op == "raise") raise(st);
   if (op == "self") {
-    aio::any_task_handle const self(*loop_.current);
+    aio::any_task_handle const self(*loop_.core().current);
     for (variable const& each : kept_) {
       if (auto const* entry = std::get_if<awaited>(&each); entry && entry->task && *entry->task == self) {
         variables_.insert_or_assign(st.at("into").get<std::string>(), *entry);
@@ -687,8 +688,8 @@ std::string interpreter::apply(json const& st, prepared& with) {
     any_future const& on = std::get<awaited>(*with.on).handle;
     return show_bool(st.contains("msg") ? on.cancel(show(st.at("msg"))) : on.cancel());
   }
-  if (op == "uncancel") return std::to_string(loop_.current->uncancel());
-  if (op == "cancelling") return std::to_string(loop_.current->cancelling());
+  if (op == "uncancel") return std::to_string(loop_.core().current->uncancel());
+  if (op == "cancelling") return std::to_string(loop_.core().current->cancelling());
   if (op == "query") return query(st, *with.on);
   if (op == "gather") {
     std::vector<awaited> children;
@@ -1027,7 +1028,7 @@ std::vector<std::string> interpreter::run() {
     std::string pending;
     for (auto const& each : loop_.all()) pending += (pending.empty() ? "" : ",") + each.name();
     log("pending: [" + pending + "]");
-    if (loop_.has_tasks()) loop_.cancel_present_tasks();
+    if (loop_.has_tasks()) loop_.core().cancel_present_tasks();
     log("finished");
   } catch (stopped const& end) {
     log(end.word);  // unless it was recorded already

@@ -37,6 +37,8 @@
 
 namespace aio {
 
+class event_loop;
+
 /// What an exception handler hears of: an error that no code is left to receive.
 /// asyncio: the context of call_exception_handler, LOOP-14.
 struct exception_context {
@@ -61,6 +63,9 @@ AIO_COLD AIO_NEVER_INLINE exception_context context_of(char const* message, std:
   }
   return made;
 }
+
+class scheduler;
+scheduler& scheduler_of(event_loop& loop) noexcept;  // in event_loop.hpp
 
 class task_core;
 struct frame_base;

@@ -46,7 +46,7 @@ class deadlock_error : public std::runtime_error {
 /// or threads are outstanding it passes as real time does, so that they can come first.
 class virtual_loop final : public event_loop {
  public:
-  virtual_loop() { waits_for_wake_ups_ = false; }
+  virtual_loop() { waits_for_wake_ups = false; }
   inline ~virtual_loop() override;
 
   [[nodiscard]] time_point now() const noexcept override { return now_; }
@@ -75,14 +75,14 @@ decltype(auto) run(Fn&& fn, Args&&... args);
 inline void virtual_loop::wait() {
   if (poll_io() > 0 || !idle()) return;
   bool const outstanding = !context().stopped();
-  bool const deadline = !timers_.empty() && timers_.next() != (time_point::max)();
-  if (deadline && timers_.next() <= now_) return;  // in the past: time does not go back
+  bool const deadline = next_deadline() != (time_point::max)();
+  if (deadline && next_deadline() <= now_) return;  // in the past: time does not go back
   if (outstanding) {
     auto const before = std::chrono::steady_clock::now();
     if (deadline) {
       // At most a day, for Asio adds it to the time of its own.
-      context().run_one_for((std::min)(timers_.next() - now_, time_point::duration(std::chrono::hours(24))));
-      now_ = (std::min)(timers_.next(), now_ + (std::chrono::steady_clock::now() - before));
+      context().run_one_for((std::min)(next_deadline() - now_, time_point::duration(std::chrono::hours(24))));
+      now_ = (std::min)(next_deadline(), now_ + (std::chrono::steady_clock::now() - before));
     } else {
       context().run_one();
       now_ += std::chrono::steady_clock::now() - before;
@@ -91,9 +91,9 @@ inline void virtual_loop::wait() {
   }
   if (!deadline) {
     throw deadlock_error("nothing can ever happen again; these tasks wait:\n" +
-                         detail::list_tasks(*this));
+                         detail::list_tasks(aio::detail::scheduler_of(*this)));
   }
-  now_ = timers_.next();
+  now_ = next_deadline();
 }
 
 namespace detail {
@@ -108,7 +108,7 @@ inline void abandon(event_loop& loop) noexcept {
     } catch (deadlock_error const&) {
     }
   }
-  while (auto* const stuck = loop.tasks.front()) {
+  while (auto* const stuck = aio::detail::scheduler_of(loop).tasks.front()) {
     aio::detail::intrusive_list<aio::detail::task_core, aio::detail::all_tasks_tag>::remove(*stuck);
   }
 }
