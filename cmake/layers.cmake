@@ -4,19 +4,25 @@
 # layers, config.hpp first, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
-  1 error.hpp stop_token.hpp detail/lighter_std.hpp detail/nested_drop.hpp detail/never_destroyed.hpp
-  2 closure.hpp detail/context_values.hpp detail/exceptions.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
-    detail/loop_executor.hpp detail/on_demand.hpp detail/ready_queue.hpp
-  3 result.hpp exception_group.hpp detail/timer_heap.hpp
-  4 detail/scheduler.hpp
-  5 detail/callback.hpp detail/task_core.hpp detail/thread_pool.hpp detail/turns.hpp
-  6 context_var.hpp task.hpp detail/handle_base.hpp detail/loop_core.hpp detail/task_list.hpp detail/wait_line.hpp
-  7 future.hpp task_handle.hpp
-  8 as_result.hpp event.hpp gather.hpp lock.hpp print_tasks.hpp semaphore.hpp shield.hpp sleep.hpp
-  9 async_generator.hpp condition.hpp queue.hpp race.hpp task_group.hpp timeout.hpp event_loop.hpp wait.hpp
-  10 as_completed.hpp barrier.hpp detail/interrupts.hpp to_thread.hpp use_awaitable.hpp
-  11 run.hpp
-  12 aio.hpp testing/virtual_clock.hpp
+  1 closure.hpp error.hpp stop_token.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
+    detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp detail/never_destroyed.hpp
+    detail/on_demand.hpp detail/ready_queue.hpp detail/state_ptr.hpp detail/waitable.hpp
+  2 detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/thread_pool.hpp
+    detail/timer_heap.hpp
+  3 exception_group.hpp result.hpp detail/completion.hpp detail/scheduler.hpp detail/turns.hpp
+  4 detail/callback.hpp detail/future_core.hpp
+  5 detail/task_core.hpp
+  6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp
+  7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
+  8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_shutdown.hpp detail/wait_line.hpp
+  9 event.hpp lock.hpp detail/promise.hpp
+  10 queue.hpp task.hpp
+  11 task_handle.hpp wait.hpp
+  12 as_completed.hpp as_result.hpp event_loop.hpp gather.hpp shield.hpp
+  13 async_generator.hpp condition.hpp race.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
+    detail/interrupts.hpp
+  14 barrier.hpp run.hpp
+  15 aio.hpp testing/virtual_clock.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

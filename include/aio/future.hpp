@@ -19,10 +19,13 @@
 #include <utility>
 
 #include "aio/detail/frame_pool.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/nested_drop.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #include "aio/result.hpp"
 #pragma GCC visibility push(default)

@@ -28,10 +28,15 @@
 #include <vector>
 
 #include "aio/closure.hpp"
+#include "aio/detail/cancel_walk.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/nested_drop.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/future.hpp"
 #include "aio/result.hpp"
 #include "aio/task.hpp"

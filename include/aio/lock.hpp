@@ -18,8 +18,10 @@
 #include <coroutine>
 #include <utility>
 
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 

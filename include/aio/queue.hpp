@@ -30,11 +30,13 @@
 #include "aio/closure.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/on_demand.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/event.hpp"
 #pragma GCC visibility push(default)
 

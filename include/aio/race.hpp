@@ -26,8 +26,12 @@
 #include <vector>
 
 #include "aio/closure.hpp"
+#include "aio/detail/future_core.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
 #include "aio/task.hpp"

@@ -22,8 +22,10 @@
 #include <utility>
 
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 

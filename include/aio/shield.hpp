@@ -20,9 +20,12 @@
 #include "aio/closure.hpp"
 #include "aio/detail/callback.hpp"
 #include "aio/detail/frame_pool.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/nested_drop.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/future.hpp"
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)

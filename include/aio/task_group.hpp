@@ -26,7 +26,9 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #include "aio/exception_group.hpp"

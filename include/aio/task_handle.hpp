@@ -24,8 +24,10 @@
 
 #include "aio/closure.hpp"
 #include "aio/context_var.hpp"
+#include "aio/detail/cancel_walk.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)

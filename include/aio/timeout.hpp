@@ -23,6 +23,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"

@@ -20,7 +20,9 @@
 #include <vector>
 
 #include "aio/closure.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"

@@ -14,43 +14,13 @@
 #include <utility>
 
 #include "aio/detail/callback.hpp"
+#include "aio/detail/future_core.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
-
-/// A counted reference to a future_core of type State, or none.
-template <class State>
-class state_ptr {
- public:
-  state_ptr() noexcept = default;
-  explicit state_ptr(State* adopted) noexcept : state_(adopted) {}
-  state_ptr(state_ptr const& other) noexcept : state_(other.state_) {
-    if (state_) state_->retain();
-  }
-  state_ptr(state_ptr&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-  state_ptr& operator=(state_ptr other) noexcept {
-    std::swap(state_, other.state_);
-    return *this;
-  }
-  ~state_ptr() {
-    if (state_) state_->release();
-  }
-
-  static state_ptr share(State& state) noexcept {
-    state.retain();
-    return state_ptr(&state);
-  }
-
-  [[nodiscard]] State* get() const noexcept { return state_; }
-  State* operator->() const noexcept { return state_; }
-  State& operator*() const noexcept { return *state_; }
-  explicit operator bool() const noexcept { return state_ != nullptr; }
-
- private:
-  State* state_ = nullptr;
-};
 
 /// Waits until a future or task is done; `Result` says what co_await gives.
 template <class State, class Result>

@@ -32,14 +32,18 @@
 #include <asio/version.hpp>
 
 #include "aio/detail/callback.hpp"
+#include "aio/detail/cancel_walk.hpp"
 #include "aio/detail/frame_pool.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_executor.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
 #include "aio/detail/turns.hpp"
+#include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 
 static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
@@ -739,188 +743,6 @@ inline thread_pool& loop_core::default_executor() {
     threads_ = {new thread_pool(most < 32 ? most : 32), [](thread_pool* pool) { delete pool; }};
   }
   return *threads_;
-}
-
-// Without memory for all at once, they are all cancelled, and waited for one after the other.
-inline void loop_core::cancel_present_tasks(bool& one_by_one) {
-  // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
-  // one more iteration before the loop stops (SCH-8, RUN-3).
-  struct round : stop_node {
-    struct waiting : removable_node {
-      waiting() noexcept
-          : removable_node([](ready_node* node) noexcept {
-              auto& self = *static_cast<waiting*>(node);
-              self.ran = true;
-              if (--self.all->left == 0) self.all->loop.push(*self.all);
-            }) {}
-      waiting(waiting const&) = delete;
-      ~waiting() {
-        if (task && !ran && !task->remove_callback(*this)) all->loop.forget(*this);
-      }
-      void wait_for(task_core& end_of, round& on_behalf_of) noexcept {
-        task = state_ptr<task_core>::share(end_of);
-        all = &on_behalf_of;
-        ++all->left;
-        task->add_callback(*this);
-      }
-      void report() noexcept {
-        if (task->state() != future_state::error) return;
-        task->report_error("a task failed while the loop was shutting down");
-      }
-      round* all = nullptr;
-      state_ptr<task_core> task;
-      bool ran = false;
-    };
-
-    using stop_node::stop_node;
-    std::size_t left = 0;
-  };
-
-  round ending(*this);
-  std::vector<round::waiting> many;
-  round::waiting one;
-  if (!one_by_one) {
-    std::size_t present = 0;
-    for (auto* core = tasks.front(); core; core = tasks.after(*core)) {
-      core->cancel(nullptr);
-      ++present;
-    }
-    try {
-      many = std::vector<round::waiting>(present);
-      auto* core = tasks.front();
-      for (auto& each : many) each.wait_for(*std::exchange(core, tasks.after(*core)), ending);
-    } catch (std::bad_alloc const&) {
-      one_by_one = true;
-    }
-  }
-  if (one_by_one) {
-    auto& next = *tasks.front();
-    if (next.cancelling() == 0) next.cancel(nullptr);  // it came later
-    one.wait_for(next, ending);
-  }
-  while (!ending.ran) run_loop();  // a task may call stop()
-  for (auto& each : many) each.report();
-  if (one_by_one) one.report();
-}
-
-inline void loop_core::cancel_all_tasks() {
-  bool one_by_one = false;
-  while (!tasks.empty()) cancel_present_tasks(one_by_one);
-}
-
-// Runs the loop while functions are left in threads; says whether there were any.
-inline bool loop_core::serve_threads() {
-  stop_node no_job_left(*this);
-  auto const tell = [](void* whom) {
-    auto& told = *static_cast<stop_node*>(whom);
-    told.loop.push_from_thread(told);
-  };
-  if (!threads_ || !threads_->tell_when_idle(tell, &no_job_left)) return false;
-  work_started();
-  serving_ = true;
-  while (!no_job_left.ran) run_loop();  // a task may call stop()
-  serving_ = false;
-  work_finished();
-  return true;
-}
-
-// Tasks that only a thread could wake, where the loop runs for nothing but threads: that which is left
-// may wait for them. They hear of it, and the thread hears from them. True if one goes on by that.
-AIO_NEVER_INLINE bool loop_core::cancel_stranded_tasks() noexcept {
-  if (tasks.empty() || has_deadline() || io_pending_ > 0) return false;
-  cancel_message why;
-  try {
-    why = make_cancel_message("the event loop is shutting down");
-  } catch (std::bad_alloc const&) {
-  }
-  for (auto* core = tasks.front(); core; core = tasks.after(*core)) core->cancel(why);
-  return has_ready();
-}
-
-// The iterations that asyncio.run() takes to shut down, whatever is left then (RUN-9): callbacks of
-// tasks that were done in the last step of main, and what follows from them.
-inline void loop_core::run_briefly() {
-  if (closed_ || is_running()) return;
-  cancel_all_tasks();
-  for (int left = 4; left > 0 && !idle(); --left) {
-    stop();
-    run_loop();
-  }
-}
-
-inline void loop_core::discard_callbacks() noexcept {
-  drop_waiting([](ready_queue& left) { callback::discard_all(left); }, &task_core::run_any);
-}
-
-inline void loop_core::drop_what_is_left() noexcept {
-  do {
-    take_inbox();
-    discard_callbacks();
-    // What is left are functions that came back from threads, requests from there, and shields.
-    run_ready(&task_core::run_any);
-  } while (!idle());
-}
-
-// Called by exit(), which never returns into the step that called it.
-AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
-  std::thread::id const runner = turns_ ? thread_.load(std::memory_order_relaxed) : runs_on();
-  if (runner != std::thread::id() && runner != std::this_thread::get_id()) {
-    // The loop's thread would go on with what is destroyed here: it is asked to stop for good. One that
-    // is busy does not hear of it, and may be waiting for this one.
-    struct halt final : ready_node {
-      halt() noexcept
-          : ready_node([](ready_node* node) noexcept {
-              static_cast<halt*>(node)->done.store(true);
-              for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-            }) {}
-      std::atomic<bool> done{false};
-    };
-    static halt* asked = nullptr;  // stays: the thread is in it
-    asked = new (std::nothrow) halt;
-    try {
-      auto const until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-      if (asked && push_from_thread(*asked)) {
-        while (!asked->done.load() && std::chrono::steady_clock::now() < until) {
-          std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        }
-      }
-    } catch (...) {
-    }
-  }
-  closed_ = true;
-  address_->close();
-  attendant_ = attendant::loop;  // nobody is asked to attend to what becomes ready
-  if (turns_) turns_->leave();
-  close_inbox();
-  let_wakers_out();  // they use what is taken away here
-  // The caller may be inside these. Kept where they are found by who looks for leaks.
-  struct kept {
-    void* context;
-    void* turns;
-    void* threads;
-  };
-  static kept left{};
-  left = {own_.release(), turns_.release(), threads_.release()};
-}
-
-inline void loop_core::close() {
-  if (closed_) return;
-  if (is_running()) throw usage_error("a running event loop cannot be closed: call stop() first");
-  do {
-    cancel_all_tasks();
-  } while (serve_threads());
-  threads_.reset();
-  closed_ = true;
-  address_->close();
-  if (turns_) turns_->leave();
-  close_inbox();
-  drop_what_is_left();
-  guard_.reset();
-  if (running()) {
-    frame_pool::trim();
-  } else {
-    frame_pool::close();
-  }
 }
 
 }  // namespace aio::detail

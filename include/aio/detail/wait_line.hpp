@@ -6,8 +6,10 @@
 #include "aio/config.hpp"
 
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The base of aio's awaiters.
+
+#include "aio/config.hpp"
+
+#include <cstdint>
+
+#include "aio/detail/cancel_walk.hpp"
+#include "aio/detail/frame.hpp"
+#include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
+#pragma GCC visibility push(default)
+
+namespace aio::detail {
+
+/// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
+///
+/// The base of aio's awaiters. An awaiter that undoes something when it is cancelled after it
+/// was woken asks `woken()`.
+class leaf_waiter : public waitable {
+ public:
+  leaf_waiter() noexcept = default;
+  // Awaiters may be moved until they are awaited, so that one can be kept and awaited later.
+  leaf_waiter(leaf_waiter&& other) noexcept : waitable(other) {
+    AIO_ASSERT(other.state_ == state::idle);
+  }
+  leaf_waiter& operator=(leaf_waiter&&) = delete;
+
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+
+  /// Wakes the task; once, and not after it was cancelled.
+  AIO_ALWAYS_INLINE void wake() noexcept {
+    AIO_ASSERT(waiting());
+    state_ = state::woken;
+    frame_->task->wake();
+  }
+  [[nodiscard]] bool waiting() const noexcept { return state_ == state::waiting; }
+  [[nodiscard]] bool woken() const noexcept { return state_ == state::woken; }
+  /// Whether it ever waited.
+  [[nodiscard]] bool suspended() const noexcept { return state_ != state::idle; }
+
+  bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (!waiting()) return false;
+    state_ = state::cancelled;
+    task.wake_cancelled(message);
+    return true;
+  }
+
+ protected:
+  ~leaf_waiter() = default;
+
+  [[nodiscard]] task_core& task() const noexcept { return *frame_->task; }
+  [[nodiscard]] scheduler& loop() const noexcept { return frame_->task->loop(); }
+
+  AIO_ALWAYS_INLINE void suspend() {
+    state_ = state::waiting;
+    task().suspend_on(*frame_, *this);
+  }
+  /// Throws the cancellation if one was delivered.
+  AIO_ALWAYS_INLINE void check_cancelled() {
+    if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
+  }
+
+  frame_base* frame_ = nullptr;
+
+ private:
+  enum class state : std::uint8_t { idle, waiting, woken, cancelled };
+  state state_ = state::idle;
+};
+
+}  // namespace aio::detail
+
+#pragma GCC visibility pop

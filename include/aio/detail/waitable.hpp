@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a task waits for, and where a cancellation of the task goes.
+
+#include "aio/config.hpp"
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+#pragma GCC visibility push(default)
+
+namespace aio::detail {
+
+class future_core;
+class task_core;
+
+/// The message of a cancellation; null is none.
+using cancel_message = std::shared_ptr<std::string const>;
+
+inline cancel_message make_cancel_message(std::string text) {
+  return std::make_shared<std::string const>(std::move(text));
+}
+
+/// Several futures to which a cancellation goes on, one after the other.
+class cancel_fork {
+ public:
+  /// The next of them to be cancelled, from the one at `index` on, which is left behind it; null at the end.
+  virtual future_core* next_to_cancel(std::size_t&) noexcept { return nullptr; }
+  /// That was the end. `accepted`: one of them will end by it. Says whether what waits for them will.
+  virtual bool told_all(bool accepted) noexcept { return accepted; }
+
+ protected:
+  ~cancel_fork() = default;
+};
+
+/// Where a cancellation goes on, if it does. Tasks that wait for each other can be any number, so it is
+/// followed by a loop, see cancel_walk.
+struct cancel_route {
+  task_core* task = nullptr;
+  cancel_fork* fork = nullptr;
+  bool with_message = true;
+};
+
+/// What a suspended task waits for.
+class waitable {
+ public:
+  /// Where a cancellation goes on; nowhere: cancel_wait() takes it.
+  virtual cancel_route route_cancel(cancel_message const&) noexcept { return {}; }
+
+  /// Takes a cancellation of the waiting `task` (CAN-3). True: the task will be woken, and
+  /// finds the cancellation where it waits. False: what it waits for is complete already.
+  virtual bool cancel_wait(task_core& task, cancel_message const& message) = 0;
+
+  /// Lets a task go that waits, so that it can be woken otherwise; false if it cannot.
+  virtual bool let_go(task_core&) noexcept { return false; }
+
+  enum class late { deliver, carried, keep };
+
+  /// `task` was woken by this and is cancelled before it runs. `deliver`: throw in it now (CAN-7).
+  /// `carried`: what it will find is a cancellation already. `keep`: let it have the result, and
+  /// raise the cancellation when it suspends next (D3).
+  virtual late cancelled_after_wake(task_core&) noexcept { return late::deliver; }
+
+ protected:
+  ~waitable() = default;
+};
+
+}  // namespace aio::detail
+
+#pragma GCC visibility pop
