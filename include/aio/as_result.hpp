@@ -79,7 +79,7 @@ class child_result_awaiter : public child_run<T> {
 
   result<T> await_resume() {
     frame_base& child = this->child();
-    if (child.error) return result<T>(std::exchange(child.error, nullptr));
+    if (child.error) return result<T>(this->take_error());
     if constexpr (std::is_void_v<T>) {
       return result<T>(std::in_place);
     } else {
@@ -170,8 +170,9 @@ task<T> finally_after(task<T> body, Cleanup cleanup) {
     if (!outcome.has_value() && !outcome.cancelled()) {
       scheduler::report(context_of("an error was replaced by one of its with_finally clean-up", outcome.error()));
     }
-    cleaned.rethrow();
+    co_await end_with(cleaned.error());
   }
+  if (!outcome.has_value()) co_await end_with(outcome.error());
   co_return std::move(outcome).value();
 }
 

@@ -464,7 +464,8 @@ class generator_promise final : public generator_promise_base {
 
 template <class T, class Body, class R>
 task<R> closing(async_generator<T> generator, Body body) {
-  co_return co_await aio::with_finally(std::invoke(body, generator), [&] { return generator.aclose(); });
+  co_return co_await ending_awaiter(
+      aio::with_finally(std::invoke(body, generator), [&] { return generator.aclose(); }));
 }
 
 }  // namespace detail

@@ -120,7 +120,7 @@ task<> condition::wait() {
   }
   if (!outcome.has_value()) {
     line_.wake(1);  // this task may have been notified
-    outcome.rethrow();
+    co_await detail::end_with(outcome.error());
   }
 }
 
@@ -138,7 +138,7 @@ task<T> condition::wait_until_true(Predicate predicate) {
   for (;;) {
     auto value = predicate();
     if (value) co_return value;
-    co_await wait();
+    co_await detail::ending_awaiter(wait());
   }
 }
 

@@ -358,7 +358,7 @@ struct group_access {
         cancellation = interrupted;  // somebody else's: the group's own came first
       }
     }
-    if (cancellation && group.failed_.empty()) std::rethrow_exception(cancellation);
+    if (cancellation && group.failed_.empty()) co_await end_with(cancellation);
     std::exception_ptr const error = outcome.has_value() || outcome.cancelled() ? nullptr : outcome.error();
     if (error || !group.failed_.empty()) {
       // A cancellation from outside loses to the errors, and is raised again at the next
@@ -367,10 +367,11 @@ struct group_access {
         parent.uncancel();
         parent.cancel(nullptr);
       }
-      throw group.gather_errors(error);
+      co_await end_with(std::make_exception_ptr(group.gather_errors(error)));
     }
     if constexpr (!std::is_void_v<T>) {
-      // Throws if the group was cancelled before the body could return a value.
+      // The group was cancelled before the body could return a value.
+      if (!outcome.has_value()) co_await end_with(outcome.error());
       co_return std::move(outcome).value();
     }
   }

@@ -273,19 +273,19 @@ struct task_starter {
 
 /// Awaits the coroutine that a task was created for, and says where that is.
 template <class T>
-class standing_for : public child_awaiter<T> {
+class standing_for : public ending_awaiter<T> {
  public:
   explicit standing_for(task<T>&& called)
       : standing_for(task_access::function(called), std::move(called)) {}
 
   void attach(frame_base& frame) noexcept {
     frame.task->created_for(frame, place_);
-    child_awaiter<T>::attach(frame);
+    ending_awaiter<T>::attach(frame);
   }
 
  private:
   standing_for(std::source_location place, task<T>&& called)
-      : child_awaiter<T>(std::move(called)), place_(place) {}
+      : ending_awaiter<T>(std::move(called)), place_(place) {}
   std::source_location place_;
 };
 

@@ -209,9 +209,9 @@ class timeout_scope {
 };
 
 struct timeout_access {
-  /// Turns what the block ended with into what it throws or returns.
+  /// Ends the block. Throws, where the limit did that.
   template <class T>
-  static T conclude(timeout& limit, result<T>&& outcome) {
+  static void conclude(timeout& limit, result<T> const& outcome) {
     bool const own = limit.leave();
     if (own && outcome.cancelled()) {
       // The cancellation is nested in the timeout_error, as in Python its cause.
@@ -221,7 +221,6 @@ struct timeout_access {
         std::throw_with_nested(timeout_error());
       }
     }
-    return std::move(outcome).value();
   }
 
   template <class T, class Body>
@@ -230,7 +229,9 @@ struct timeout_access {
     timeout& limit = given ? *given : made.emplace(deadline);
     limit.enter(co_await timeout_scope());
     result<T> outcome = co_await aio::as_result(begin(body, limit));
-    co_return conclude(limit, std::move(outcome));
+    conclude(limit, outcome);
+    if (!outcome.has_value()) co_await end_with(outcome.error());
+    co_return std::move(outcome).value();
   }
 
   template <class T>
@@ -238,7 +239,9 @@ struct timeout_access {
     timeout limit(deadline);
     limit.enter(co_await timeout_scope());
     result<T> outcome = co_await aio::as_result(std::move(body));
-    co_return conclude(limit, std::move(outcome));
+    conclude(limit, outcome);
+    if (!outcome.has_value()) co_await end_with(outcome.error());
+    co_return std::move(outcome).value();
   }
 
   // The caller's timeout must not stay armed when the body throws before it is a coroutine.

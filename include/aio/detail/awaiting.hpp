@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
@@ -24,6 +25,54 @@ namespace aio::detail {
 
 template <class>
 inline constexpr bool always_false = false;
+
+// ---- ending in an error
+
+inline void note_end(frame_base& ended) noexcept {
+  scheduler& on = ended.task->loop();
+  if (on.debug()) [[unlikely]] on.note_error(ended.error, ended.where);
+}
+
+/// Ends the coroutines that do nothing with the error of `ended` but to end in it themselves. Gives the one that is to go
+/// on, or null.
+AIO_NEVER_INLINE frame_base* pass_error_on(frame_base& ended, bool passes_on) noexcept {
+  frame_base* at = &ended;
+  while (passes_on && at->continuation) {
+    frame_base& next = *at->continuation;
+    passes_on = (next.marks & frame_base::ends_awaiter) != 0;
+    next.set_ended(at->ended_cancelled());
+    next.error = at->error;
+    next.phase = frame_phase::ended;
+    detail::note_end(next);
+    at = &next;
+  }
+  return at->continuation;
+}
+
+/// Ends a coroutine that is suspended, as if it had thrown `error`: to throw it again in each of aio's own coroutines on
+/// its way would cost more than all the rest. What lives in the frame goes when the one that awaits it is resumed.
+AIO_NEVER_INLINE void end_in_error(frame_base& frame, std::exception_ptr error) noexcept {
+  bool const passes_on = (frame.marks & frame_base::ends_awaiter) != 0;
+  frame.set_ended(detail::is_cancellation(error));
+  frame.error = std::move(error);
+  frame.phase = frame_phase::ended;
+  detail::note_end(frame);
+  if (frame_base* const next = detail::pass_error_on(frame, passes_on)) frame.task->loop().resume_next = next;
+}
+
+/// Ends the coroutine that awaits this with an error.
+class [[nodiscard]] end_with {
+ public:
+  explicit end_with(std::exception_ptr error) noexcept : error_(std::move(error)) {}
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) noexcept { detail::end_in_error(*frame_, std::move(error_)); }
+  void await_resume() const noexcept {}
+
+ private:
+  std::exception_ptr error_;
+  frame_base* frame_ = nullptr;
+};
 
 // ---- a task
 
@@ -66,6 +115,12 @@ class [[nodiscard]] child_run {
 
  protected:
   frame_base& child() noexcept { return *child_; }
+  frame_base& parent() noexcept { return *parent_; }
+  /// Requires: the child ended in one.
+  std::exception_ptr take_error() noexcept {
+    child_->destroy_frame();  // there may be something in it where it was not thrown
+    return std::exchange(child_->error, nullptr);
+  }
 
  private:
   frame_base* child_;
@@ -81,12 +136,32 @@ class child_awaiter : public child_run<T> {
 
   AIO_ALWAYS_INLINE T await_resume() {
     frame_base& child = this->child();
-    if (child.error) [[unlikely]] std::rethrow_exception(std::exchange(child.error, nullptr));
+    if (child.error) [[unlikely]] std::rethrow_exception(this->take_error());
     if constexpr (!std::is_void_v<T>) {
       return static_cast<T&&>(block_layout<T>::value(child));
     }
   }
 };
+
+/// The same for a coroutine that ends in whatever error the child ends in: it is not thrown there.
+template <class T>
+class ending_awaiter : public child_run<T> {
+ public:
+  using child_run<T>::child_run;
+
+  AIO_ALWAYS_INLINE bool await_ready() {
+    this->child().marks |= frame_base::ends_awaiter;
+    return child_run<T>::await_ready() && !this->child().error;
+  }
+  void await_suspend(std::coroutine_handle<>) noexcept {
+    if (this->child().done()) [[unlikely]] detail::end_in_error(this->parent(), this->take_error());
+  }
+  AIO_ALWAYS_INLINE T await_resume() {
+    if constexpr (!std::is_void_v<T>) return static_cast<T&&>(block_layout<T>::value(this->child()));
+  }
+};
+template <class T>
+ending_awaiter(task<T>&&) -> ending_awaiter<T>;
 
 // ---- what is not aio's
 

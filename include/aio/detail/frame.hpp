@@ -49,7 +49,7 @@ enum class frame_phase : std::uint8_t {
   being_made,  // arguments are copied into it; if that throws, its memory goes with the frame
   made,        // whoever holds the task frees the block
   entered,     // the body has begun
-  ended,       // the body is over; arguments are there still
+  ended,       // the body is over; what lives in the frame goes before anybody hears of it
   gone,        // nothing lives in the frame any more
 };
 
@@ -77,6 +77,7 @@ struct frame_base {
   // The marks:
   static constexpr std::uint8_t by_cancellation = 1;  // error is a cancelled_error; the only one then
   static constexpr std::uint8_t refers_to_step = 2;   // that made it, to its stack: scheduler::note_reference()
+  static constexpr std::uint8_t ends_awaiter = 4;     // an error of it ends who awaits it, too: see end_in_error()
 
   [[nodiscard]] bool ended_cancelled() const noexcept { return (marks & by_cancellation) != 0; }
   void set_ended(bool cancelled) noexcept { marks = static_cast<std::uint8_t>(cancelled); }

@@ -46,10 +46,11 @@ class promise_base {
   }
 
   void unhandled_exception() noexcept {
+    bool const passes_on = (frame_->marks & frame_base::ends_awaiter) != 0;
     frame_->set_ended(handling_cancellation());
     frame_->error = std::current_exception();
-    scheduler& on = frame_->task->loop();
-    if (on.debug()) [[unlikely]] on.note_error(frame_->error, frame_->where);
+    detail::note_end(*frame_);
+    if (passes_on) frame_->continuation = detail::pass_error_on(*frame_, true);
   }
 
   template <class A>

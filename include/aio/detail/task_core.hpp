@@ -437,6 +437,7 @@ class task_core : public future_core,
   void meet_cancellation() noexcept;
   void end_unstarted() noexcept;
   void finish() noexcept;
+  void leave_frame() noexcept;
   void finish_badly() noexcept;
   void end(future_state outcome) noexcept;
   void queue_owner() noexcept;
@@ -607,9 +608,18 @@ AIO_ALWAYS_INLINE void task_core::finish() noexcept {
   }
 }
 
+// There may be something in it where the error was not thrown, see end_in_error(). It goes in the task's own step.
+inline void task_core::leave_frame() noexcept {
+  task_core* const before = std::exchange(loop().current, this);
+  resume_point_ = &root();
+  root().destroy_frame();
+  loop().current = before;
+}
+
 AIO_NEVER_INLINE void task_core::finish_badly() noexcept {
   future_state outcome = future_state::value;
   if (root().error) {
+    leave_frame();
     error_ = std::exchange(root().error, nullptr);
     outcome = root().ended_cancelled() ? future_state::cancelled : future_state::error;
     // A cancellation has a message of its own. With another error that of the request stays, for a
