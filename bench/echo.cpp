@@ -231,7 +231,7 @@ class watched_set {
  private:
   void watch() {
     set_.async_wait(set_.wait_read, [this](std::error_code error) {
-      if (!error) loop_.from_handler([this] { announce(); });
+      if (!error) aio::detail::loop_access::core(loop_).from_handler([this] { announce(); });
     });
   }
 
