@@ -216,6 +216,33 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
   CHECK(said == "");
 }
 
+TEST_CASE("debug: a queue that is only joined is not ended on another thread, and stays as it is") {
+  std::string of_task_done;
+  std::string of_shutdown;
+  auto const main = [&]() -> aio::task<> {
+    aio::get_running_loop().set_debug(true);
+    aio::queue<int> items;
+    items.put_nowait(1);
+    auto const joined = aio::create_task(items.join());
+    co_await aio::sleep_for(0s);
+    std::thread([&] {
+      of_task_done = thrown_by([&] { items.task_done(); return 0; });
+      of_shutdown = thrown_by([&] { items.shutdown(true); return 0; });
+    }).join();
+    CHECK(items.qsize() == 1);
+    CHECK(items.get_nowait() == 1);
+    co_await aio::sleep_for(1s);
+    CHECK_FALSE(joined.done());
+    items.put_nowait(2);
+    items.task_done();
+    items.shutdown(true);
+    co_await joined;
+  };
+  aio::testing::run(main);
+  CHECK(of_task_done.starts_with("aio::usage_error: event::set was called on a thread that does not run"));
+  CHECK(of_shutdown == of_task_done);
+}
+
 namespace {
 aio::task<> breaks() {
   co_await aio::sleep_for(0s);

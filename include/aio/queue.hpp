@@ -287,9 +287,12 @@ class queue_base {
     if (at == end::put ? has_room() : count_ > 0) wake_next(at == end::put ? putters_ : getters_);
   }
 
-  void shut_down(bool drop_items) noexcept {
+  void shut_down(bool drop_items) {
+    if (drop_items) {
+      finish(count_);
+      count_ = 0;
+    }
     shut_down_ = true;
-    if (drop_items) finish(std::exchange(count_, 0));
     wake_all(getters_);
     wake_all(putters_);
   }
@@ -308,9 +311,10 @@ class queue_base {
   void wake_next(line& waiters) noexcept;
   void wake_all(line& waiters) noexcept;
 
-  void finish(std::size_t count) noexcept {
+  // Throws, and changes nothing: as event::set(), which knows the loop of those that wait for it alone.
+  void finish(std::size_t count) {
+    if (unfinished_ <= count) all_finished_.set();
     unfinished_ = unfinished_ > count ? unfinished_ - count : 0;
-    if (unfinished_ == 0) all_finished_.set();
   }
 
   std::size_t limit_;
