@@ -77,6 +77,7 @@ aio::task<std::vector<row>> fetch_all(options const& opt, progress& now) {
   http_client client;
   aio::semaphore slots(opt.limit);
   std::vector<aio::task<row>> fetches;
+  fetches.reserve(opt.urls.size());
   for (std::string const& url : opt.urls) fetches.push_back(fetch(client, url, opt, slots, now));
   co_return co_await aio::gather(std::move(fetches));
 }

@@ -190,7 +190,7 @@ auto with_finally(Body&& body, Cleanup&& cleanup) {
     static_assert(!std::is_lvalue_reference_v<Body>,
                   "a task is given away: write with_finally(std::move(t), cleanup)");
     return detail::finally_after<typename std::remove_cvref_t<Body>::value_type,
-                                 kept>(std::move(body), detail::unmoved(std::forward<Cleanup>(cleanup)));
+                                 kept>(std::forward<Body>(body), detail::unmoved(std::forward<Cleanup>(cleanup)));
   } else {
     auto made = detail::make_task(std::forward<Body>(body));
     return detail::finally_after<typename decltype(made)::value_type, kept>(

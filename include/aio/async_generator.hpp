@@ -163,6 +163,7 @@ template <class Cleanup>
 class exit_entry_of<void, Cleanup> final : public exit_entry {
  public:
   template <class C>
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): entries are not copied
   explicit exit_entry_of(C&& cleanup) : cleanup_(std::forward<C>(cleanup)) {}
 
   task<> run() override { (void)co_await cleanup_(); }
@@ -328,7 +329,7 @@ class generator_promise_base : public promise_base {
         throw;
       } catch (generator_exit const&) {
         return;  // as it was told
-      } catch (...) {
+      } catch (...) {  // NOLINT(bugprone-empty-catch): any other is kept below
       }
     }
     promise_base::unhandled_exception();
@@ -338,6 +339,7 @@ class generator_promise_base : public promise_base {
     struct awaiter {
       frame_base* frame;
       bool await_ready() const noexcept { return false; }
+      // NOLINTNEXTLINE(bugprone-exception-escape): the closer has not been used before
       void await_suspend(std::coroutine_handle<>) const noexcept {
         frame->phase = frame_phase::ended;
         generator_state& state = generator_state::of(*frame);
@@ -411,6 +413,7 @@ class generator_promise final : public generator_promise_base {
   };
 
  public:
+  // NOLINTNEXTLINE(google-explicit-constructor): compilers call it
   generator_promise(calling_place at = AIO_CALLER)
       : generator_promise_base(frame_base::of_promise(*this)) {
     frame_->where = place_of(at);
@@ -427,6 +430,7 @@ class generator_promise final : public generator_promise_base {
 
   using generator_promise_base::yield_value;
   auto yield_value(T& value) noexcept {
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): the analyser makes no promises of coroutines
     return yielded<std::remove_reference_t<T>*>(*frame_, std::addressof(value));
   }
   auto yield_value(T&& value) noexcept

@@ -104,6 +104,7 @@ task<std::size_t> barrier::wait() {
 }
 
 // The lock is held.
+// NOLINTNEXTLINE(bugprone-exception-escape): so notify_all() does not throw
 inline void barrier::leave() noexcept {
   if (--count_ > 0) return;
   if (phase_ == phase::draining || phase_ == phase::resetting) phase_ = phase::filling;

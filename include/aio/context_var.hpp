@@ -141,6 +141,7 @@ class context_var<T>::scope {
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
   // Where it cannot be reset the values are gone, or belong to another task, which keeps its own.
+  // NOLINTNEXTLINE(bugprone-exception-escape): there is no going on with a value that cannot be set back
   ~scope() {
     if (&detail::read_context() == undo_.where_) variable_.reset(undo_);
   }

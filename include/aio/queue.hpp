@@ -192,7 +192,7 @@ class smallest_first_items : public items_in_vector<T> {
   using items_in_vector<T>::items_;
 
  public:
-  // Not explicit: priority_queue<T, Less>(maxsize, less)
+  // NOLINTNEXTLINE(google-explicit-constructor): priority_queue<T, Less>(maxsize, less)
   smallest_first_items(Less less = Less()) : less_(std::move(less)) {}
 
   void push(T&& item) {

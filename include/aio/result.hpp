@@ -85,7 +85,7 @@ class [[nodiscard("it may hold an error")]] result {
       rethrow();
     } catch (E const& found) {
       return std::addressof(found);
-    } catch (...) {
+    } catch (...) {  // NOLINT(bugprone-empty-catch): any other is not asked for
     }
     return nullptr;
   }

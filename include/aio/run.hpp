@@ -146,7 +146,7 @@ class runner {
   void end_briefly() noexcept {
     try {
       detail::loop_access::core(*loop_).run_briefly();
-    } catch (...) {
+    } catch (...) {  // NOLINT(bugprone-empty-catch)
     }
   }
   [[noreturn]] void end_by_signal(int signal_number);

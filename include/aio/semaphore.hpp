@@ -121,6 +121,7 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
  public:
   permit() noexcept = default;
   permit(permit&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+  // NOLINTNEXTLINE(bugprone-exception-escape): see release(), here and in the destructor
   permit& operator=(permit&& other) noexcept {
     if (this != &other) {
       release();
@@ -128,7 +129,7 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
     }
     return *this;
   }
-  AIO_ALWAYS_INLINE ~permit() {
+  AIO_ALWAYS_INLINE ~permit() {  // NOLINT(bugprone-exception-escape)
     if (owner_) owner_->give_back(true);
   }
 

@@ -111,6 +111,7 @@ class task_handle : public detail::handle_base<task_handle<T>, detail::task_stat
     this->state().set_name(std::move(name));
     return std::move(*this);
   }
+  // NOLINTNEXTLINE(readability-const-return-type): a handle given with const keeps it, see detail::made_inside
   task_handle const set_name(std::string name) const&& {
     this->state().set_name(std::move(name));
     return *this;
@@ -130,6 +131,7 @@ class [[nodiscard]] any_task_handle {
   any_task_handle() noexcept = default;
   /// Throws: usage_error if `of` is empty.
   template <class T>
+  // NOLINTNEXTLINE(google-explicit-constructor): every task_handle is one
   any_task_handle(task_handle<T> const& of)
       : any_task_handle(static_cast<detail::task_core&>(detail::handle_access::state(of))) {}
   explicit any_task_handle(detail::task_core& core) noexcept
@@ -375,7 +377,7 @@ task_handle<T> create_task(task<T>&& coroutine, std::source_location created) {
 template <awaitable_once A>
 auto create_task(A&& awaited, std::source_location created) {
   return detail::start_task(detail::scheduler::require_running("create_task"),
-                            detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+                            detail::await_as_task<detail::task_result<A>, A>(std::forward<A>(awaited)), created);
 }
 
 template <class T>

@@ -128,10 +128,10 @@ class frame_pool {
   static constexpr std::size_t size_of(std::size_t index) noexcept { return smallest + index * granularity; }
 
   // So little is left alone.
-  static constexpr std::size_t slack = 256 * 1024;
+  static constexpr std::size_t slack = std::size_t{256} * 1024;
   static constexpr std::size_t least_limit = 4 * slack;
   static constexpr std::size_t most_limit = 128 * slack;
-  static constexpr std::size_t at_once = 32 * 1024;  // is kept of one class without being counted
+  static constexpr std::size_t at_once = std::size_t{32} * 1024;  // is kept of one class without being counted
   static constexpr std::int32_t room_of(std::size_t index) noexcept {
     return static_cast<std::int32_t>(at_once / size_of(index));
   }
@@ -213,7 +213,7 @@ class frame_pool {
   }
 
   static void make_room(std::size_t index) noexcept {
-    std::size_t const most = static_cast<std::size_t>(room_of(index));
+    auto const most = static_cast<std::size_t>(room_of(index));
     std::size_t const more = lists_.out[index] < most ? lists_.out[index] : most;
     lists_.out[index] -= more;
     lists_.here[index] += more;
@@ -273,6 +273,7 @@ class pool_allocator {
 
   pool_allocator() noexcept = default;
   template <class U>
+  // NOLINTNEXTLINE(google-explicit-constructor): as allocators are converted
   pool_allocator(pool_allocator<U> const&) noexcept {}
 
   [[nodiscard]] T* allocate(std::size_t count) {

@@ -61,7 +61,7 @@ class interrupts {
     leave();
     listener_->tell.call = nullptr;  // Asio keeps the listener until it has run the handler
     asio::error_code ignored;
-    listener_->pipe.close(ignored);
+    (void)listener_->pipe.close(ignored);
   }
 
   /// From here on the first signal calls `on_signal` from `loop`, unless another of these is before it:
