@@ -17,12 +17,13 @@ set(AIO_LAYERS
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_shutdown.hpp detail/wait_line.hpp
   9 event.hpp lock.hpp detail/promise.hpp
   10 queue.hpp task.hpp
-  11 task_handle.hpp wait.hpp
-  12 as_completed.hpp as_result.hpp event_loop.hpp gather.hpp shield.hpp
-  13 async_generator.hpp condition.hpp race.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
-    detail/interrupts.hpp
-  14 barrier.hpp run.hpp
-  15 aio.hpp testing/virtual_clock.hpp
+  11 task_handle.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
+  13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
+    wait.hpp detail/gather.hpp detail/interrupts.hpp
+  14 barrier.hpp gather.hpp run.hpp
+  15 race.hpp testing/virtual_clock.hpp
+  16 aio.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

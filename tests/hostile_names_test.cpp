@@ -86,7 +86,7 @@ struct message {
   }
 GREEDY(as_result) GREEDY(with_finally) GREEDY(clean_up_with) GREEDY(create_task) GREEDY(detail_make_handle)
 GREEDY(shield) GREEDY(run) GREEDY(make_task) GREEDY(call_with) GREEDY(await_as_task) GREEDY(awaiter_of)
-GREEDY(take_result) GREEDY(as_child) GREEDY(require_startable) GREEDY(enlist) GREEDY(distinct) GREEDY(holds)
+GREEDY(take_result) GREEDY(as_child) GREEDY(keep_distinct) GREEDY(refuse_used_child) GREEDY(gather_given) GREEDY(gather_range)
 GREEDY(to_clock) GREEDY(to_clock_rounded) GREEDY(wait_for_nothing) GREEDY(wait_for_nothing_with_task)
 GREEDY(run_wait_for) GREEDY(make_callback) GREEDY(is_aborted) GREEDY(throw_status) GREEDY(unwrap)
 GREEDY(belongs_to) GREEDY(context_of) GREEDY(describe) GREEDY(start_task) GREEDY(gather) GREEDY(race) GREEDY(wait)

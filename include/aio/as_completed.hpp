@@ -21,14 +21,15 @@
 #include <utility>
 #include <vector>
 
-#include "aio/detail/handle_base.hpp"
+#include "aio/detail/callback.hpp"
+#include "aio/detail/children.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #include "aio/queue.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
-#include "aio/wait.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -91,9 +92,10 @@ class completions {
     mutable bool given_out_ = false;  // the one that this stands at
   };
 
-  completions(std::vector<Handle> handles, std::optional<time_point::duration> limit)
-      : shared_(std::make_shared<shared>()) {
-    shared_->begin(shared_, std::move(handles), limit);
+  completions(std::vector<Handle> handles, std::optional<time_point::duration> limit) {
+    detail::keep_distinct(handles, "as_completed");
+    shared_ = std::make_shared<shared>(std::move(handles));
+    shared_->begin(shared_, limit);
   }
 
   /// Goes on where the last loop over it ended.
@@ -122,51 +124,22 @@ template <std::ranges::input_range Range>
 // ---------------------------------------------------------------- implementation
 
 template <class Handle>
-struct completions<Handle>::shared {
-  // A callback of each handle that is not done; keeps all of this alive until it ran.
-  struct node : detail::removable_node {
-    node() noexcept : removable_node(&on_done) {}
-    static void on_done(detail::ready_node* at) noexcept {
-      auto& self = *static_cast<node*>(at);
-      auto const keep = std::exchange(self.whole, nullptr);
-      self.stop_listening();
-      if (self.handle->done()) {
-        keep->completed(self);
-      } else {  // nobody can complete it any more
-        (void)Handle(std::move(*self.handle));
-      }
-    }
-    // The handle is lent: whoever can complete what it stands for keeps this, and not this that.
-    void listen(std::shared_ptr<shared> const& all, Handle& to) noexcept {
-      whole = all;
-      handle = &to;
-      listed = true;
-      auto& state = detail::handle_access::state(to);
-      state.add_callback(*this);
-      state.lend();
-    }
-    void stop_listening() noexcept {
-      listed = false;
-      detail::handle_access::state(*handle).take_back();
-    }
-    std::shared_ptr<shared> whole;
-    Handle* handle = nullptr;
-    bool listed = false;
-  };
+struct completions<Handle>::shared final : detail::child_parent {
+  explicit shared(std::vector<Handle> given) : handles(std::in_place, std::move(given)) {}
 
-  void begin(std::shared_ptr<shared> const& self, std::vector<Handle> given,
-             std::optional<time_point::duration> limit) {
+  void begin(std::shared_ptr<shared> const& self, std::optional<time_point::duration> limit) {
     detail::scheduler& on = detail::scheduler::require_running("as_completed");
-    detail::keep_distinct(given, "as_completed");
-    handles = std::move(given);
     left = todo = handles.size();
-    nodes = std::make_unique<node[]>(todo);
     // The queue grows now: a callback could tell nobody that there was no memory.
     for (std::size_t i = 0; i < todo; ++i) done.put_nowait(std::nullopt);
     for (std::size_t i = 0; i < todo; ++i) (void)done.get_nowait();
-    for (std::size_t i = 0; i < todo; ++i) {
-      nodes[i].listen(self, handles[i]);
-    }
+    // Handles are lent: whoever can complete what they stand for keeps this, and not this that.
+    handles.for_each([this](auto& slot, std::size_t) {
+      slot.listen(*this);
+      slot.listener()->lend();
+    });
+    listening = todo;
+    if (todo > 0) itself = self;
     if (todo > 0 && limit) {
       auto& made = detail::make_callback(on, "as_completed", {}, [whole = std::weak_ptr(self)] {
         if (auto const all = whole.lock()) all->timed_out();
@@ -184,28 +157,39 @@ struct completions<Handle>::shared {
     std::exchange(timer, nullptr)->release();
   }
 
-  void completed(node& which) noexcept {
+  void heard(detail::child_listener& which) noexcept override {
+    std::shared_ptr<shared> const keep = --listening == 0 ? std::move(itself) : nullptr;
+    bool const is_done = which.core()->done();
+    which.take_back();
+    if (is_done) {
+      completed(handles.slot(handles.index_of(which)).handle());
+    } else {  // nobody can complete it any more
+      which.forget_core();
+      handles.forget_gone(which);
+    }
+  }
+  void child_done(detail::task_core&) noexcept override {}  // it starts none
+
+  void completed(Handle const& which) noexcept {
     if (todo == 0) return;  // timed out first
     --todo;
-    done.put_nowait(*which.handle);
+    done.put_nowait(which);
     if (todo == 0) stop_timer();
   }
 
   void timed_out() noexcept {
-    for (std::size_t i = 0; i < handles.size(); ++i) {
-      if (!nodes[i].listed) continue;
-      if (detail::handle_access::state(handles[i]).remove_callback(nodes[i])) {
-        nodes[i].stop_listening();
-        nodes[i].whole = nullptr;
-      }
-    }
+    handles.for_each([this](auto& slot, std::size_t) {
+      if (slot.listener()->stop_lent()) --listening;
+    });
     for (; todo > 0; --todo) done.put_nowait(std::nullopt);
     stop_timer();
+    if (listening == 0) itself = nullptr;
   }
 
   queue<std::optional<Handle>> done;
-  std::vector<Handle> handles;
-  std::unique_ptr<node[]> nodes;
+  detail::element_children<Handle> handles;
+  std::shared_ptr<shared> itself;  // while it listens to any
+  std::size_t listening = 0;
   std::size_t todo = 0;  // not done, and not timed out
   std::size_t left = 0;  // not given out by an iterator
   detail::callback* timer = nullptr;

@@ -19,10 +19,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <exception>
 #include <memory>
 #include <utility>
 
 #include "aio/detail/context_values.hpp"
+#include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
@@ -141,9 +143,15 @@ class context_var<T>::scope {
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
   // Where it cannot be reset the values are gone, or belong to another task, which keeps its own.
-  // NOLINTNEXTLINE(bugprone-exception-escape): there is no going on with a value that cannot be set back
+  // Without memory for that it keeps the value, and the exception handler hears of it.
   ~scope() {
-    if (&detail::read_context() == undo_.where_) variable_.reset(undo_);
+    if (&detail::read_context() != undo_.where_) return;
+    try {
+      variable_.reset(undo_);
+    } catch (...) {
+      detail::scheduler::report(
+          detail::context_of("a context_var could not be set back at the end of a scope", std::current_exception()));
+    }
   }
 
  private:

@@ -320,8 +320,8 @@ callback_handle event_loop::call_at(time_point deadline, Fn&& fn, Args&&... args
 template <class Fn, class... Args>
 callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
   require_open("call_soon_threadsafe");
-  detail::callback& made = detail::make_callback(*this, "call_soon_threadsafe", detail::read_context(),
-                                                 std::forward<Fn>(fn), std::forward<Args>(args)...);
+  detail::callback& made = detail::make_callback<detail::common_memory>(
+      *this, "call_soon_threadsafe", detail::read_context(), std::forward<Fn>(fn), std::forward<Args>(args)...);
   callback_handle handle(made);
   if (!push_from_thread(made)) {  // closed meanwhile
     made.release();

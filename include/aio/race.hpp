@@ -16,26 +16,22 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <source_location>
 #include <stdexcept>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
-#include <vector>
 
 #include "aio/closure.hpp"
+#include "aio/detail/children.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
-#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
-#include "aio/future.hpp"
+#include "aio/error.hpp"
 #include "aio/gather.hpp"
 #include "aio/task.hpp"
-#include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -77,59 +73,9 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-/// A child that was started, or was running already.
-struct enlisted {
-  state_ptr<future_core> core;
-  bool own = false;  // started for this, and to be waited for
-};
-
-/// Refuses what cannot take part, before any sibling is started.
-template <class Child>
-void require_startable(Child const& source, scheduler const& on) {
-  if constexpr (child_traits<Child>::own) {
-    if (!source.valid()) throw usage_error("race: a task was awaited or moved away before");
-  } else if (!handle_access::state(source).belongs_to(on)) {
-    throw usage_error("race: a future or task belongs to another event loop");
-  }
-}
-
-/// Fills `slot` for `source`: starts a task, or takes a share in what exists. Returns its state.
-template <class Child>
-typename child_traits<Child>::state* enlist(enlisted& slot, Child& source,
-                                            scheduler& on, std::source_location where) {
-  using state = typename child_traits<Child>::state;
-  state* found = nullptr;
-  if constexpr (child_traits<Child>::own) {
-    found = &task_access::start(on, std::move(source), where);
-    slot.own = true;
-  } else {
-    found = &handle_access::state(source);
-  }
-  slot.core = state_ptr<future_core>::share(*found);
-  return found;
-}
-
 /// Waits for the first child, and then for what is left of its own.
-class race_base : public leaf_waiter, private cancel_fork {
+class race_base : public leaf_waiter, private child_parent {
  public:
-  struct child final : enlisted, removable_node, task_owner {
-    child() noexcept : removable_node(&on_done), task_owner(false) {}
-
-    race_base* parent = nullptr;
-    bool listening = false;
-
-    static void on_done(ready_node* node) noexcept {
-      auto& self = *static_cast<child*>(node);
-      self.listening = false;
-      self.parent->child_settled(self);
-    }
-    void own_task(task_core& task) noexcept {
-      expect(1);
-      task.set_owner(*this);
-    }
-    void child_done(task_core&) noexcept override { parent->child_settled(*this); }
-  };
-
   void await_suspend(std::coroutine_handle<>) { suspend(); }
 
   cancel_route route_cancel(cancel_message const& message) noexcept override {
@@ -146,41 +92,29 @@ class race_base : public leaf_waiter, private cancel_fork {
 
  protected:
   race_base() noexcept = default;
-  race_base(race_base&&) noexcept = default;
+  race_base(race_base&& other) noexcept : leaf_waiter(std::move(other)), child_parent() {}
   ~race_base() = default;
 
-  /// Begins to listen. Requires: no handle or future is done.
-  void begin(child* children, std::size_t count) {
-    children_ = children;
+  // It expects none of its tasks, and so hears of each.
+  [[nodiscard]] task_owner& owner() noexcept { return *this; }
+  /// Begins to listen. Requires: no handle or future is done, and its own `own` tasks were started.
+  void begin(std::size_t count, std::size_t own) noexcept {
     count_ = count;
-    for (std::size_t i = 0; i < count; ++i) {
-      child& each = children[i];
-      each.parent = this;
-      if (each.own) {
-        ++own_left_;
-        each.own_task(static_cast<task_core&>(*each.core));
-      } else {
-        each.core->add_callback(each);
-        each.listening = true;
-      }
-    }
+    own_left_ = own;
   }
-  /// In place of begin(), where no memory was left to start them all: those that were never begin.
-  static void abandon(child* children, std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (children[i].own && children[i].core) children[i].core->cancel(nullptr);
-    }
-  }
+  void listen(child_listener& listener, future_core& child) noexcept { listener.listen(*this, child); }
   void decide(std::size_t index) noexcept { winner_ = index; }
   [[nodiscard]] bool decided() const noexcept { return winner_ != none; }
 
   /// The one that decided. Throws, where the race was cancelled.
   std::size_t finish() {
     for (std::size_t i = 0; i < count_; ++i) {
-      child& each = children_[i];
-      if (each.listening && !each.core->remove_callback(each)) loop().forget(each);
+      if (child_listener* const each = at(i).listener) each->stop(loop());
     }
-    if (task().cancel_delivered()) task().throw_cancelled();
+    if (task().cancel_delivered()) {
+      if (decided()) report(at(winner_));
+      task().throw_cancelled();
+    }
     if (cancel_requested_) {
       if (!won_before_cancel_) throw cancelled_error(message_);
       task().note_cancellation(message_);
@@ -192,19 +126,27 @@ class race_base : public leaf_waiter, private cancel_fork {
  private:
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
+  virtual child_view at(std::size_t index) noexcept = 0;
+
   future_core* next_to_cancel(std::size_t& index) noexcept override {
     while (index < count_) {
-      child& each = children_[index++];
-      if (each.own && !each.core->done()) return each.core.get();
+      child_view const each = at(index++);
+      if (each.own() && !each.core->done()) return each.core;
     }
     return nullptr;
   }
   bool told_all(bool) noexcept override { return true; }
 
-  void child_settled(child& which) noexcept {
-    if (which.own) --own_left_;
+  void child_done(task_core& child) noexcept override {
+    --own_left_;
+    child_settled({&child, nullptr});
+  }
+  void heard(child_listener& listener) noexcept override { child_settled({listener.core(), &listener}); }
+
+  void child_settled(child_view which) noexcept {
     if (!decided()) {
-      winner_ = static_cast<std::size_t>(&which - children_);
+      winner_ = 0;
+      while (at(winner_).core != which.core) ++winner_;
       won_before_cancel_ = !cancel_requested_;
       if (won_before_cancel_) cancel_own();
       if (cancel_requested_) report(which);
@@ -216,22 +158,21 @@ class race_base : public leaf_waiter, private cancel_fork {
 
   void cancel_own() noexcept {
     for (std::size_t i = 0; i < count_; ++i) {
-      if (children_[i].own && !children_[i].core->done()) children_[i].core->cancel(nullptr);
+      child_view const each = at(i);
+      if (each.own() && !each.core->done()) each.core->cancel(nullptr);
     }
   }
 
   // Of a task that was too late nobody else will ever hear.
-  void report(child& which) noexcept {
-    future_core& core = *which.core;
-    if (!which.own || core.state() != future_state::error) return;
-    static_cast<task_core&>(core).report_error("a child of race failed after the race was over");
+  static void report(child_view which) noexcept {
+    if (!which.own() || which.core->state() != future_state::error) return;
+    static_cast<task_core&>(*which.core).report_error("a child of race failed after the race was over");
   }
 
   late cancelled_after_wake(task_core&) noexcept override {
     return cancel_requested_ && !won_before_cancel_ ? late::carried : late::keep;
   }
 
-  child* children_ = nullptr;
   std::size_t count_ = 0;
   std::size_t own_left_ = 0;
   std::size_t winner_ = none;
@@ -243,142 +184,80 @@ class race_base : public leaf_waiter, private cancel_fork {
 template <class T>
 using raced = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
+/// What a race gives: of arguments,
+template <class Children>
+struct race_results;
 template <class... Children>
-class race_arguments final : public race_base {
+struct race_results<argument_children<Children...>> {
   static_assert((!std::is_reference_v<typename child_traits<Children>::value_type> && ...),
                 "race cannot give a variant of references; return a pointer");
+  using type = std::variant<raced<typename child_traits<Children>::value_type>...>;
 
- public:
-  using results = std::variant<raced<typename child_traits<Children>::value_type>...>;
-
-  template <class... Given>
-  explicit race_arguments(std::in_place_t, Given&&... children)
-      : sources_(std::forward<Given>(children)...) {}
-  race_arguments(race_arguments&& other)
-      : race_base(std::move(other)), sources_(std::move(other.sources_)) {}
-
-  bool await_ready() {
-    return start(std::index_sequence_for<Children...>());
-  }
-  results await_resume() {
-    std::size_t const index = finish();
-    return take<0>(index);
-  }
-
- private:
-  template <std::size_t... Index>
-  bool start(std::index_sequence<Index...>) {
-    (detail::require_startable(std::get<Index>(sources_), loop()), ...);
-    (look(std::get<Index>(sources_), Index), ...);
-    if (decided()) {
-      (close(std::get<Index>(sources_)), ...);
-      return true;
-    }
-    try {
-      ((std::get<Index>(states_) =
-            detail::enlist(slots_[Index], std::get<Index>(sources_), loop(), frame_->where)),
-       ...);
-    } catch (...) {
-      abandon(slots_, sizeof...(Children));
-      throw;
-    }
-    begin(slots_, sizeof...(Children));
-    return false;
-  }
-
-  template <class Child>
-  void look(Child const& source, std::size_t index) noexcept {
-    if constexpr (!child_traits<Child>::own) {
-      if (!decided() && handle_access::state(source).done()) decide(index);
-    }
-  }
-  template <class Child>
-  static void close(Child& source) noexcept {
-    if constexpr (child_traits<Child>::own) source.close();
-  }
-
-  template <std::size_t Index>
-  results take(std::size_t index) {
+  template <std::size_t Index = 0>
+  static type take(argument_children<Children...>& from, std::size_t index) {
     if constexpr (Index + 1 < sizeof...(Children)) {
-      if (index != Index) return take<Index + 1>(index);
+      if (index != Index) return take<Index + 1>(from, index);
     }
     using source = std::tuple_element_t<Index, std::tuple<Children...>>;
-    auto* chosen = std::get<Index>(states_);
-    if constexpr (!child_traits<source>::own) {
-      if (!chosen) chosen = &handle_access::state(std::get<Index>(sources_));
-    }
-    return results(std::in_place_index<Index>, detail::take_result<false, source>(*chosen));
+    return type(std::in_place_index<Index>, detail::take_result<false, source>(from.template slot<Index>().state()));
   }
+};
+/// and of elements.
+template <class Child>
+struct race_results<element_children<Child>> {
+  using value_type = typename child_traits<Child>::value_type;
+  static_assert(!std::is_reference_v<value_type>, "race of a range cannot give a reference; return a pointer");
+  using type = winner<value_type>;
 
-  std::tuple<Children...> sources_;
-  std::tuple<typename child_traits<Children>::state*...> states_{};
-  child slots_[sizeof...(Children)];
+  static type take(element_children<Child>& from, std::size_t index) {
+    auto& chosen = from.slot(index).state();
+    if constexpr (std::is_void_v<value_type>) {
+      detail::take_result<false, Child>(chosen);
+      return {index};
+    } else {
+      return {index, detail::take_result<false, Child>(chosen)};
+    }
+  }
 };
 
-template <class Child>
-class race_elements final : public race_base {
-  using value_type = typename child_traits<Child>::value_type;
-  static_assert(!std::is_reference_v<value_type>,
-                "race of a range cannot give a reference; return a pointer");
-
+template <class Children>
+class race_awaiter final : public race_base {
  public:
-  using results = winner<value_type>;
+  using results = typename race_results<Children>::type;
 
-  template <class Range>
-  explicit race_elements(std::in_place_t, Range&& children) {
-    for (auto&& each : children) {
-      if constexpr (child_traits<Child>::own) {
-        sources_.push_back(detail::as_child(std::move(each)));
-      } else {
-        sources_.push_back(each);
-      }
-    }
-  }
-  race_elements(race_elements&& other)
-      : race_base(std::move(other)), sources_(std::move(other.sources_)) {}
+  template <class... Given>
+  explicit race_awaiter(std::in_place_t, Given&&... children)
+      : children_(std::in_place, std::forward<Given>(children)...) {}
+  race_awaiter(race_awaiter&& other) : race_base(std::move(other)), children_(std::move(other.children_)) {}
 
   bool await_ready() {
-    if (sources_.empty()) throw std::invalid_argument("race: there is nothing to wait for");
-    for (auto const& each : sources_) detail::require_startable(each, loop());
-    if constexpr (!child_traits<Child>::own) {
-      for (std::size_t i = 0; i < sources_.size() && !decided(); ++i) {
-        if (handle_access::state(sources_[i]).done()) decide(i);
+    if (children_.size() == 0) throw std::invalid_argument("race: there is nothing to wait for");
+    children_.require_fit("race", loop());
+    if constexpr (Children::listens) {
+      children_.for_each([this](auto& slot, std::size_t index) {
+        if (!this->decided() && slot.done()) this->decide(index);
+      });
+      if (this->decided()) {
+        children_.for_each([](auto& slot, std::size_t) { slot.close(); });
+        return true;
       }
-      if (decided()) return true;
     }
-    slots_ = std::vector<child>(sources_.size());
-    try {
-      for (std::size_t i = 0; i < sources_.size(); ++i) {
-        detail::enlist(slots_[i], sources_[i], loop(), frame_->where);
-      }
-    } catch (...) {
-      abandon(slots_.data(), sources_.size());
-      throw;
-    }
-    begin(slots_.data(), sources_.size());
+    children_.start(this->owner(), loop(), frame_->where);
+    this->begin(children_.size(), children_.own_count());
+    children_.for_each([this]([[maybe_unused]] auto& slot, std::size_t) {
+      if constexpr (!std::remove_reference_t<decltype(slot)>::own) this->listen(*slot.listener(), slot.state());
+    });
     return false;
   }
   results await_resume() {
-    std::size_t const index = finish();
-    if constexpr (std::is_void_v<value_type>) {
-      detail::take_result<false, Child>(chosen(index));
-      return {index};
-    } else {
-      return {index, detail::take_result<false, Child>(chosen(index))};
-    }
+    std::size_t const index = this->finish();
+    return race_results<Children>::take(children_, index);
   }
 
  private:
-  auto& chosen(std::size_t index) noexcept {
-    if constexpr (child_traits<Child>::own) {
-      return static_cast<typename child_traits<Child>::state&>(*slots_[index].core);
-    } else {
-      return handle_access::state(sources_[index]);
-    }
-  }
+  child_view at(std::size_t index) noexcept override { return children_.at(index); }
 
-  std::vector<Child> sources_;
-  std::vector<child> slots_;
+  Children children_;
 };
 
 template <class Child>
@@ -395,7 +274,7 @@ template <gatherable... Children>
   requires(sizeof...(Children) > 0)
 auto race(Children&&... children) {
   static_assert((detail::refuse_shared_racer<Children>() && ...));
-  return detail::race_arguments<detail::child_of<Children>...>(
+  return detail::race_awaiter<detail::argument_children<detail::child_of<Children>...>>(
       std::in_place, detail::as_child(std::forward<Children>(children))...);
 }
 
@@ -407,14 +286,14 @@ auto race(Range&& children) {
   static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> &&
                   !std::ranges::view<std::remove_cvref_t<Range>>),
                 "the tasks of a container are given away: write race(std::move(tasks))");
-  return detail::race_elements<child>(std::in_place, std::forward<Range>(children));
+  return detail::race_awaiter<detail::element_children<child>>(std::in_place, std::forward<Range>(children));
 }
 
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto race(moved_reference<Range> children) {
   using child = detail::child_of<std::ranges::range_value_t<Range>>;
-  return detail::race_elements<child>(std::in_place, detail::unwrap(children));
+  return detail::race_awaiter<detail::element_children<child>>(std::in_place, detail::unwrap(children));
 }
 
 }  // namespace aio

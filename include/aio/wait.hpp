@@ -15,18 +15,16 @@
 #include <cstddef>
 #include <optional>
 #include <stdexcept>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "aio/closure.hpp"
+#include "aio/detail/children.hpp"
 #include "aio/detail/future_core.hpp"
-#include "aio/detail/handle_base.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
-#include "aio/error.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
@@ -67,43 +65,25 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-class wait_awaiter final : public leaf_waiter {
+template <class Handle>
+class wait_awaiter final : public leaf_waiter, private child_parent {
  public:
-  wait_awaiter(std::vector<future_core*> const& awaited, wait_until mode,
-               std::optional<time_point::duration> limit)
+  wait_awaiter(element_children<Handle>& awaited, wait_until mode, std::optional<time_point::duration> limit) noexcept
       : awaited_(awaited), mode_(mode), limit_(limit), left_(awaited.size()), timer_(*this) {}
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
-    nodes_ = std::vector<node>(awaited_.size());
     if (limit_) timer_.arm(loop(), detail::deadline_after(loop(), *limit_));
-    for (std::size_t i = 0; i < awaited_.size(); ++i) {
-      nodes_[i].whole = this;
-      nodes_[i].core = awaited_[i];
-      awaited_[i]->add_callback(nodes_[i]);
-    }
+    awaited_.for_each([this](auto& slot, std::size_t) { slot.listen(*this); });
     suspend();
   }
   void await_resume() {
     timer_.disarm(loop());
-    for (std::size_t i = 0; i < awaited_.size(); ++i) {
-      if (!nodes_[i].ran && !awaited_[i]->remove_callback(nodes_[i])) loop().forget(nodes_[i]);
-    }
+    awaited_.for_each([this](auto& slot, std::size_t) { slot.listener()->stop(this->loop()); });
     check_cancelled();
   }
 
  private:
-  struct node : removable_node {
-    node() noexcept : removable_node(&on_done) {}
-    static void on_done(ready_node* at) noexcept {
-      auto& self = *static_cast<node*>(at);
-      self.ran = true;
-      self.whole->completed(*self.core);
-    }
-    wait_awaiter* whole = nullptr;
-    future_core* core = nullptr;
-    bool ran = false;
-  };
   struct timer : scope_timer {
     explicit timer(wait_awaiter& whole_) noexcept : scope_timer(&fire), whole(whole_) {}
     static void fire(ready_node* at) noexcept {
@@ -114,8 +94,9 @@ class wait_awaiter final : public leaf_waiter {
     wait_awaiter& whole;
   };
 
-  void completed(future_core& core) noexcept {
+  void heard(child_listener& listener) noexcept override {
     --left_;
+    future_core& core = *listener.core();
     bool over = left_ == 0 || mode_ == first_completed;
     if (!over && mode_ == first_exception && core.state() == future_state::error) {
       core.mark_error_read();
@@ -125,50 +106,28 @@ class wait_awaiter final : public leaf_waiter {
     timer_.disarm(loop());
     if (waiting()) wake();
   }
+  void child_done(task_core&) noexcept override {}  // it starts none
 
-  std::vector<future_core*> const& awaited_;
+  element_children<Handle>& awaited_;
   wait_until mode_;
   std::optional<time_point::duration> limit_;
   std::size_t left_;
-  std::vector<node> nodes_;
   timer timer_;
 };
-
-/// Keeps each handle once, in the order of its first place. Throws: usage_error, naming the
-/// `caller`, if one is empty or belongs to another loop than the running one.
-template <class Handle>
-void keep_distinct(std::vector<Handle>& handles, char const* caller) {
-  scheduler const& on = scheduler::require_running(caller);
-  for (Handle const& each : handles) {
-    if (!handle_access::state(each).belongs_to(on)) {
-      throw usage_error(std::string(caller) + ": a future or task belongs to another event loop");
-    }
-  }
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < handles.size(); ++i) {
-    if (!handle_access::state(handles[i]).mark_seen()) continue;
-    if (kept != i) handles[kept] = std::move(handles[i]);
-    ++kept;
-  }
-  handles.erase(handles.begin() + static_cast<std::ptrdiff_t>(kept), handles.end());
-  for (Handle const& each : handles) handle_access::state(each).unmark_seen();
-}
 
 template <class Handle>
 task<wait_result<Handle>> wait_for_handles(std::vector<Handle> handles, wait_until mode,
                                            std::optional<std::chrono::duration<double>> limit) {
   if (handles.empty()) throw std::invalid_argument("wait: there is nothing to wait for");
   detail::keep_distinct(handles, "wait");
-  std::vector<future_core*> cores;
-  cores.reserve(handles.size());
-  for (Handle const& each : handles) cores.push_back(&handle_access::state(each));
+  element_children<Handle> awaited(std::in_place, std::move(handles));
   std::optional<time_point::duration> length;
   if (limit) length = detail::to_clock(*limit);
-  co_await wait_awaiter(cores, mode, length);
+  co_await wait_awaiter<Handle>(awaited, mode, length);
   wait_result<Handle> result;
-  for (Handle& each : handles) {
-    (each.done() ? result.done : result.pending).push_back(std::move(each));
-  }
+  awaited.for_each([&](auto& slot, std::size_t) {
+    (slot.state().done() ? result.done : result.pending).push_back(std::move(slot.handle()));
+  });
   co_return result;
 }
 

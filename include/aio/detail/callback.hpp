@@ -150,7 +150,7 @@ class callback final : public marked_node {
 
 /// A callback and behind it its function. Not a class derived from it, nor an optional in one: programs make
 /// many with a function each, and every member would be compiled for each.
-template <class Fn>
+template <class Fn, class Memory>
 struct callback_block {
   static constexpr std::size_t alignment = alignof(Fn) > alignof(callback) ? alignof(Fn) : alignof(callback);
   static constexpr std::size_t offset = (sizeof(callback) + alignof(Fn) - 1) / alignof(Fn) * alignof(Fn);
@@ -163,31 +163,32 @@ struct callback_block {
       case callback::act::drop: fn->~Fn(); break;
       case callback::act::free:
         block.~callback();
-        pool_deallocate(&block, size, alignment);
+        Memory::deallocate(&block, size, alignment);
     }
   }
 };
 
-/// A callback with one use, which belongs to whoever queues it.
-template <class Fn>
+/// A callback with one use, which belongs to whoever queues it. One that another thread may free than made it has no
+/// memory of the pool, which is each thread's own: one pool would stay empty, and the other only grow.
+template <class Memory = pool_memory, class Fn>
 callback& make_callback(scheduler& owner, char const* origin, context_values values, Fn&& fn) {
   using kept = std::decay_t<Fn>;
-  using block = callback_block<kept>;
-  auto* const place = static_cast<char*>(pool_allocate(block::size, block::alignment));
+  using block = callback_block<kept, Memory>;
+  auto* const place = static_cast<char*>(Memory::allocate(block::size, block::alignment));
   try {
     ::new (static_cast<void*>(place + block::offset)) kept(std::forward<Fn>(fn));
   } catch (...) {
-    pool_deallocate(place, block::size, block::alignment);
+    Memory::deallocate(place, block::size, block::alignment);
     throw;
   }
   return *::new (static_cast<void*>(place)) callback(owner, origin, std::move(values), &block::act);
 }
 
 /// The same of `fn` with its arguments, all of which it keeps by value.
-template <class Fn, class First, class... Rest>
+template <class Memory = pool_memory, class Fn, class First, class... Rest>
 callback& make_callback(scheduler& owner, char const* origin, context_values values, Fn&& fn, First&& first,
                         Rest&&... rest) {
-  return detail::make_callback(
+  return detail::make_callback<Memory>(
       owner, origin, std::move(values),
       [fn = std::forward<Fn>(fn), bound = std::tuple<std::decay_t<First>, std::decay_t<Rest>...>(
                                       std::forward<First>(first), std::forward<Rest>(rest)...)]() mutable {

@@ -255,6 +255,18 @@ class frame_pool {
   inline static thread_local constinit lists lists_{};
 };
 
+/// Storage of any alignment which another thread may give back.
+struct common_memory {
+  [[nodiscard]] static void* allocate(std::size_t size, std::size_t alignment) {
+    if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator new(size, std::align_val_t(alignment));
+    return ::operator new(size);
+  }
+  static void deallocate(void* memory, std::size_t, std::size_t alignment) noexcept {
+    if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, std::align_val_t(alignment));
+    ::operator delete(memory);
+  }
+};
+
 /// Storage from frame_pool for an object of any alignment.
 [[nodiscard]] AIO_ALWAYS_INLINE void* pool_allocate(std::size_t size, std::size_t alignment) {
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator new(size, std::align_val_t(alignment));
@@ -264,6 +276,15 @@ AIO_ALWAYS_INLINE void pool_deallocate(void* memory, std::size_t size, std::size
   if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, std::align_val_t(alignment));
   frame_pool::deallocate(memory, size);
 }
+
+struct pool_memory {
+  [[nodiscard]] AIO_ALWAYS_INLINE static void* allocate(std::size_t size, std::size_t alignment) {
+    return detail::pool_allocate(size, alignment);
+  }
+  AIO_ALWAYS_INLINE static void deallocate(void* memory, std::size_t size, std::size_t alignment) noexcept {
+    detail::pool_deallocate(memory, size, alignment);
+  }
+};
 
 /// A standard allocator over frame_pool.
 template <class T>

@@ -41,15 +41,15 @@ class task_owner : public cancel_fork {
   explicit task_owner(bool lists_children) noexcept : lists_children_(lists_children) {}
   ~task_owner() = default;
 
-  /// To be called for children before they end.
-  void expect(unsigned children) noexcept { running_ += children; }
-  /// Children that were not counted out and not told of.
-  [[nodiscard]] unsigned left() const noexcept { return running_ + untold_; }
+  /// To be called for children before they end. Who expects none hears of each.
+  void expect(unsigned children) noexcept { running_ += static_cast<int>(children); }
+  /// Children that were expected, and were not counted out and not told of.
+  [[nodiscard]] unsigned left() const noexcept { return static_cast<unsigned>(running_ + untold_); }
 
  private:
   friend class task_core;
-  unsigned running_ = 0;  // children that have not ended
-  unsigned untold_ = 0;   // children that have, and child_done() will be called
+  int running_ = 0;  // children that have not ended
+  int untold_ = 0;   // children that have, and child_done() will be called
   bool const lists_children_;  // they are linked by siblings_tag, and leave that list when they are counted out
 };
 

@@ -216,6 +216,13 @@ struct task_access {
     return start_as<T>(on, frame, created, false, extras, task_core::next_number(), expected_by, handles);
   }
 
+  /// The same for one that takes its first step here and now. Requires: may_interrupt().
+  template <class T>
+  static void start_frame_now(scheduler& on, frame_base& frame, std::source_location created, std::int32_t handles) {
+    task_extras* const extras = task_core::inherit();
+    start_as<T>(on, frame, created, true, extras, task_core::next_number(), nullptr, handles).start_now();
+  }
+
   /// The same for one of several. Requires: there is nothing to inherit.
   template <class T>
   AIO_ALWAYS_INLINE static void start_frame(task_core::starter& among, scheduler& on, frame_base& frame,
