@@ -314,7 +314,9 @@ class argument_children {
     if constexpr (owns) {
       if (task_core::nothing_to_inherit()) [[likely]] {
         task_core::starter all(on);
-        for_each([&](auto& slot, std::size_t) AIO_ALWAYS_INLINE_LAMBDA { slot.start(owner, all, on, where); });
+        for_each([&all, &on, owner = &owner, where](auto& slot, std::size_t) AIO_ALWAYS_INLINE_LAMBDA {
+          slot.start(*owner, all, on, where);
+        });
         all.finish();
         started_ = size();
       } else {

@@ -63,8 +63,8 @@ class gather_base : private child_parent {
 
   /// To be called before it listens to children. `own` of them are its own, and have not ended.
   void begin(std::size_t count, std::size_t own, std::size_t foreign) noexcept {
-    count_ = count;
-    foreign_left_ = foreign;
+    count_ = static_cast<unsigned>(count);
+    foreign_left_ = static_cast<unsigned>(foreign);
     expect(static_cast<unsigned>(own));
   }
   void listen(child_listener& listener, future_core& child) noexcept {
@@ -210,8 +210,8 @@ class gather_base : private child_parent {
   bool some_done_before_ = false;
   bool cancel_requested_ = false;
   bool over_ = false;
-  std::size_t count_ = 0;
-  std::size_t foreign_left_ = 0;   // children of others that it has not heard of
+  unsigned count_ = 0;
+  unsigned foreign_left_ = 0;      // children of others that it has not heard of
   std::exception_ptr error_;       // what decided
   future_core* failed_ = nullptr;  // the task of gather's own whose error that is
 };
