@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 
 // W1: awaiting a coroutine that returns a number at once. An operation is one such call.
+// W11: a coroutine that awaits itself, a million frames deep, and the way back. An operation is one frame.
+// W11b: as W1, very often.
+//
+// W11 and W11b are about surviving: where the compiler makes no tail calls, each resumption takes a piece of the stack
+// unless the library sees to it. Times are by the way. Run them at -O0 and under sanitizers, too: a build folder with
+// those flags and -DAIO_BUILD_BENCHMARKS=ON will do.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,28 +17,37 @@
 
 namespace {
 
-constexpr std::size_t warm_up = 1'000;
+template <class Library>
+[[gnu::noinline]] bench::task_of<Library, std::uint64_t> child(std::uint64_t value) {
+  co_return value + 1;
+}
 
-[[gnu::noinline]] aio::task<std::uint64_t> aio_child(std::uint64_t value) { co_return value + 1; }
-
-aio::task<> aio_parent(std::size_t count) {
+template <class Library>
+bench::task_of<Library> parent(std::size_t count) {
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < count; ++i) sum += co_await aio_child(sum);
+  for (std::size_t i = 0; i < count; ++i) sum += co_await child<Library>(sum);
   bench::keep(sum);
 }
 
-bench::add const with_aio{{.workload = "W1", .variant = "aio", .unit = "await", .operations = 10'000'000},
-                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_parent); }};
-
-[[gnu::noinline]] asio::awaitable<std::uint64_t> asio_child(std::uint64_t value) { co_return value + 1; }
-
-asio::awaitable<void> asio_parent(std::size_t count) {
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < count; ++i) sum += co_await asio_child(sum);
-  bench::keep(sum);
+template <class Library>
+bench::task_of<Library, std::uint64_t> descend(std::size_t left) {
+  if (left == 0) co_return std::uint64_t{0};
+  co_return 1 + co_await descend<Library>(left - 1);
 }
 
-bench::add const with_awaitable{{.workload = "W1", .variant = "awaitable", .unit = "await", .operations = 10'000'000},
-                                [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_parent); }};
+template <class Library>
+bench::task_of<Library> deep(std::size_t count) {
+  bench::keep(co_await descend<Library>(count));
+}
+
+bench::add const loop{{.name = "W1", .unit = "await", .warm_up = 1'000},
+                      {{"aio", 10'000'000, bench::on_aio<parent<bench::in_aio>>},
+                       {"awaitable", 10'000'000, bench::on_asio<parent<bench::in_asio>>}}};
+bench::add const depth{{.name = "W11", .unit = "frame", .warm_up = 1'000},
+                       {{"aio", 1'000'000, bench::on_aio<deep<bench::in_aio>>},
+                        {"awaitable", 1'000'000, bench::on_asio<deep<bench::in_asio>>}}};
+bench::add const long_loop{{.name = "W11b", .unit = "await", .warm_up = 1'000},  // 100,000,000 to be sure
+                           {{"aio", 20'000'000, bench::on_aio<parent<bench::in_aio>>},
+                            {"awaitable", 20'000'000, bench::on_asio<parent<bench::in_asio>>}}};
 
 }  // namespace

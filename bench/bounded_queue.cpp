@@ -6,9 +6,7 @@
 #include <cstdint>
 
 #include <aio/queue.hpp>
-#include <aio/task_group.hpp>
 #include <asio/experimental/channel.hpp>
-#include <asio/this_coro.hpp>
 
 #include "bench.hpp"
 #include "on_aio.hpp"
@@ -17,7 +15,6 @@
 namespace {
 
 constexpr std::size_t room = 128;
-constexpr std::size_t warm_up = 100 * room;
 
 // ---- aio
 
@@ -33,15 +30,9 @@ aio::task<> aio_consume(aio::queue<int>& queue, std::size_t count) {
 
 aio::task<> aio_both(std::size_t count) {
   aio::queue<int> queue{room};
-  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    group.create_task(aio_produce(queue, count));
-    group.create_task(aio_consume(queue, count));
-    co_return;
-  });
+  co_await bench::in_aio::join(
+      2, [&](std::size_t i) { return i == 0 ? aio_produce(queue, count) : aio_consume(queue, count); });
 }
-
-bench::add const with_aio{{.workload = "W6", .variant = "aio", .unit = "item", .operations = 10'000'000},
-                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_both); }};
 
 // ---- asio::awaitable: a channel
 
@@ -60,20 +51,18 @@ asio::awaitable<void> asio_consume(channel& queue, std::size_t count) {
 }
 
 asio::awaitable<void> asio_both(std::size_t count) {
-  auto const executor = co_await asio::this_coro::executor;
-  channel queue(executor, room);
-  bench::join_counter children(executor, 2);
-  asio::co_spawn(executor, asio_produce(queue, count), children.handler());
-  asio::co_spawn(executor, asio_consume(queue, count), children.handler());
-  co_await children.wait();
+  channel queue(co_await asio::this_coro::executor, room);
+  co_await bench::in_asio::join(
+      2, [&](std::size_t i) { return i == 0 ? asio_produce(queue, count) : asio_consume(queue, count); });
 }
-
-bench::add const with_awaitable{{.workload = "W6", .variant = "awaitable", .unit = "item", .operations = 500'000},
-                                [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_both); }};
 
 // ---- callbacks: the same channel
 
-struct ends {
+struct ends : bench::by_hand {
+  void start() {
+    put();
+    get();
+  }
   void put() {
     if (sent == count) return;
     queue.async_send(std::error_code(), static_cast<int>(sent++), [this](std::error_code) { put(); });
@@ -86,22 +75,15 @@ struct ends {
     });
   }
 
-  channel queue;
-  std::size_t count;
+  channel queue{context.get_executor(), room};
   std::size_t sent = 0;
   std::size_t received = 0;
   std::int64_t sum = 0;
 };
 
-bench::add const with_callbacks{
-    {.workload = "W6", .variant = "callbacks", .unit = "item", .operations = 1'000'000}, [](bench::run& run) {
-      bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
-        ends both{channel(context.get_executor(), room), count};
-        both.put();
-        both.get();
-        context.run();
-        bench::keep(both.sum);
-      });
-    }};
+bench::add const cases{{.name = "W6", .unit = "item", .warm_up = 100 * room},
+                       {{"aio", 10'000'000, bench::on_aio<aio_both>},
+                        {"awaitable", 500'000, bench::on_asio<asio_both>},
+                        {"callbacks", 1'000'000, bench::on_callbacks<ends>}}};
 
 }  // namespace

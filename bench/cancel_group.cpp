@@ -10,12 +10,8 @@
 #include <vector>
 
 #include <aio/exception_group.hpp>
-#include <aio/sleep.hpp>
-#include <aio/task_group.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/cancellation_signal.hpp>
-#include <asio/post.hpp>
-#include <asio/this_coro.hpp>
 #include <asio/version.hpp>
 #if ASIO_VERSION >= 102500
 #include <asio/deferred.hpp>
@@ -31,7 +27,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t children = 1'000;
-constexpr std::size_t warm_up = 3 * children;
 
 struct failure : std::runtime_error {
   failure() : std::runtime_error("a child failed") {}
@@ -42,7 +37,7 @@ struct failure : std::runtime_error {
 aio::task<> aio_sleeper() { co_await aio::sleep_for(1h); }
 
 aio::task<> aio_failing() {
-  co_await aio::sleep_for(0s);  // the others are asleep then
+  co_await bench::in_aio::yield();  // the others are asleep then
   throw failure();
 }
 
@@ -50,21 +45,14 @@ aio::task<> aio_groups(std::size_t count) {
   std::size_t failures = 0;
   for (; count > 0; count -= children) {
     try {
-      co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-        for (std::size_t i = 1; i < children; ++i) group.create_task(aio_sleeper());
-        group.create_task(aio_failing());
-        co_return;
-      });
+      co_await bench::in_aio::join(children,
+                                   [](std::size_t i) { return i + 1 < children ? aio_sleeper() : aio_failing(); });
     } catch (aio::exception_group const& errors) {
       failures += errors.exceptions().size();
     }
   }
   bench::keep(failures);
 }
-
-bench::add const with_aio{
-    {.workload = "W8", .variant = "aio", .unit = "child", .operations = 100'000, .batch = children},
-    [](bench::run& run) { bench::on_aio(run, warm_up, aio_groups); }};
 
 // ---- asio::awaitable
 
@@ -74,7 +62,7 @@ asio::awaitable<void> asio_sleeper() {
 }
 
 asio::awaitable<void> asio_failing() {
-  co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+  co_await bench::in_asio::yield();
   throw failure();
 }
 
@@ -121,25 +109,11 @@ asio::awaitable<void> asio_groups(std::size_t count) {
   }
   bench::keep(failures);
 }
-
-bench::add const with_awaitable{
-    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 30'000, .batch = children},
-    [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_groups); }};
-bench::add const with_signals{
-    {.workload = "W8", .variant = "awaitable+signals", .unit = "child", .operations = 30'000, .batch = children},
-    [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_signals); }};
-#else
-bench::add const with_awaitable{
-    {.workload = "W8", .variant = "awaitable", .unit = "child", .operations = 30'000, .batch = children},
-    [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_signals); }};
 #endif
 
 // ---- callbacks: 1,000 timers; no exceptions
 
-using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
-                                         asio::io_context::executor_type>;
-
-struct groups {
+struct groups : bench::by_hand {
   void start() {
     left = children;
     timers.clear();
@@ -148,7 +122,7 @@ struct groups {
       timers.back().async_wait([this](std::error_code error) { over(error); });
     }
     asio::post(context, [this] {
-      for (timer& one : timers) one.cancel();
+      for (bench::timer& one : timers) one.cancel();
       over({});
     });
   }
@@ -157,22 +131,19 @@ struct groups {
     if (--left == 0 && (count -= children) > 0) start();
   }
 
-  asio::io_context& context;
-  std::size_t count;
   std::size_t left = 0;
   std::size_t cancelled = 0;
-  std::deque<timer> timers{};
+  std::deque<bench::timer> timers{};
 };
 
-bench::add const with_callbacks{
-    {.workload = "W8", .variant = "callbacks", .unit = "child", .operations = 2'000'000, .batch = children},
-    [](bench::run& run) {
-      bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
-        groups all{context, count};
-        all.start();
-        context.run();
-        bench::keep(all.cancelled);
-      });
-    }};
+bench::add const cases{{.name = "W8", .unit = "child", .batch = children, .warm_up = 3 * children},
+                       {{"aio", 100'000, bench::on_aio<aio_groups>},
+#if ASIO_VERSION >= 102500
+                        {"awaitable", 30'000, bench::on_asio<asio_groups>},
+                        {"awaitable+signals", 30'000, bench::on_asio<asio_signals>},
+#else
+                        {"awaitable", 30'000, bench::on_asio<asio_signals>},
+#endif
+                        {"callbacks", 2'000'000, bench::on_callbacks<groups>}}};
 
 }  // namespace

@@ -17,21 +17,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <deque>
-#include <memory>
 #include <system_error>
-#include <utility>
 #include <vector>
 
 #include <aio/event.hpp>
-#include <aio/task_group.hpp>
-#include <aio/use_awaitable.hpp>
 #include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/posix/basic_stream_descriptor.hpp>
-#include <asio/this_coro.hpp>
 
 #include "bench.hpp"
 #include "on_aio.hpp"
@@ -114,71 +108,77 @@ struct scene {
   std::vector<ends> connections;
 };
 
-// ---------------------------------------------------------------- aio
+// ---------------------------------------------------------------- coroutines
 
 using concrete_socket = asio::basic_stream_socket<tcp, asio::io_context::executor_type>;
 
-template <class Socket>
-aio::task<> aio_serve(Socket& socket, std::size_t size) {
+template <class Library, class Socket>
+bench::task_of<Library> serve(Socket& socket, std::size_t size) {
   std::vector<char> data(size + 1);
   try {
     for (;;) {
-      std::size_t const got = co_await socket.async_read_some(asio::buffer(data), aio::use_awaitable);
+      std::size_t const got = co_await socket.async_read_some(asio::buffer(data), Library::token);
       for (std::size_t sent = 0; sent < got;) {
-        sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, got - sent), aio::use_awaitable);
+        sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, got - sent), Library::token);
       }
     }
   } catch (std::system_error const&) {  // the client is gone
   }
 }
 
-template <class Socket>
-aio::task<> aio_ask(Socket& socket, std::size_t size, std::size_t messages) {
+template <class Library, class Socket>
+bench::task_of<Library> ask(Socket& socket, std::size_t size, std::size_t messages) {
   std::vector<char> data(size + 1);
   for (std::size_t i = 0; i < messages; ++i) {
     for (std::size_t sent = 0; sent < size;) {
-      sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, size - sent), aio::use_awaitable);
+      sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, size - sent), Library::token);
     }
     for (std::size_t got = 0; got < size;) {
       auto const room = asio::buffer(data.data() + got, data.size() - got);
-      got += co_await socket.async_read_some(room, aio::use_awaitable);
+      got += co_await socket.async_read_some(room, Library::token);
     }
   }
 }
 
-template <class Socket>
-aio::task<> aio_ask_all(std::deque<Socket>& clients, std::size_t size, std::size_t messages) {
-  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    for (Socket& client : clients) group.create_task(aio_ask(client, size, messages));
-    co_return;
-  });
+template <class Library, class Socket>
+bench::task_of<Library> ask_all(bench::run& run, scene const& all, std::deque<Socket>& clients) {
+  auto const each = [&](std::size_t messages) {
+    return Library::join(clients.size(),
+                         [&, messages](std::size_t i) { return ask<Library>(clients[i], all.size, messages); });
+  };
+  co_await each(warm_up_per_connection);
+  run.start();
+  co_await each(all.messages);
+  run.stop();
+  clients.clear();
 }
 
 /// `Home` is what the sockets belong to.
-template <class Socket, class Home>
-aio::task<> aio_echo(bench::run& run, scene& all, Home& home) {
+template <class Library, class Socket, class Home>
+bench::task_of<Library> echo(bench::run& run, scene const& all, Home home) {
   std::deque<Socket> clients;
   std::deque<Socket> servers;
   for (ends const& one : all.connections) {
     clients.emplace_back(home, tcp::v4(), one.client);
     servers.emplace_back(home, tcp::v4(), one.server);
   }
-  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    for (Socket& server : servers) group.create_task(aio_serve(server, all.size));
-    co_await aio_ask_all(clients, all.size, warm_up_per_connection);
-    run.start();
-    co_await aio_ask_all(clients, all.size, all.messages);
-    run.stop();
-    clients.clear();
+  co_await Library::join(servers.size() + 1, [&](std::size_t i) {
+    return i < servers.size() ? serve<Library>(servers[i], all.size) : ask_all<Library>(run, all, clients);
   });
 }
 
 void with_aio(bench::run& run) {
-  scene all(run);
-  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
-    auto executor = aio::get_running_loop().get_executor();
-    co_await aio_echo<concrete_socket>(run, all, executor);
+  scene const all(run);
+  bench::run_aio([&]() -> aio::task<> {
+    co_await echo<bench::in_aio, concrete_socket>(run, all, aio::get_running_loop().get_executor());
   });
+}
+
+void with_awaitable(bench::run& run) {
+  scene const all(run);
+  bench::run_asio([&]() -> asio::awaitable<void> {
+    co_await echo<bench::in_asio, tcp::socket>(run, all, co_await asio::this_coro::executor);  // with Asio's own sockets
+  }());
 }
 
 // ---------------------------------------------------------------- aio, sockets in an epoll set of their own
@@ -251,70 +251,11 @@ class watched_set {
 };
 
 void with_aio_and_set(bench::run& run) {
-  scene all(run);
-  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
+  scene const all(run);
+  bench::run_aio([&]() -> aio::task<> {
     watched_set set(aio::get_running_loop());
-    co_await aio_echo<watched_set::socket>(run, all, set);
+    co_await echo<bench::in_aio, watched_set::socket, watched_set&>(run, all, set);
   });
-}
-
-// ---------------------------------------------------------------- asio::awaitable, with Asio's own sockets
-
-asio::awaitable<void> asio_serve(tcp::socket& socket, std::size_t size) {
-  std::vector<char> data(size);
-  try {
-    for (;;) {
-      std::size_t const got = co_await socket.async_read_some(asio::buffer(data), asio::use_awaitable);
-      for (std::size_t sent = 0; sent < got;) {
-        sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, got - sent), asio::use_awaitable);
-      }
-    }
-  } catch (std::system_error const&) {
-  }
-}
-
-asio::awaitable<void> asio_ask(tcp::socket& socket, std::size_t size, std::size_t messages) {
-  std::vector<char> data(size);
-  for (std::size_t i = 0; i < messages; ++i) {
-    for (std::size_t sent = 0; sent < size;) {
-      sent += co_await socket.async_write_some(asio::buffer(data.data() + sent, size - sent), asio::use_awaitable);
-    }
-    for (std::size_t got = 0; got < size;) {
-      got += co_await socket.async_read_some(asio::buffer(data.data() + got, size - got), asio::use_awaitable);
-    }
-  }
-}
-
-asio::awaitable<void> asio_ask_all(std::deque<tcp::socket>& clients, std::size_t size, std::size_t messages) {
-  auto const executor = co_await asio::this_coro::executor;
-  bench::join_counter joined(executor, clients.size());
-  for (tcp::socket& client : clients) asio::co_spawn(executor, asio_ask(client, size, messages), joined.handler());
-  co_await joined.wait();
-}
-
-asio::awaitable<void> asio_echo(bench::run& run, scene& all) {
-  auto const executor = co_await asio::this_coro::executor;
-  std::deque<tcp::socket> clients;
-  std::deque<tcp::socket> servers;
-  for (ends const& one : all.connections) {
-    clients.emplace_back(executor, tcp::v4(), one.client);
-    servers.emplace_back(executor, tcp::v4(), one.server);
-  }
-  bench::join_counter serving(executor, servers.size());
-  for (tcp::socket& server : servers) asio::co_spawn(executor, asio_serve(server, all.size), serving.handler());
-  co_await asio_ask_all(clients, all.size, warm_up_per_connection);
-  run.start();
-  co_await asio_ask_all(clients, all.size, all.messages);
-  run.stop();
-  clients.clear();
-  co_await serving.wait();
-}
-
-void with_awaitable(bench::run& run) {
-  scene all(run);
-  asio::io_context context{1};
-  asio::co_spawn(context, asio_echo(run, all), bench::rethrow());
-  context.run();
 }
 
 // ---------------------------------------------------------------- callbacks
@@ -505,14 +446,11 @@ void with_epoll(bench::run& run) {
 
 constexpr std::size_t messages = 50'000;
 
-bench::add const aio_case{{.workload = "W9", .variant = "aio", .unit = "message", .operations = messages}, with_aio};
-bench::add const set_case{{.workload = "W9", .variant = "aio+epoll", .unit = "message", .operations = messages},
-                          with_aio_and_set};
-bench::add const awaitable_case{{.workload = "W9", .variant = "awaitable", .unit = "message", .operations = messages},
-                                with_awaitable};
-bench::add const callbacks_case{{.workload = "W9", .variant = "callbacks", .unit = "message", .operations = messages},
-                                with_callbacks};
-bench::add const epoll_case{{.workload = "W9", .variant = "epoll", .unit = "message", .operations = messages},
-                            with_epoll};
+bench::add const cases{{.name = "W9", .unit = "message"},
+                       {{"aio", messages, with_aio},
+                        {"aio+epoll", messages, with_aio_and_set},
+                        {"awaitable", messages, with_awaitable},
+                        {"callbacks", messages, with_callbacks},
+                        {"epoll", messages, with_epoll}}};
 
 }  // namespace

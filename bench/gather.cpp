@@ -8,9 +8,6 @@
 #include <tuple>
 
 #include <aio/gather.hpp>
-#include <asio/post.hpp>
-#include <asio/this_coro.hpp>
-
 #include <asio/async_result.hpp>
 #include <asio/experimental/parallel_group.hpp>  // in 1.22 it forgets the one above
 
@@ -20,11 +17,12 @@
 
 namespace {
 
-constexpr std::size_t warm_up = 1'000;
+template <class Library>
+[[gnu::noinline]] bench::task_of<Library, std::uint64_t> child(std::uint64_t value) {
+  co_return value;
+}
 
-// ---- aio
-
-[[gnu::noinline]] aio::task<std::uint64_t> aio_child(std::uint64_t value) { co_return value; }
+constexpr auto aio_child = child<bench::in_aio>;
 
 aio::task<> aio_gatherings(std::size_t count) {
   std::uint64_t sum = 0;
@@ -37,35 +35,29 @@ aio::task<> aio_gatherings(std::size_t count) {
   bench::keep(sum);
 }
 
-bench::add const with_aio{{.workload = "W7", .variant = "aio", .unit = "gather(10)", .operations = 200'000},
-                          [](bench::run& run) { bench::on_aio(run, warm_up, aio_gatherings); }};
-
 // ---- asio::awaitable: a parallel group of co_spawn
-
-[[gnu::noinline]] asio::awaitable<std::uint64_t> asio_child(std::uint64_t value) { co_return value; }
 
 asio::awaitable<void> asio_gatherings(std::size_t count) {
   auto const executor = co_await asio::this_coro::executor;
-  auto const child = [&](std::uint64_t value) {
-    return [executor, value](auto token) { return asio::co_spawn(executor, asio_child(value), std::move(token)); };
+  auto const spawn = [&](std::uint64_t value) {
+    return [executor, value](auto token) {
+      return asio::co_spawn(executor, child<bench::in_asio>(value), std::move(token));
+    };
   };
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {
     auto [order, ae, a, be, b, ce, c, de, d, ee, e, fe, f, ge, g, he, h, je, j, ke, k] =
-        co_await asio::experimental::make_parallel_group(child(i), child(1), child(2), child(3), child(4), child(5),
-                                                         child(6), child(7), child(8), child(9))
+        co_await asio::experimental::make_parallel_group(spawn(i), spawn(1), spawn(2), spawn(3), spawn(4), spawn(5),
+                                                         spawn(6), spawn(7), spawn(8), spawn(9))
             .async_wait(asio::experimental::wait_for_all(), asio::use_awaitable);
     sum += a + b + c + d + e + f + g + h + j + k;
   }
   bench::keep(sum);
 }
 
-bench::add const with_awaitable{{.workload = "W7", .variant = "awaitable", .unit = "gather(10)", .operations = 30'000},
-                                [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_gatherings); }};
-
 // ---- callbacks: 10 times post, and a counter
 
-struct gatherings {
+struct gatherings : bench::by_hand {
   void start() {
     left = values.size();
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -80,21 +72,14 @@ struct gatherings {
     if (--count > 0) start();
   }
 
-  asio::io_context& context;
-  std::size_t count;
   std::size_t left = 0;
   std::array<std::uint64_t, 10> values{};
   std::uint64_t sum = 0;
 };
 
-bench::add const with_callbacks{
-    {.workload = "W7", .variant = "callbacks", .unit = "gather(10)", .operations = 200'000}, [](bench::run& run) {
-      bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
-        gatherings all{context, count};
-        all.start();
-        context.run();
-        bench::keep(all.sum);
-      });
-    }};
+bench::add const cases{{.name = "W7", .unit = "gather(10)", .warm_up = 1'000},
+                       {{"aio", 200'000, bench::on_aio<aio_gatherings>},
+                        {"awaitable", 30'000, bench::on_asio<asio_gatherings>},
+                        {"callbacks", 200'000, bench::on_callbacks<gatherings>}}};
 
 }  // namespace

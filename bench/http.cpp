@@ -13,15 +13,12 @@
 #include <system_error>
 #include <utility>
 
-#include <aio/task_group.hpp>
-#include <aio/use_awaitable.hpp>
 #include <asio/basic_socket_acceptor.hpp>
 #include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/detached.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/signal_set.hpp>
-#include <asio/this_coro.hpp>
 
 #include "bench.hpp"
 #include "on_aio.hpp"
@@ -67,16 +64,15 @@ Acceptor listen_on(Context&& context) {
   return acceptor;
 }
 
-// ---- aio
-
-aio::task<> aio_serve(concrete_socket socket, std::size_t& requests) {
+template <class Library, class Socket>
+bench::task_of<Library> serve(Socket socket, std::size_t& requests) {
   input received;
   try {
     for (;;) {
-      std::size_t const got = co_await socket.async_read_some(received.free(), aio::use_awaitable);
+      std::size_t const got = co_await socket.async_read_some(received.free(), Library::token);
       for (std::size_t left = received.requests(got); left > 0; --left) {
         for (std::size_t sent = 0; sent < answer.size();) {
-          sent += co_await socket.async_write_some(asio::buffer(answer.substr(sent)), aio::use_awaitable);
+          sent += co_await socket.async_write_some(asio::buffer(answer.substr(sent)), Library::token);
         }
         ++requests;
       }
@@ -85,8 +81,10 @@ aio::task<> aio_serve(concrete_socket socket, std::size_t& requests) {
   }
 }
 
+// ---- aio
+
 aio::task<> aio_accept(concrete_acceptor& acceptor, aio::task_group& group, std::size_t& requests) {
-  for (;;) group.create_task(aio_serve(co_await acceptor.async_accept(aio::use_awaitable), requests));
+  for (;;) group.create_task(serve<bench::in_aio>(co_await acceptor.async_accept(aio::use_awaitable), requests));
 }
 
 aio::task<> aio_server(bench::run& run) {
@@ -104,44 +102,30 @@ aio::task<> aio_server(bench::run& run) {
   run.did(requests);
 }
 
-// ---- asio::awaitable
+// ---- Asio: `Accept(acceptor, requests)` begins to take connections
 
-asio::awaitable<void> asio_serve(tcp::socket socket, std::size_t& requests) {
-  input received;
-  try {
-    for (;;) {
-      std::size_t const got = co_await socket.async_read_some(received.free(), asio::use_awaitable);
-      for (std::size_t left = received.requests(got); left > 0; --left) {
-        for (std::size_t sent = 0; sent < answer.size();) {
-          sent += co_await socket.async_write_some(asio::buffer(answer.substr(sent)), asio::use_awaitable);
-        }
-        ++requests;
-      }
-    }
-  } catch (std::system_error const&) {
-  }
-}
-
-asio::awaitable<void> asio_accept(tcp::acceptor& acceptor, std::size_t& requests) {
-  for (;;) {
-    asio::co_spawn(acceptor.get_executor(), asio_serve(co_await acceptor.async_accept(asio::use_awaitable), requests),
-                   asio::detached);
-  }
-}
-
-void asio_server(bench::run& run) {
+template <class Acceptor, class Accept>
+void asio_server(bench::run& run, Accept accept) {
   std::size_t requests = 0;
   {
     asio::io_context context{1};
     asio::signal_set over(context, SIGTERM);
     over.async_wait([&](std::error_code, int) { context.stop(); });
-    auto acceptor = listen_on<tcp::acceptor>(context);
+    auto acceptor = listen_on<Acceptor>(context.get_executor());
     run.start();
-    asio::co_spawn(context, asio_accept(acceptor, requests), bench::rethrow());
+    accept(acceptor, requests);
     context.run();
     run.stop();
   }
   run.did(requests);
+}
+
+asio::awaitable<void> asio_accept(tcp::acceptor& acceptor, std::size_t& requests) {
+  for (;;) {
+    asio::co_spawn(acceptor.get_executor(),
+                   serve<bench::in_asio>(co_await acceptor.async_accept(asio::use_awaitable), requests),
+                   asio::detached);
+  }
 }
 
 // ---- callbacks
@@ -190,27 +174,15 @@ void accept_next(concrete_acceptor& acceptor, std::size_t& requests) {
   });
 }
 
-void callback_server(bench::run& run) {
-  std::size_t requests = 0;
-  {
-    asio::io_context context{1};
-    asio::signal_set over(context, SIGTERM);
-    over.async_wait([&](std::error_code, int) { context.stop(); });
-    auto acceptor = listen_on<concrete_acceptor>(context.get_executor());
-    run.start();
-    accept_next(acceptor, requests);
-    context.run();
-    run.stop();
-  }
-  run.did(requests);
-}
-
-bench::add const aio_case{
-    {.workload = "http", .variant = "aio", .unit = "request", .operations = 1},
-    [](bench::run& run) { aio::run(aio::run_options().signals(aio::on_signal::leave), aio_server(run)); }};
-bench::add const asio_case{{.workload = "http", .variant = "awaitable", .unit = "request", .operations = 1},
-                           asio_server};
-bench::add const callback_case{{.workload = "http", .variant = "callbacks", .unit = "request", .operations = 1},
-                               callback_server};
+bench::add const cases{
+    {.name = "http", .unit = "request"},
+    {{"aio", 1, [](bench::run& run) { bench::run_aio(aio_server(run)); }},
+     {"awaitable", 1,
+      [](bench::run& run) {
+        asio_server<tcp::acceptor>(run, [](tcp::acceptor& acceptor, std::size_t& requests) {
+          asio::co_spawn(acceptor.get_executor(), asio_accept(acceptor, requests), bench::rethrow());
+        });
+      }},
+     {"callbacks", 1, [](bench::run& run) { asio_server<concrete_acceptor>(run, accept_next); }}}};
 
 }  // namespace

@@ -21,9 +21,12 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <tuple>
+#include <utility>
 
 // ---------------------------------------------------------------- allocations
 
@@ -144,7 +147,9 @@ void run::stop() {
   end_.resident = memory_status("VmHWM:");
 }
 
-void run::look_at_memory() { allocated_ = in_use() - allocated_at_start_; }
+void run::look_at_memory() {
+  if (!std::exchange(looked_, true)) allocated_ = in_use() - allocated_at_start_;
+}
 
 void run::print(bool memory) const {
   std::size_t const operations = done_ ? done_ : given_.operations;
@@ -173,14 +178,12 @@ namespace {
 int list() {
   std::vector<known_case> sorted = cases();
   auto const key = [](known_case const& one) {  // W2 before W10
-    return std::tuple(one.what.workload.find_first_of("0123456789"), one.what.workload.size(), one.what.workload,
-                      one.what.variant);
+    std::string_view const name = one.of.name;
+    return std::tuple(name.find_first_of("0123456789"), name.size(), name, std::string_view(one.what.name));
   };
   std::sort(sorted.begin(), sorted.end(), [&](known_case const& a, known_case const& b) { return key(a) < key(b); });
-  for (known_case const& one : sorted) {
-    std::printf("%-10s %-20s %-12s %10zu %6zu\n", std::string(one.what.workload).c_str(),
-                std::string(one.what.variant).c_str(), std::string(one.what.unit).c_str(), one.what.operations,
-                one.what.batch);
+  for (auto const& [of, what] : sorted) {
+    std::printf("%-10s %-20s %-12s %10zu %6zu\n", of.name, what.name, of.unit, what.operations, of.batch);
   }
   return 0;
 }
@@ -213,18 +216,15 @@ int usage() {
 }
 
 int measure(known_case const& chosen, parameters given) {
-  std::size_t const batch = chosen.what.batch;
-  given.operations = (std::max<std::size_t>(given.operations, 1) + batch - 1) / batch * batch;
-  run one(given);
+  auto const& [of, what] = chosen;
+  given.operations = (std::max<std::size_t>(given.operations, 1) + of.batch - 1) / of.batch * of.batch;
+  run one(given, of.warm_up);
   std::size_t const before = in_use();
-  chosen.function(one);
+  what.function(one);
   std::size_t const after = in_use();
-  std::printf(R"({"workload": "%s", "variant": "%s", "unit": "%s", )", std::string(chosen.what.workload).c_str(),
-              std::string(chosen.what.variant).c_str(), std::string(chosen.what.unit).c_str());
-  one.print(chosen.what.memory);
-  if (chosen.what.memory) {
-    std::printf(R"(, "held_bytes": %lld)", static_cast<long long>(after) - static_cast<long long>(before));
-  }
+  std::printf(R"({"workload": "%s", "variant": "%s", "unit": "%s", )", of.name, what.name, of.unit);
+  one.print(of.memory);
+  if (of.memory) std::printf(R"(, "held_bytes": %lld)", static_cast<long long>(after) - static_cast<long long>(before));
   std::puts("}");
   return 0;
 }
@@ -234,7 +234,7 @@ int command(std::vector<std::string> const& args) {
   if (args.size() == 1 && args[0] == "--about") return about();
   if (args.size() < 2) return usage();
   auto const chosen = std::find_if(cases().begin(), cases().end(), [&](known_case const& one) {
-    return one.what.workload == args[0] && one.what.variant == args[1];
+    return one.of.name == args[0] && one.what.name == args[1];
   });
   if (chosen == cases().end()) {
     std::fprintf(stderr, "aio_bench: there is no %s %s, see aio_bench --list\n", args[0].c_str(), args[1].c_str());
@@ -242,20 +242,16 @@ int command(std::vector<std::string> const& args) {
   }
   parameters given;
   given.operations = chosen->what.operations;
+  std::map<std::string_view, std::size_t*> const options{{"--connections", &given.connections},
+                                                         {"--size", &given.size},
+                                                         {"--threads", &given.threads},
+                                                         {"--lead", &given.lead_ns}};
   for (std::size_t i = 2; i < args.size(); ++i) {
-    auto const value = [&]() -> std::size_t {
-      return ++i < args.size() ? std::stoull(args[i]) : throw std::invalid_argument("");
-    };
-    if (args[i] == "--connections") {
-      given.connections = value();
-    } else if (args[i] == "--size") {
-      given.size = value();
-    } else if (args[i] == "--threads") {
-      given.threads = value();
-    } else if (args[i] == "--lead") {
-      given.lead = std::chrono::nanoseconds(value());
-    } else {
+    auto const option = options.find(args[i]);
+    if (option == options.end()) {
       given.operations = std::stoull(args[i]);
+    } else {
+      *option->second = ++i < args.size() ? std::stoull(args[i]) : throw std::invalid_argument("");
     }
   }
   return measure(*chosen, given);

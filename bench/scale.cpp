@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -27,8 +26,6 @@
 #include <aio/queue.hpp>
 #include <aio/semaphore.hpp>
 #include <aio/shield.hpp>
-#include <aio/sleep.hpp>
-#include <aio/task_group.hpp>
 #include <aio/task_handle.hpp>
 #include <aio/timeout.hpp>
 
@@ -39,17 +36,17 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Runs `round(count)` on a new loop: once to look at memory, then until there were enough items.
-template <class Round>
-void repeated(bench::run& run, Round round) {
+/// Runs `round(run, count)` on a new loop: once to look at memory, then until there were enough items.
+template <auto round>
+void repeated(bench::run& run) {
   std::size_t const count = run.operations();
   std::size_t const rounds = std::max<std::size_t>(1, 100'000 / count);
   run.did(count * rounds);
   run.start();
-  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
-    co_await round(run, count, true);
+  bench::run_aio([&]() -> aio::task<> {
+    co_await round(run, count);
     run.restart();
-    for (std::size_t i = 0; i < rounds; ++i) co_await round(run, count, false);
+    for (std::size_t i = 0; i < rounds; ++i) co_await round(run, count);
   });
   run.stop();
 }
@@ -58,11 +55,11 @@ void repeated(bench::run& run, Round round) {
 
 aio::task<> turn() { co_await aio::sleep_for(0s); }
 
-aio::task<> tasks(bench::run& run, std::size_t count, bool first) {
+aio::task<> tasks(bench::run& run, std::size_t count) {
   std::vector<aio::task_handle<>> handles;
   handles.reserve(count);
   for (std::size_t i = 0; i < count; ++i) handles.push_back(aio::create_task(turn()));
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   for (auto& handle : handles) co_await handle;
 }
 
@@ -70,16 +67,16 @@ aio::task<> tasks(bench::run& run, std::size_t count, bool first) {
 
 aio::task<> sleep_until(aio::time_point deadline) { co_await aio::sleep_until(deadline); }
 
-aio::task<> sleepers(bench::run& run, std::size_t count, bool first) {
+aio::task<> sleepers(bench::run& run, std::size_t count) {
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    auto const begin = aio::get_running_loop().time() + count * run.given().lead;
+    auto const begin = aio::get_running_loop().time() + run.lead();
     std::uint64_t state = 1;
     for (std::size_t i = 0; i < count; ++i) {
       state = state * 6364136223846793005u + 1442695040888963407u;
       group.create_task(sleep_until(begin + std::chrono::nanoseconds((state >> 20) % (500 * count))));
     }
     co_await aio::sleep_for(0s);  // now all sleep
-    if (first) run.look_at_memory();
+    run.look_at_memory();
   });
 }
 
@@ -90,12 +87,12 @@ aio::task<> wait_in_line(aio::semaphore& semaphore) {
   co_await aio::sleep_for(0s);
 }
 
-aio::task<> waiters(bench::run& run, std::size_t count, bool first) {
+aio::task<> waiters(bench::run& run, std::size_t count) {
   aio::semaphore semaphore{1};
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
     for (std::size_t i = 0; i < count; ++i) group.create_task(wait_in_line(semaphore));
-    co_await aio::sleep_for(0s);
-    if (first) run.look_at_memory();
+    co_await turn();
+    run.look_at_memory();
   });
 }
 
@@ -106,11 +103,11 @@ aio::task<> child(std::uint64_t& sum) {
   co_return;
 }
 
-aio::task<> children(bench::run& run, std::size_t count, bool first) {
+aio::task<> children(bench::run& run, std::size_t count) {
   std::uint64_t sum = 0;
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
     for (std::size_t i = 0; i < count; ++i) group.create_task(child(sum));
-    if (first) run.look_at_memory();
+    run.look_at_memory();
     co_return;
   });
   bench::keep(sum);
@@ -118,10 +115,10 @@ aio::task<> children(bench::run& run, std::size_t count, bool first) {
 
 // ---- S5: items in one queue
 
-aio::task<> items(bench::run& run, std::size_t count, bool first) {
+aio::task<> items(bench::run& run, std::size_t count) {
   aio::queue<std::uint64_t> queue;
   for (std::size_t i = 0; i < count; ++i) co_await queue.put(i);
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) sum += co_await queue.get();
   bench::keep(sum);
@@ -137,11 +134,11 @@ aio::task<> await_another(aio::task_handle<> before) {
   }
 }
 
-aio::task<> chain_cancelled(bench::run& run, std::size_t count, bool first) {
+aio::task<> chain_cancelled(bench::run& run, std::size_t count) {
   std::vector<aio::task_handle<>> all{aio::create_task(await_another({}))};
   while (all.size() < count) all.push_back(aio::create_task(await_another(all.back())));
   co_await aio::sleep_for(0s);
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   for (auto const& each : all) each.cancel();
   (void)co_await aio::as_result(all.back());
 }
@@ -156,10 +153,10 @@ aio::task<> gather_inside(std::size_t depth) {
   }
 }
 
-aio::task<> gatherings_cancelled(bench::run& run, std::size_t count, bool first) {
+aio::task<> gatherings_cancelled(bench::run& run, std::size_t count) {
   auto const outermost = aio::create_task(gather_inside(count));
   for (std::size_t i = 0; i < count + 2; ++i) co_await aio::sleep_for(0s);
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   outermost.cancel();
   (void)co_await aio::as_result(outermost);
 }
@@ -171,13 +168,13 @@ aio::task<> wait_for_change(aio::condition& condition) {
   co_await condition.wait();
 }
 
-aio::task<> conditions_cancelled(bench::run& run, std::size_t count, bool first) {
+aio::task<> conditions_cancelled(bench::run& run, std::size_t count) {
   aio::condition condition;
   std::vector<aio::task_handle<>> all;
   while (all.size() < count) all.push_back(aio::create_task(wait_for_change(condition)));
   // In each iteration one of them gets the lock, and gives it away.
   for (std::size_t i = 0; i < count + 2; ++i) co_await aio::sleep_for(0s);
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   for (auto const& each : all) each.cancel();
   for (auto const& each : all) (void)co_await aio::as_result(each);
 }
@@ -189,21 +186,21 @@ aio::task<> await_shielded(aio::future<> const& inner) {
   (void)co_await aio::as_result(aio::with_timeout(0s, body));
 }
 
-aio::task<> shields_expire(bench::run& run, std::size_t count, bool first) {
+aio::task<> shields_expire(bench::run& run, std::size_t count) {
   aio::future<> const inner;
   std::vector<aio::task_handle<>> all;
   while (all.size() < count) all.push_back(aio::create_task(await_shielded(inner)));
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   for (auto const& each : all) co_await each;
 }
 
 // ---- S10: variables that are set in one task
 
-aio::task<> variables_set(bench::run& run, std::size_t count, bool first) {
+aio::task<> variables_set(bench::run& run, std::size_t count) {
   std::deque<aio::context_var<std::size_t>> all(count);
   auto const setting = [&]() -> aio::task<> {
     for (std::size_t i = 0; i < count; ++i) (void)all[i].set(i);
-    if (first) run.look_at_memory();
+    run.look_at_memory();
     co_return;
   };
   co_await aio::create_task(aio::task_options().context(aio::context()), setting);
@@ -211,11 +208,11 @@ aio::task<> variables_set(bench::run& run, std::size_t count, bool first) {
 
 // ---- S11: callbacks that are taken back, the last first
 
-aio::task<> callbacks_removed(bench::run& run, std::size_t count, bool first) {
+aio::task<> callbacks_removed(bench::run& run, std::size_t count) {
   aio::future<> const pending;
   std::vector<decltype(pending.add_done_callback([] {}))> all;
   while (all.size() < count) all.push_back(pending.add_done_callback([] {}));
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   for (; !all.empty(); all.pop_back()) pending.remove_done_callback(all.back());
   co_return;
 }
@@ -224,11 +221,11 @@ aio::task<> callbacks_removed(bench::run& run, std::size_t count, bool first) {
 
 aio::task<> around(aio::task<> inner) { co_await std::move(inner); }
 
-aio::task<> unstarted_dropped(bench::run& run, std::size_t count, bool first) {
+aio::task<> unstarted_dropped(bench::run& run, std::size_t count) {
   aio::get_running_loop().set_exception_handler([](aio::exception_context const&) {});
   aio::task<> outermost = turn();
   for (std::size_t i = 0; i < count; ++i) outermost = around(std::move(outermost));
-  if (first) run.look_at_memory();
+  run.look_at_memory();
   outermost.close();
   aio::get_running_loop().set_exception_handler({});
   co_return;
@@ -245,89 +242,65 @@ aio::async_generator<int> generate_inside(std::size_t depth) {
   }
 }
 
-aio::task<> generators_dropped(bench::run& run, std::size_t count, bool first) {
+aio::task<> generators_dropped(bench::run& run, std::size_t count) {
   auto outermost = generate_inside(count);
   bench::keep(co_await outermost.next());
-  if (first) run.look_at_memory();
+  run.look_at_memory();
 }
 
 // ---- S14: tasks that start each other at once
 
-aio::task<> start_inside(std::size_t depth, bench::run* looks) {
+aio::task<> start_inside(std::size_t depth, bench::run& run) {
   if (depth > 0) {
-    auto const inner = aio::create_task(aio::task_options().eager_start(), start_inside(depth - 1, looks));
+    auto const inner = aio::create_task(aio::task_options().eager_start(), start_inside(depth - 1, run));
     co_await inner;
-  } else if (looks) {
-    looks->look_at_memory();
+  } else {
+    run.look_at_memory();
   }
 }
 
-aio::task<> eager_starts(bench::run& run, std::size_t count, bool first) {
-  co_await start_inside(count, first ? &run : nullptr);
+aio::task<> eager_starts(bench::run& run, std::size_t count) {
+  co_await start_inside(count, run);
 }
 
 // ---- S15: groups inside each other, of which the innermost fails
 
-aio::task<> fail_inside(std::size_t depth, bench::run* looks) {
+aio::task<> fail_inside(std::size_t depth, bench::run& run) {
   if (depth == 0) {
-    if (looks) looks->look_at_memory();
+    run.look_at_memory();
     throw std::runtime_error("from the deep");
   }
   co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    group.create_task(fail_inside(depth - 1, looks));
+    group.create_task(fail_inside(depth - 1, run));
     co_return;
   });
 }
 
-aio::task<> groups_fail(bench::run& run, std::size_t count, bool first) {
-  (void)co_await aio::as_result(fail_inside(count, first ? &run : nullptr));
+aio::task<> groups_fail(bench::run& run, std::size_t count) {
+  (void)co_await aio::as_result(fail_inside(count, run));
 }
 
-constexpr std::size_t many = 1'000'000;
-
-bench::add const tasks_case{{.workload = "S1", .variant = "aio", .unit = "task", .operations = many, .memory = true},
-                            [](bench::run& run) { repeated(run, tasks); }};
-bench::add const sleepers_case{
-    {.workload = "S2", .variant = "aio", .unit = "sleeper", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, sleepers); }};
-bench::add const waiters_case{
-    {.workload = "S3", .variant = "aio", .unit = "waiter", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, waiters); }};
-bench::add const children_case{
-    {.workload = "S4", .variant = "aio", .unit = "child", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, children); }};
-bench::add const items_case{{.workload = "S5", .variant = "aio", .unit = "item", .operations = many, .memory = true},
-                            [](bench::run& run) { repeated(run, items); }};
-bench::add const chain_cancelled_case{
-    {.workload = "S6", .variant = "aio", .unit = "task", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, chain_cancelled); }};
-bench::add const gatherings_cancelled_case{
-    {.workload = "S7", .variant = "aio", .unit = "gathering", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, gatherings_cancelled); }};
-bench::add const conditions_cancelled_case{
-    {.workload = "S8", .variant = "aio", .unit = "waiter", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, conditions_cancelled); }};
-bench::add const shields_expire_case{
-    {.workload = "S9", .variant = "aio", .unit = "shield", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, shields_expire); }};
-bench::add const variables_set_case{
-    {.workload = "S10", .variant = "aio", .unit = "variable", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, variables_set); }};
-bench::add const callbacks_removed_case{
-    {.workload = "S11", .variant = "aio", .unit = "callback", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, callbacks_removed); }};
-bench::add const unstarted_dropped_case{
-    {.workload = "S12", .variant = "aio", .unit = "coroutine", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, unstarted_dropped); }};
-bench::add const generators_dropped_case{
-    {.workload = "S13", .variant = "aio", .unit = "generator", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, generators_dropped); }};
-bench::add const eager_starts_case{
-    {.workload = "S14", .variant = "aio", .unit = "task", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, eager_starts); }};
-bench::add const groups_fail_case{
-    {.workload = "S15", .variant = "aio", .unit = "group", .operations = many, .memory = true},
-    [](bench::run& run) { repeated(run, groups_fail); }};
+struct add : bench::add {
+  add(char const* name, char const* unit, void (*function)(bench::run&))
+      : bench::add({.name = name, .unit = unit, .memory = true}, {{"aio", 1'000'000, function}}) {}
+};
+add const cases[] = {
+    {"S1", "task", repeated<tasks>},
+    {"S2", "sleeper", repeated<sleepers>},
+    {"S3", "waiter", repeated<waiters>},
+    {"S4", "child", repeated<children>},
+    {"S5", "item", repeated<items>},
+    {"S6", "task", repeated<chain_cancelled>},
+    {"S7", "gathering", repeated<gatherings_cancelled>},
+    {"S8", "waiter", repeated<conditions_cancelled>},
+    {"S9", "shield", repeated<shields_expire>},
+    {"S10", "variable", repeated<variables_set>},
+    {"S11", "callback", repeated<callbacks_removed>},
+    {"S12", "coroutine", repeated<unstarted_dropped>},
+    {"S13", "generator", repeated<generators_dropped>},
+    {"S14", "task", repeated<eager_starts>},
+    {"S15", "group", repeated<groups_fail>},
+};
 
 // ---- one loop per thread
 
@@ -336,10 +309,7 @@ aio::task<> mixed(std::size_t count) {
   constexpr std::size_t batch = 1'000;
   aio::semaphore semaphore{10};
   for (; count > 0; count -= batch) {
-    co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-      for (std::size_t i = 0; i < batch; ++i) group.create_task(wait_in_line(semaphore));
-      co_return;
-    });
+    co_await bench::in_aio::join(batch, [&](std::size_t) { return wait_in_line(semaphore); });
   }
 }
 
@@ -348,7 +318,7 @@ void on_threads(bench::run& run) {
   std::vector<std::thread> all;
   for (std::size_t i = 0; i < run.given().threads; ++i) {
     all.emplace_back([&] {
-      aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
+      bench::run_aio([&]() -> aio::task<> {
         co_await mixed(2'000);
         together.arrive_and_wait();
         co_await mixed(run.operations());
@@ -361,7 +331,6 @@ void on_threads(bench::run& run) {
   run.stop();
 }
 
-bench::add const threads_case{
-    {.workload = "threads", .variant = "aio", .unit = "child", .operations = 5'000'000, .batch = 1'000}, on_threads};
+bench::add const threads_cases{{.name = "threads", .unit = "child", .batch = 1'000}, {{"aio", 5'000'000, on_threads}}};
 
 }  // namespace

@@ -3,16 +3,11 @@
 // W5: 1,000 tasks that share 10 permits, and let others run while they hold one. An operation is one permit: taken,
 // held for a turn of the loop, given back.
 
-#include <chrono>
 #include <cstddef>
 #include <vector>
 
 #include <aio/semaphore.hpp>
-#include <aio/sleep.hpp>
-#include <aio/task_group.hpp>
 #include <asio/experimental/channel.hpp>
-#include <asio/post.hpp>
-#include <asio/this_coro.hpp>
 
 #include "bench.hpp"
 #include "on_aio.hpp"
@@ -20,32 +15,22 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-
 constexpr std::size_t permits = 10;
 constexpr std::size_t tasks = 1'000;
-constexpr std::size_t warm_up = 10 * tasks;
 
 // ---- aio
 
 aio::task<> aio_user(aio::semaphore& semaphore, std::size_t times) {
   for (std::size_t i = 0; i < times; ++i) {
     auto permit = co_await semaphore.acquire();
-    co_await aio::sleep_for(0s);
+    co_await bench::in_aio::yield();
   }
 }
 
 aio::task<> aio_all(std::size_t count) {
   aio::semaphore semaphore{permits};
-  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-    for (std::size_t i = 0; i < tasks; ++i) group.create_task(aio_user(semaphore, count / tasks));
-    co_return;
-  });
+  co_await bench::in_aio::join(tasks, [&](std::size_t) { return aio_user(semaphore, count / tasks); });
 }
-
-bench::add const with_aio{
-    {.workload = "W5", .variant = "aio", .unit = "permit", .operations = 4'000'000, .batch = tasks},
-    [](bench::run& run) { bench::on_aio(run, warm_up, aio_all); }};
 
 // ---- asio::awaitable: a channel with room for 10 stands for the semaphore, Asio has none
 
@@ -53,27 +38,17 @@ bench::add const with_aio{
 using channel = asio::experimental::channel<void(std::error_code, bool)>;
 
 asio::awaitable<void> asio_user(channel& semaphore, std::size_t times) {
-  auto const executor = co_await asio::this_coro::executor;
   for (std::size_t i = 0; i < times; ++i) {
     co_await semaphore.async_send(std::error_code(), true, asio::use_awaitable);
-    co_await asio::post(executor, asio::use_awaitable);
+    co_await bench::in_asio::yield();
     semaphore.try_receive([](std::error_code, bool) {});
   }
 }
 
 asio::awaitable<void> asio_all(std::size_t count) {
-  auto const executor = co_await asio::this_coro::executor;
-  channel semaphore(executor, permits);
-  bench::join_counter children(executor, tasks);
-  for (std::size_t i = 0; i < tasks; ++i) {
-    asio::co_spawn(executor, asio_user(semaphore, count / tasks), children.handler());
-  }
-  co_await children.wait();
+  channel semaphore(co_await asio::this_coro::executor, permits);
+  co_await bench::in_asio::join(tasks, [&](std::size_t) { return asio_user(semaphore, count / tasks); });
 }
-
-bench::add const with_awaitable{
-    {.workload = "W5", .variant = "awaitable", .unit = "permit", .operations = 300'000, .batch = tasks},
-    [](bench::run& run) { bench::on_awaitable(run, warm_up, asio_all); }};
 
 // ---- callbacks: a counter and a line, by hand
 
@@ -126,17 +101,20 @@ void counter::release() {
   asio::post(*chosen->context, [chosen] { chosen->hold(); });  // handed over, and never from inside another's release
 }
 
-bench::add const with_callbacks{
-    {.workload = "W5", .variant = "callbacks", .unit = "permit", .operations = 2'000'000, .batch = tasks},
-    [](bench::run& run) {
-      bench::on_callbacks(run, warm_up, [](asio::io_context& context, std::size_t count) {
-        counter semaphore;
-        std::vector<user> users(tasks, user{&context, &semaphore, count / tasks});
-        asio::post(context, [&users] {
-          for (user& one : users) one.start();
-        });
-        context.run();
-      });
-    }};
+struct users : bench::by_hand {
+  void start() {
+    asio::post(context, [this] {
+      for (user& one : all) one.start();
+    });
+  }
+
+  counter semaphore{};
+  std::vector<user> all{tasks, user{&context, &semaphore, count / tasks}};
+};
+
+bench::add const cases{{.name = "W5", .unit = "permit", .batch = tasks, .warm_up = 10 * tasks},
+                       {{"aio", 4'000'000, bench::on_aio<aio_all>},
+                        {"awaitable", 300'000, bench::on_asio<asio_all>},
+                        {"callbacks", 2'000'000, bench::on_callbacks<users>}}};
 
 }  // namespace

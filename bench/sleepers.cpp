@@ -11,11 +11,6 @@
 #include <string>
 #include <vector>
 
-#include <aio/sleep.hpp>
-#include <aio/task_group.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/this_coro.hpp>
-
 #include "bench.hpp"
 #include "on_aio.hpp"
 #include "on_asio.hpp"
@@ -28,7 +23,7 @@ constexpr std::size_t sleepers = 1'000'000;
 class deadlines {
  public:
   explicit deadlines(bench::run const& run)
-      : first_(std::chrono::steady_clock::now() + run.operations() * run.given().lead),
+      : first_(std::chrono::steady_clock::now() + run.lead()),
         spread_(500 * run.operations()) {}
 
   std::chrono::steady_clock::time_point next() {
@@ -58,7 +53,16 @@ class dormitory {
   std::size_t most_ = 0;
 };
 
-// ---- aio
+/// Runs `sleep(all, wake)` and everything it starts, with the clock.
+template <class Sleep>
+void measured(bench::run& run, Sleep sleep) {
+  dormitory all;
+  run.start();
+  deadlines wake(run);
+  sleep(all, wake);
+  run.stop();
+  all.require(run.operations());
+}
 
 aio::task<> aio_sleeper(std::chrono::steady_clock::time_point until, dormitory& all) {
   all.enter();
@@ -67,20 +71,12 @@ aio::task<> aio_sleeper(std::chrono::steady_clock::time_point until, dormitory& 
 }
 
 void with_aio(bench::run& run) {
-  dormitory all;
-  run.start();
-  deadlines wake(run);
-  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
-    co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
-      for (std::size_t i = 0; i < run.operations(); ++i) group.create_task(aio_sleeper(wake.next(), all));
-      co_return;
+  measured(run, [&](dormitory& all, deadlines& wake) {
+    bench::run_aio([&]() -> aio::task<> {
+      co_await bench::in_aio::join(run.operations(), [&](std::size_t) { return aio_sleeper(wake.next(), all); });
     });
   });
-  run.stop();
-  all.require(run.operations());
 }
-
-// ---- asio::awaitable
 
 asio::awaitable<void> asio_sleeper(std::chrono::steady_clock::time_point until, dormitory& all) {
   asio::steady_timer timer(co_await asio::this_coro::executor, until);
@@ -90,31 +86,19 @@ asio::awaitable<void> asio_sleeper(std::chrono::steady_clock::time_point until, 
 }
 
 void with_awaitable(bench::run& run) {
-  dormitory all;
-  run.start();
-  deadlines wake(run);
-  {
+  measured(run, [&](dormitory& all, deadlines& wake) {
     asio::io_context context{1};
     for (std::size_t i = 0; i < run.operations(); ++i) {
       asio::co_spawn(context, asio_sleeper(wake.next(), all), bench::rethrow());
     }
     context.run();
-  }
-  run.stop();
-  all.require(run.operations());
+  });
 }
 
-// ---- callbacks
-
 void with_callbacks(bench::run& run) {
-  using timer = asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
-                                           asio::io_context::executor_type>;
-  dormitory all;
-  run.start();
-  deadlines wake(run);
-  {
+  measured(run, [&](dormitory& all, deadlines& wake) {
     asio::io_context context{1};
-    std::vector<timer> timers;
+    std::vector<bench::timer> timers;
     timers.reserve(run.operations());
     for (std::size_t i = 0; i < run.operations(); ++i) {
       timers.emplace_back(context, wake.next());
@@ -122,18 +106,12 @@ void with_callbacks(bench::run& run) {
       timers.back().async_wait([&all](std::error_code) { all.leave(); });
     }
     context.run();
-  }
-  run.stop();
-  all.require(run.operations());
+  });
 }
 
-bench::add const aio_case{
-    {.workload = "W4", .variant = "aio", .unit = "sleeper", .operations = sleepers, .memory = true}, with_aio};
-bench::add const awaitable_case{
-    {.workload = "W4", .variant = "awaitable", .unit = "sleeper", .operations = sleepers, .memory = true},
-    with_awaitable};
-bench::add const callbacks_case{
-    {.workload = "W4", .variant = "callbacks", .unit = "sleeper", .operations = sleepers, .memory = true},
-    with_callbacks};
+bench::add const cases{{.name = "W4", .unit = "sleeper", .memory = true},
+                       {{"aio", sleepers, with_aio},
+                        {"awaitable", sleepers, with_awaitable},
+                        {"callbacks", sleepers, with_callbacks}}};
 
 }  // namespace
