@@ -14,9 +14,7 @@ They do depend on the compiler, on Asio and on the C library. guard.json says fo
 can be compared, which is an error unless --lenient is given.
 """
 
-import argparse
 import json
-import pathlib
 import platform
 import sys
 
@@ -108,12 +106,11 @@ def self_test():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: W1 to W9")
+    parser = measure.parser(__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="default: all that are counted")
     parser.add_argument("--update", action="store_true", help="writes guard.json")
     parser.add_argument("--lenient", action="store_true", help="nothing to compare with is no error")
     parser.add_argument("--self-test", action="store_true", help="checks the comparison alone")
-    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
     if given.self_test:
         sys.exit(0 if self_test() else "guard.py: the guard does not notice")
@@ -123,8 +120,8 @@ def main():
     for name in names:
         if name not in guarded:
             parser.error(f"{name} is not guarded: {' '.join(guarded)}")
-    try:
-        measure.require_valgrind()
+    with measure.ends_when_failed():
+        measure.require("valgrind")
         program = measure.Program(given.program)
         about = program.about()
         if not about["optimized"]:
@@ -136,9 +133,6 @@ def main():
             print(f"cannot compare: {NUMBERS.name} was taken with {known['taken_with']}, this is {here}")
             sys.exit(0 if given.lenient else 1)
         found = measured(program, names)
-    except measure.Failed as e:
-        measure.progress("")
-        sys.exit(f"guard.py: {e}")
 
     same = known["taken_with"] == here
     rows, complaints = compare({name: numbers for name, numbers in known["workloads"].items() if name in names}, found)

@@ -1,26 +1,57 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Requests per second of a small HTTP server in aio, in callbacks and in asio::awaitable, by wrk.
+"""Requests per second of a small HTTP server in aio, in callbacks and in asio::awaitable, by wrk; where that is not
+there by Python, which asks less often.
 
     bench/http.py                                100 connections, three times three seconds
     bench/http.py --connections 1000 --seconds 10
 
-The server has one thread, wrk another; the variants take turns. "CPU ns" is what the server's process took per request.
+The server has one thread, who asks another; the variants take turns. "CPU ns" is what the server's process took per request.
 """
 
-import argparse
 import json
-import pathlib
 import re
+import select
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
-import sys
+import time
 
 import measure
 
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 VARIANTS = ("aio", "callbacks", "awaitable")
+
+
+def by_wrk(port, connections, seconds):
+    done = measure.checked(["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"http://127.0.0.1:{port}/"])
+    found = re.search(r"Requests/sec: *([\d.]+)", done.stdout)
+    if not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
+        raise measure.Failed(f"wrk:\n{done.stdout}")
+    return float(found.group(1))
+
+
+def by_python(port, connections, seconds):
+    clients = {}
+    ready = select.epoll()
+    for _ in range(connections):
+        client = socket.create_connection(("127.0.0.1", port))
+        clients[client.fileno()] = client
+        ready.register(client, select.EPOLLIN)
+        client.send(REQUEST)
+    answers = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for descriptor, _ in ready.poll():
+            if not clients[descriptor].recv(4096).startswith(b"HTTP/1.1 200 OK"):
+                raise measure.Failed("an answer was not 200 OK")
+            clients[descriptor].send(REQUEST)
+            answers += 1
+    for client in clients.values():
+        client.close()
+    return answers / seconds
 
 
 def driven(program, variant, connections, seconds):
@@ -28,37 +59,25 @@ def driven(program, variant, connections, seconds):
     server = subprocess.Popen([program.path, "http", variant], stdout=subprocess.PIPE, text=True)
     try:
         port = json.loads(server.stdout.readline())["port"]
-        done = measure.checked(["wrk", "-t1", f"-c{connections}", f"-d{seconds}", f"http://127.0.0.1:{port}/"])
-        found = re.search(r"Requests/sec: *([\d.]+)", done.stdout)
-        if not found or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-            raise measure.Failed(f"wrk:\n{done.stdout}")
+        rate = (by_wrk if shutil.which("wrk") else by_python)(port, connections, seconds)
         server.send_signal(signal.SIGTERM)
-        return float(found.group(1)), json.loads(server.communicate(timeout=30)[0])
+        return rate, json.loads(server.communicate(timeout=30)[0])
     finally:
         server.kill()
         server.wait()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
-    if not shutil.which("wrk"):
-        sys.exit("http.py: wrk is not there, so nothing was measured (Debian: apt-get install wrk)")
-    try:
+    with measure.ends_when_failed():
         program = measure.Program(given.program)
         runs = {variant: [] for variant in VARIANTS}
-        for turn in range(given.repeat):
-            for variant in VARIANTS:
-                measure.progress(f"run {turn + 1} of {given.repeat}: {variant}")
-                runs[variant].append(driven(program, variant, given.connections, given.seconds))
-        measure.progress("")
-    except measure.Failed as e:
-        measure.progress("")
-        sys.exit(f"http.py: {e}")
+        for _, (variant,) in measure.in_turns(given.repeat, [(variant,) for variant in VARIANTS]):
+            runs[variant].append(driven(program, variant, given.connections, given.seconds))
     rows = []
     for variant, found in runs.items():
         rates = [rate for rate, _ in found]

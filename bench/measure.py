@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Runs aio_bench: once, or under callgrind."""
 
+import argparse
+import contextlib
 import json
 import pathlib
 import re
@@ -64,9 +66,24 @@ class Program:
         return int(found.group(1))
 
 
-def require_valgrind():
-    if not shutil.which("valgrind"):
-        raise Failed("valgrind is not there (Debian: apt-get install valgrind)")
+def require(tool):
+    if not shutil.which(tool):
+        raise Failed(f"{tool} is not there, so nothing was measured (Debian: apt-get install {tool})")
+
+
+def parser(description):
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--program", type=pathlib.Path, default=DEFAULT_PROGRAM, help="aio_bench")
+    return made
+
+
+@contextlib.contextmanager
+def ends_when_failed():
+    try:
+        yield
+    except Failed as e:
+        progress("")
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {e}")
 
 
 def progress(text):
@@ -74,6 +91,15 @@ def progress(text):
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
         sys.stderr.flush()
+
+
+def in_turns(repeat, cases):
+    """Each of the cases again and again, so that a busy minute hurts all of them."""
+    for turn in range(repeat):
+        for case in cases:
+            progress(f"run {turn + 1} of {repeat}: {' '.join(map(str, case))}")
+            yield turn, case
+    progress("")
 
 
 def table(rows, header, left=1):

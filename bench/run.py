@@ -25,7 +25,6 @@ where the machine is shared, a fifth is noise. A ratio of 0.5 means that aio tak
 Python 3.9 or newer, nothing else. --instructions needs valgrind.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -39,7 +38,7 @@ from workloads import ASIO, WORKLOADS
 
 
 def parse():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {' '.join(WORKLOADS)}; default: all but "
                         f"{' '.join(name for name, workload in WORKLOADS.items() if workload.extra)}")
     parser.add_argument("--variant", action="append", help="only these (may be repeated)")
@@ -52,7 +51,6 @@ def parse():
     parser.add_argument("--compile", action="store_true", help="also W12, the time to compile hello")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="default: results.json beside the program")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FILE", help="draws the ratios as bars")
-    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
     for name in given.workloads:
         if name not in WORKLOADS:
@@ -79,11 +77,9 @@ def collect(given, program):
 
     results = {case: [] for case in runners}
     repeat = given.repeat or (3 if given.quick else 5)
-    for turn in range(repeat):
-        for case, (function, *arguments) in runners.items():
-            if turn >= WORKLOADS[case[0]].most_runs:
-                continue
-            measure.progress(f"run {turn + 1} of {repeat}: {' '.join(case)}")
+    for turn, case in measure.in_turns(repeat, runners):
+        if turn < WORKLOADS[case[0]].most_runs:
+            function, *arguments = runners[case]
             results[case].append(function(*arguments))
     if given.instructions:
         for case in cases:
@@ -195,18 +191,15 @@ def layout(rows, header):
 
 def main():
     given = parse()
-    try:
+    with measure.ends_when_failed():
         program = measure.Program(given.program)
         about = program.about()
         if given.instructions:
-            measure.require_valgrind()
+            measure.require("valgrind")
         if not about["optimized"]:
             print("note: this aio_bench was built without optimization, or with assertions", file=sys.stderr)
         records = summarize(collect(given, program))
         compiled = hello.measure_all() if given.compile or "W12" in given.workloads else []
-    except measure.Failed as e:
-        measure.progress("")
-        sys.exit(f"run.py: {e}")
     print(f"{about['compiler']}, Asio {about['asio']}\n")
     if records:
         print_table(records, given)

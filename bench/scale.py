@@ -13,9 +13,7 @@
               the number of items: what remains are buffers of the C library and the like.
 """
 
-import argparse
 import pathlib
-import sys
 
 import chart
 import measure
@@ -34,11 +32,8 @@ def scaled(program, most, repeat):
     """(kind, number) -> the runs."""
     numbers = [10**e for e in range(1, 10) if 10**e <= most]
     runs = {(kind, number): [] for kind in KINDS | ENDS for number in numbers}
-    for turn in range(repeat):
-        for kind, number in runs:
-            measure.progress(f"run {turn + 1} of {repeat}: {number:,} {(KINDS | ENDS)[kind]}")
-            runs[kind, number].append(program.run(kind, "aio", number))
-    measure.progress("")
+    for _, (kind, number) in measure.in_turns(repeat, runs):
+        runs[kind, number].append(program.run(kind, "aio", number))
     return runs
 
 
@@ -46,13 +41,10 @@ def threads(program, repeat):
     """One loop, and two on a thread each: CPU time per child says whether they hinder each other, wall time whether
     the machine had two processors for them."""
     best = {}
-    for turn in range(repeat):
-        for count in (1, 2):
-            measure.progress(f"run {turn + 1} of {repeat}: {count} threads")
-            run = program.run("threads", "aio", 3_000_000, "--threads", count)
-            took = best.setdefault(count, [run["wall_ns"], run["cpu_ns"]])
-            best[count] = [min(took[0], run["wall_ns"]), min(took[1], run["cpu_ns"])]
-    measure.progress("")
+    for _, (count, _) in measure.in_turns(repeat, [(1, "thread"), (2, "threads")]):
+        run = program.run("threads", "aio", 3_000_000, "--threads", count)
+        took = best.setdefault(count, [run["wall_ns"], run["cpu_ns"]])
+        best[count] = [min(took[0], run["wall_ns"]), min(took[1], run["cpu_ns"])]
     rows = []
     for count, (wall, cpu) in best.items():
         rows.append([f"{count} thread{'s' * (count > 1)}, a loop each", f"{cpu / count:.1f}", f"{wall / count:.1f}",
@@ -61,14 +53,13 @@ def threads(program, repeat):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--most", type=int, default=1_000_000, help="the largest number (default 1,000,000)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each (default 3)")
     parser.add_argument("--threads", action="store_true", help="only the threads")
     parser.add_argument("--svg", type=pathlib.Path, metavar="FOLDER", help="where the drawings go")
-    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
-    try:
+    with measure.ends_when_failed():
         program = measure.Program(given.program)
         if not given.threads:
             runs = scaled(program, given.most, given.repeat)
@@ -88,9 +79,6 @@ def main():
             (folder / "scale-memory.svg").write_text(chart.curves(memory, "Memory per item", "items at once", "bytes"))
             print(f"\ndrawn: {folder / 'scale-time.svg'}, {folder / 'scale-memory.svg'}\n")
         threads(program, given.repeat)
-    except measure.Failed as e:
-        measure.progress("")
-        sys.exit(f"scale.py: {e}")
 
 
 if __name__ == "__main__":

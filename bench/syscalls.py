@@ -11,13 +11,10 @@ As callgrind's instructions, they are the difference of two runs, so that start-
 docs/performance.md.
 """
 
-import argparse
 import collections
 import os
 import pathlib
 import re
-import shutil
-import sys
 import tempfile
 
 import measure
@@ -60,17 +57,15 @@ def per_message(program, variant, connections):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = measure.parser(__doc__)
     parser.add_argument("--connections", type=int, action="append", help="default: 1 and 100")
     parser.add_argument("--instructions", action="store_true", help="also user instructions")
-    parser.add_argument("--program", type=pathlib.Path, default=measure.DEFAULT_PROGRAM, help="aio_bench")
     given = parser.parse_args()
-    if not shutil.which("strace"):
-        sys.exit("syscalls.py: strace is not there, so nothing was counted (Debian: apt-get install strace)")
-    try:
+    with measure.ends_when_failed():
+        measure.require("strace")
         program = measure.Program(given.program)
         if given.instructions:
-            measure.require_valgrind()
+            measure.require("valgrind")
         for connections in given.connections or (1, 100):
             found, instructions = {}, []
             for variant in VARIANTS:
@@ -86,9 +81,6 @@ def main():
             if given.instructions:
                 rows.append(["instructions", *instructions])
             print(measure.table(rows, [f"{connections} connection{'s' * (connections > 1)}", *VARIANTS]) + "\n")
-    except measure.Failed as e:
-        measure.progress("")
-        sys.exit(f"syscalls.py: {e}")
 
 
 if __name__ == "__main__":
