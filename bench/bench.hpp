@@ -20,6 +20,7 @@ namespace bench {
 /// What the program's arguments can change about a case.
 struct parameters {
   std::size_t operations = 0;
+  std::size_t warm_up = 0;
   std::size_t connections = 1;  // W9
   std::size_t size = 1;         // W9: bytes per message
   std::size_t threads = 1;      // threads: how many
@@ -29,11 +30,11 @@ struct parameters {
 /// One run of one case: what is to be done, and the clock around the part that counts.
 class run {
  public:
-  run(parameters const& given, std::size_t warm_up) : given_(given), warm_up_(warm_up) {}
+  explicit run(parameters const& given) : given_(given) {}
 
   [[nodiscard]] std::size_t operations() const noexcept { return given_.operations; }
   /// What is done before the clock starts: the same for any number of operations.
-  [[nodiscard]] std::size_t warm_up() const noexcept { return warm_up_; }
+  [[nodiscard]] std::size_t warm_up() const noexcept { return given_.warm_up; }
   [[nodiscard]] parameters const& given() const noexcept { return given_; }
   /// What is to pass before the first of all sleepers wakes.
   [[nodiscard]] std::chrono::nanoseconds lead() const noexcept {
@@ -68,7 +69,6 @@ class run {
   static reading read() noexcept;
 
   parameters given_;
-  std::size_t warm_up_;
   std::size_t done_ = 0;
   std::size_t allocated_at_start_ = 0;
   std::size_t allocated_ = 0;
@@ -78,11 +78,12 @@ class run {
 };
 
 struct workload {
-  char const* name;         // "W1"
-  char const* unit;         // what is counted: "yield"
-  std::size_t batch = 1;    // operations come in multiples of it
-  std::size_t warm_up = 0;  // operations
-  bool memory = false;      // report the peak of memory, and what is left at the end
+  char const* name;                                    // "W1"
+  char const* unit;                                    // what is counted: "yield"
+  std::size_t batch = 1;                               // operations come in multiples of it
+  std::size_t (*whole)(std::size_t wanted) = nullptr;  // or in numbers that this makes of others
+  std::size_t warm_up = 0;                             // operations
+  bool memory = false;                                 // report the peak of memory, and what is left at the end
 };
 
 struct variant {

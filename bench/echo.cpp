@@ -177,7 +177,8 @@ void with_aio(bench::run& run) {
 void with_awaitable(bench::run& run) {
   scene const all(run);
   bench::run_asio([&]() -> asio::awaitable<void> {
-    co_await echo<bench::in_asio, tcp::socket>(run, all, co_await asio::this_coro::executor);  // with Asio's own sockets
+    // Asio's own sockets, as its users have them.
+    co_await echo<bench::in_asio, tcp::socket>(run, all, co_await asio::this_coro::executor);
   }());
 }
 

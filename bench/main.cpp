@@ -210,7 +210,7 @@ int about() {
 
 int usage() {
   std::fputs("aio_bench --list | --about | WORKLOAD VARIANT [OPERATIONS] [OPTIONS]\n"
-             "options: --connections N, --size BYTES, --threads N, --lead NANOSECONDS\n",
+             "options: --warm-up OPERATIONS, --connections N, --size BYTES, --threads N, --lead NANOSECONDS\n",
              stderr);
   return 2;
 }
@@ -218,7 +218,8 @@ int usage() {
 int measure(known_case const& chosen, parameters given) {
   auto const& [of, what] = chosen;
   given.operations = (std::max<std::size_t>(given.operations, 1) + of.batch - 1) / of.batch * of.batch;
-  run one(given, of.warm_up);
+  if (of.whole) given.operations = of.whole(given.operations);
+  run one(given);
   std::size_t const before = in_use();
   what.function(one);
   std::size_t const after = in_use();
@@ -242,7 +243,9 @@ int command(std::vector<std::string> const& args) {
   }
   parameters given;
   given.operations = chosen->what.operations;
-  std::map<std::string_view, std::size_t*> const options{{"--connections", &given.connections},
+  given.warm_up = chosen->of.warm_up;
+  std::map<std::string_view, std::size_t*> const options{{"--warm-up", &given.warm_up},
+                                                         {"--connections", &given.connections},
                                                          {"--size", &given.size},
                                                          {"--threads", &given.threads},
                                                          {"--lead", &given.lead_ns}};

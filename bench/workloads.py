@@ -24,6 +24,8 @@ class Workload:
     instruction_ratio: typing.Optional[typing.Tuple[str, float]] = None  # the same of instructions
 
 
+FEW = ("--warm-up", "5000")  # enough for the memory of what is counted
+
 WORKLOADS = {
     "W1": Workload("await a child that returns at once", counted=(10_000, 60_000), instructions=130,
                    ratio=("awaitable", 0.6)),
@@ -49,6 +51,26 @@ WORKLOADS = {
     "W11": Workload("1,000,000 awaits deep"),
     "W11b": Workload("loop of awaits that are ready"),
     "W12": Workload("compile hello", extra=True),
+    "W13": Workload("fib(25), a task per call: create_task", counted=(465, 3_193), counted_arguments=FEW),
+    "W13b": Workload("fib(25), a task per call: gather", counted=(465, 3_193), counted_arguments=FEW),
+    "W13c": Workload("fib(25), a task per call: task group", counted=(465, 3_193), counted_arguments=FEW),
+    "W14": Workload("skynet: gather of ten, 1,000,000 leaves", most_runs=3, counted=(1_000, 10_000)),
+    "W15": Workload("cancel a task", counted=(100, 600)),
+    "W15b": Workload("cancel a task inside with_timeout", counted=(50, 250)),
+    "W15c": Workload("cancel a task inside wait_for", counted=(50, 250)),
+    "W15d": Workload("cancel a task inside with_finally", counted=(50, 250)),
+    "W15e": Workload("cancel a task inside a task group", counted=(50, 250)),
+    "W15f": Workload("a timeout expires", counted=(50, 250)),
+    "W15g": Workload("1,000 timeouts expire at once", counted=(1_000, 3_000)),
+    "W16": Workload("an exception through 10 awaits", counted=(20, 120)),
+    "W17": Workload("functions from a thread, at most 64 wait", clock="wall_ns"),
+    "W17b": Workload("functions from a thread", clock="wall_ns"),
+    "W18": Workload("a number handed over by a future", counted=(2_000, 12_000)),
+    "W19": Workload("run of an empty task", counted=(20, 120)),
+    "W19b": Workload("run of an empty task, signals left alone", counted=(50, 550)),
+    "W20": Workload("yield while an accept is pending", counted=(2_000, 12_000)),
+    "W21": Workload("wait for the first of 100, again and again", counted=(100, 600)),
+    "W21b": Workload("as_completed of 100", counted=(500, 3_000)),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio

@@ -13,8 +13,10 @@ TWIN = pathlib.Path(__file__).resolve().parent / "asyncio_twin.py"
 PYTHON = "/usr/bin/python3"  # the one for which Debian's python3-uvloop is
 OPERATIONS = {"W1": 1_000_000, "W2": 100_000, "W3": 200_000, "W4": 100_000, "W5": 100_000, "W6": 300_000, "W7": 10_000,
               "W8": 30_000, "W9": 10_000, "W9-100": 20_000, "W9-1000": 50_000, "W9-10000": 100_000, "W10": 2_000,
-              "W10b": 5_000, "W11b": 1_000_000}
-
+              "W10b": 5_000, "W11b": 1_000_000, "W13": 21_891, "W13b": 21_891, "W13c": 21_891, "W14": 100_000,
+              "W15": 10_000, "W15b": 10_000, "W15c": 10_000, "W15d": 10_000, "W15e": 10_000, "W15f": 10_000,
+              "W15g": 10_000, "W16": 10_000, "W17": 100_000, "W17b": 100_000, "W18": 100_000, "W19": 300,
+              "W19b": 1_000, "W20": 50_000, "W21": 5_000, "W21b": 20_000}
 
 # asyncio reads into 256 KiB, which glibc maps and unmaps for each message until chance raises its threshold: echo
 # takes thrice as long then. A long-lived program is on the good side of it, so that is what is compared.
