@@ -7,8 +7,9 @@
     bench/guard.py --self-test  shows that it would notice, on numbers that it makes worse itself
 
 Instructions are those in user mode by callgrind, libraries included: unlike times they do not depend on the machine's
-load. Repeated, the numbers of W1 to W9 differ by less than 0.02 %; a change of another part of the program can move W8
-by 1 %, because the unwinder searches tables in which everything has its place.
+load. Repeated, the numbers differ by less than 0.05 %; a change of another part of the program can move W8, W15 and W16
+by 1 %, because the unwinder searches tables in which everything has its place. W17 is not guarded: how often one thread
+has to wake the other is the scheduler's to say.
 
 They do depend on the compiler, on Asio and on the C library. guard.json says for which it holds; with others nothing
 can be compared, which is an error unless --lenient is given.

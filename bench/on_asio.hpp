@@ -108,7 +108,7 @@ template <class Work>
 void on_callbacks(run& run) {
   asio::io_context context{1};
   auto const round = [&](std::size_t count) {
-    Work all{context, count};
+    Work all{{context, count}};
     all.start();
     context.run();
     context.restart();

@@ -71,11 +71,9 @@ asio::awaitable<void> asio_bursts(std::size_t count) {
 
 // ---- callbacks: post there, post back
 
-struct posted : bench::by_hand {
-  asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
-};
+using work_guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
-struct posted_round_trips : posted {
+struct posted_round_trips : bench::by_hand {
   void start() {
     asio::post(pool(), [this] {
       value = next(value);
@@ -91,9 +89,10 @@ struct posted_round_trips : posted {
   }
 
   std::uint64_t value = 0;
+  work_guard work{context.get_executor()};
 };
 
-struct posted_bursts : posted {
+struct posted_bursts : bench::by_hand {
   void start() {
     left = batch;
     for (std::size_t i = 0; i < batch; ++i) {
@@ -113,6 +112,7 @@ struct posted_bursts : posted {
 
   std::size_t left = 0;
   std::uint64_t sum = 0;
+  work_guard work{context.get_executor()};
 };
 
 bench::add const one{{.name = "W10", .unit = "round_trip", .warm_up = 2 * batch},
