@@ -6,7 +6,8 @@ there by Python, which asks less often.
     bench/http.py                                100 connections, three times three seconds
     bench/http.py --connections 1000 --seconds 10
 
-The server has one thread, who asks another; the variants take turns. "CPU ns" is what the server's process took per request.
+The server has one thread, who asks another; the variants take turns. "CPU ns" is what the server's process took per
+request.
 """
 
 import json

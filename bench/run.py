@@ -11,8 +11,8 @@
                                             hello
 
 The variants take turns, so that a busy minute hurts all of them. Times are CPU time of the process, user and kernel,
-per operation; W10 and W17 have time on the wall. W9's instructions are those with 100 connections. Compare ratios of minima;
-where the machine is shared, a fifth is noise. A ratio of 0.5 means that aio takes half of what the other takes.
+per operation; W10 and W17 have time on the wall. W9's instructions are those with 100 connections. Compare ratios of
+minima; where the machine is shared, a fifth is noise. A ratio of 0.5 means that aio takes half of what the other takes.
 
   callbacks            raw Asio, functions as handlers, concrete executors
   awaitable            raw Asio, asio::awaitable and co_spawn
