@@ -2,7 +2,9 @@
 
 // W13: fib(25), each call a task that makes two more and waits for them: by create_task. An operation is one call.
 // W13b: the same by gather. W13c: by a task group.
+// W13d: by gather(aio::eager, ...).
 // W14: skynet: a tree whose every inner node gathers ten children, down to a million leaves. An operation is one leaf.
+// W14b: the same by gather(aio::eager, ...).
 //
 // Numbers of operations are those of whole trees. Callbacks are the same in W13 to W13c.
 
@@ -66,6 +68,7 @@ std::size_t whole(std::size_t wanted) {
 
 constexpr auto create = [](auto child) { return aio::create_task(std::move(child)); };
 constexpr auto gather = [](auto... children) { return aio::gather(std::move(children)...); };
+constexpr auto gather_eagerly = [](auto... children) { return aio::gather(aio::eager, std::move(children)...); };
 
 template <class Node, auto start>
 aio::task<std::uint64_t> created(Node node) {
@@ -167,10 +170,17 @@ bench::add const by_group{{.name = "W13c", .unit = "call", .whole = whole<fib>, 
                           {{"aio", calls, bench::on_aio<joined_tree<bench::in_aio, fib>>},
                            {"awaitable", calls, bench::on_asio<joined_tree<bench::in_asio, fib>>},
                            {"callbacks", calls, bench::on_callbacks<posted_tree<fib>>}}};
+bench::add const by_eager_gather{{.name = "W13d", .unit = "call", .whole = whole<fib>, .warm_up = calls},
+                                 {{"aio", calls, bench::on_aio<aio_tree<fib, gathered<fib, gather_eagerly>>>},
+                                  {"callbacks", calls, bench::on_callbacks<posted_tree<fib>>}}};
 // Without a warm-up, so that the memory is seen.
 bench::add const by_gather_of_ten{{.name = "W14", .unit = "leaf", .whole = whole<skynet>, .memory = true},
                                   {{"aio", leaves, bench::on_aio<aio_tree<skynet, gathered<skynet, gather>>>},
                                    {"awaitable", leaves, bench::on_asio<joined_tree<bench::in_asio, skynet>>},
                                    {"callbacks", leaves, bench::on_callbacks<posted_tree<skynet>>}}};
+bench::add const by_eager_gather_of_ten{
+    {.name = "W14b", .unit = "leaf", .whole = whole<skynet>, .memory = true},
+    {{"aio", leaves, bench::on_aio<aio_tree<skynet, gathered<skynet, gather_eagerly>>>},
+     {"callbacks", leaves, bench::on_callbacks<posted_tree<skynet>>}}};
 
 }  // namespace

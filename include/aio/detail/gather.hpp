@@ -166,7 +166,7 @@ class gather_base : private child_parent {
 
   AIO_NEVER_INLINE void child_settled(future_core& core, bool own) noexcept {
     if (!own) --foreign_left_;
-    if (over_ || collect_) {
+    if (collect_ || (over_ && !own)) {
       core.mark_error_read();
     } else if (core.state() != future_state::value) {
       if (!error_) {
