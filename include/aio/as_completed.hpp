@@ -94,7 +94,7 @@ class completions {
 
   completions(std::vector<Handle> handles, std::optional<time_point::duration> limit) {
     detail::keep_distinct(handles, "as_completed");
-    shared_ = std::make_shared<shared>(std::move(handles));
+    shared_ = std::make_shared<shared>(std::move(handles));  // NOLINT(cppcoreguidelines-prefer-member-initializer)
     shared_->begin(shared_, limit);
   }
 

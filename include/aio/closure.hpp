@@ -41,6 +41,7 @@ inline constexpr bool never_made_inside_co_await = false;
 template <class T>
 class [[nodiscard]] moved_reference {
  public:
+  // NOLINTNEXTLINE(google-explicit-constructor): it stands for an argument
   constexpr operator T&&() const noexcept { return static_cast<T&&>(*object_); }
 
  private:

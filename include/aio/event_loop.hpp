@@ -195,7 +195,7 @@ class event_loop : private detail::loop_core {
   template <awaitable_once A>
   auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
     return create_task(task_options(),
-                       detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+                       detail::await_as_task<detail::task_result<A>, A>(std::forward<A>(awaited)), created);
   }
   template <class T>
   task_handle<T> create_task(task_options options, task<T>&& coroutine,

@@ -228,7 +228,7 @@ class race_awaiter final : public race_base {
   template <class... Given>
   explicit race_awaiter(std::in_place_t, Given&&... children)
       : children_(std::in_place, std::forward<Given>(children)...) {}
-  race_awaiter(race_awaiter&& other) : race_base(std::move(other)), children_(std::move(other.children_)) {}
+  race_awaiter(race_awaiter&& other) noexcept : race_base(std::move(other)), children_(std::move(other.children_)) {}
 
   bool await_ready() {
     if (children_.size() == 0) throw std::invalid_argument("race: there is nothing to wait for");

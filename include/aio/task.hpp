@@ -86,6 +86,7 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
   }
 
   /// What `int n = f();` and `std::cout << f()` hear: a task is not its result.
+  // NOLINTNEXTLINE(google-explicit-constructor): it is refused
   operator detail::result_of_task<T>() const
     requires(!std::is_void_v<T>)
   {

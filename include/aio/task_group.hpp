@@ -73,7 +73,7 @@ class task_group final : private detail::task_owner {
   decltype(auto) create_task(Fn&& fn, Args&&... args);
   template <awaitable_once A>
   auto create_task(A&& awaited, std::source_location created = std::source_location::current()) {
-    return create_task(detail::await_as_task<detail::task_result<A>, A>(std::move(awaited)), created);
+    return create_task(detail::await_as_task<detail::task_result<A>, A>(std::forward<A>(awaited)), created);
   }
   /// The same with a name, a context, or an eager start. Of a child that is done after its eager
   /// start the group hears in the next iteration (EA-6).
@@ -106,7 +106,7 @@ class task_group final : private detail::task_owner {
   inline void child_done(detail::task_core& child) noexcept override;
   void look_at(detail::task_core& child) noexcept;
   void child_failed(detail::task_core& child) noexcept;
-  [[nodiscard]] exception_group gather_errors(std::exception_ptr of_body);
+  [[nodiscard]] exception_group gather_errors(std::exception_ptr const& of_body);
   void forget(detail::task_core& failed) noexcept;
   void report_failed() noexcept;
 
@@ -291,7 +291,7 @@ inline void task_group::child_failed(detail::task_core& child) noexcept {
 }
 
 // Of the body, too, if that failed.
-inline exception_group task_group::gather_errors(std::exception_ptr of_body) {
+inline exception_group task_group::gather_errors(std::exception_ptr const& of_body) {
   try {
     std::vector<std::exception_ptr> errors;
     std::vector<std::string> names;

@@ -351,8 +351,8 @@ auto run_wait_for(A&& awaited, std::optional<time_point> deadline, bool no_time)
     static_assert(!std::is_lvalue_reference_v<A>,
                   "a task is given away: write wait_for(std::move(t), d) or wait_for(f(x), d)");
     using T = typename given::value_type;
-    return no_time ? detail::wait_for_nothing_with_task<T>(std::move(awaited))
-                   : timeout_access::run_task<T>(std::move(awaited), deadline);
+    return no_time ? detail::wait_for_nothing_with_task<T>(std::forward<A>(awaited))
+                   : timeout_access::run_task<T>(std::forward<A>(awaited), deadline);
   } else {
     static_assert(standard_awaitable<A>,
                   "wait_for takes a task or something else that can be awaited: call the "

@@ -73,10 +73,12 @@ struct use_awaitable_t {
   struct executor_with_default : Executor {
     using default_completion_token_type = use_awaitable_t;
 
+    // NOLINTNEXTLINE(google-explicit-constructor): as executors are converted
     executor_with_default(Executor const& inner) noexcept : Executor(inner) {}
     template <class Other>
       requires(!std::same_as<Other, executor_with_default> &&
                std::is_convertible_v<Other const&, Executor>)
+    // NOLINTNEXTLINE(google-explicit-constructor): as executors are converted
     executor_with_default(Other const& other) noexcept : Executor(other) {}
   };
 

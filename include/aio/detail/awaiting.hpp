@@ -176,7 +176,7 @@ struct alignas(frame_alignment) resume_proxy {
 
 template <class A>
 concept awaiter = requires(A& a) {
-  a.await_ready() ? 0 : 0;
+  a.await_ready() ? 0 : 0;  // NOLINT(bugprone-branch-clone): whether it can be asked
   a.await_suspend(std::coroutine_handle<>());
   a.await_resume();
 };

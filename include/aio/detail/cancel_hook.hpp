@@ -127,6 +127,7 @@ class cancel_slot {
 
  private:
   struct forwarding {
+    // NOLINTNEXTLINE(readability-make-member-function-const): it changes the operation
     void operator()(asio::cancellation_type_t type) { signal->emit(type); }
     std::unique_ptr<asio::cancellation_signal> signal = std::make_unique<asio::cancellation_signal>();
   };

@@ -58,7 +58,7 @@ concept can_be_child =
 template <class A>
 decltype(auto) as_child(A&& child) {
   if constexpr (awaitable_once<A>) {
-    return detail::await_as_task<task_result<A>, A>(std::move(child));
+    return detail::await_as_task<task_result<A>, A>(std::forward<A>(child));
   } else {
     return std::forward<A>(child);
   }
@@ -211,6 +211,7 @@ class child_slot<Child, false> {
   using state_type = typename child_traits<Child>::state;
 
   template <class Given>
+  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): slots are made of children
   explicit child_slot(Given&& source) : source_(std::forward<Given>(source)) {}
   child_slot(child_slot&& other) noexcept : source_(std::move(other.source_)) {}
   child_slot& operator=(child_slot&&) = delete;
@@ -297,7 +298,7 @@ class argument_children {
 
   template <class... Given>
   explicit argument_children(std::in_place_t, Given&&... children) : slots_(std::forward<Given>(children)...) {}
-  argument_children(argument_children&& other) : slots_(std::move(other.slots_)) {}
+  argument_children(argument_children&& other) noexcept : slots_(std::move(other.slots_)) {}
   AIO_ALWAYS_INLINE ~argument_children() {
     if (started_ == size()) [[likely]] {
       for_each([](auto& slot, std::size_t) AIO_ALWAYS_INLINE_LAMBDA { slot.leave(true); });

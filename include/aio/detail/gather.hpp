@@ -259,7 +259,8 @@ class gather_children : public gather_base {
   template <class... Given>
   explicit gather_children(std::in_place_t, Given&&... children)
       : gather_base(collects(Mode)), children_(std::in_place, std::forward<Given>(children)...) {}
-  gather_children(gather_children&& other) : gather_base(std::move(other)), children_(std::move(other.children_)) {}
+  gather_children(gather_children&& other) noexcept
+      : gather_base(std::move(other)), children_(std::move(other.children_)) {}
 
  protected:
   AIO_ALWAYS_INLINE ~gather_children() = default;

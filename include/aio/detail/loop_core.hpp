@@ -206,6 +206,7 @@ class loop_core : public scheduler {
 
  protected:
   /// Ends it, when the last class that its tasks can see begins to go.
+  // NOLINTNEXTLINE(bugprone-exception-escape): without memory a loop cannot end
   void end() noexcept {
     if (runs_on() != std::thread::id() || (threads_ && threads_->runs_here())) [[unlikely]] {
       leave_to_the_system();
@@ -274,7 +275,7 @@ class loop_core : public scheduler {
   struct errand_memory {
     alignas(std::max_align_t) std::byte bytes[128];
   };
-  void send(void (*errand)(loop_core&) noexcept, errand_memory& memory);
+  void send(void (*what)(loop_core&) noexcept, errand_memory& memory);
 
   std::atomic<bool> waking_{false};  // a wake-up is on its way
   bool marked_ = false;              // a mark is in line
@@ -622,6 +623,7 @@ class loop_core::errand_allocator {
 
   explicit errand_allocator(errand_memory& memory) noexcept : memory_(&memory) {}
   template <class U>
+  // NOLINTNEXTLINE(google-explicit-constructor): as allocators are converted
   errand_allocator(errand_allocator<U> const& other) noexcept : memory_(other.memory_) {}
 
   [[nodiscard]] T* allocate(std::size_t) const noexcept {

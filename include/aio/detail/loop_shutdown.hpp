@@ -52,7 +52,7 @@ inline void loop_core::cancel_present_tasks(bool& one_by_one) {
         ++all->left;
         task->add_callback(*this);
       }
-      void report() noexcept {
+      void report() const noexcept {
         if (task->state() != future_state::error) return;
         task->report_error("a task failed while the loop was shutting down");
       }
@@ -173,7 +173,7 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
           std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
       }
-    } catch (...) {
+    } catch (...) {  // no memory to ask it
     }
   }
   closed_ = true;

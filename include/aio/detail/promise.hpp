@@ -184,6 +184,7 @@ class promise : public promise_with_result<T> {
   explicit promise(placed_later) : promise_with_result<T>(frame_base::of_promise(*this)) {}
 
   // The default argument names the coroutine: reports say which one was never awaited.
+  // NOLINTNEXTLINE(google-explicit-constructor): compilers call it
   promise(calling_place at = AIO_CALLER)
       : promise_with_result<T>(frame_base::of_promise(*this)) {
     this->frame_->where = place_of(at);
@@ -238,6 +239,7 @@ constexpr bool parameter_refers() {
 /// inside of the lambda, where the traits of the coroutine are asked for; not where this is.
 template <class A>
 constexpr bool has_contents() {
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): whether it is complete
   if constexpr (std::is_class_v<A> && requires { sizeof(A); }) {
     return !std::is_empty_v<A>;
   } else {
@@ -263,6 +265,7 @@ constexpr std::uint32_t references_among() {
 template <class Argument>
 void const volatile* where_it_leads(Argument& argument, bool by_reference) noexcept {
   if (by_reference) {
+    // NOLINTNEXTLINE(bugprone-multi-level-implicit-pointer-conversion): only compared
     if constexpr (detail::has_contents<Argument>()) return std::addressof(argument);
   } else if constexpr (detail::parameter_refers<std::remove_cv_t<Argument>>()) {
     if constexpr (std::is_pointer_v<std::remove_cv_t<Argument>>) {

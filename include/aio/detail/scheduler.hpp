@@ -79,7 +79,7 @@ class scheduler {
     hold_over_forks();
     std::lock_guard const lock(living_mutex());
     next_living_ = std::exchange(living_, this);
-    serial_ = ++newest_serial_;
+    serial_ = ++newest_serial_;  // NOLINT(cppcoreguidelines-prefer-member-initializer): under the lock
   }
   scheduler(scheduler const&) = delete;
   scheduler& operator=(scheduler const&) = delete;
@@ -207,7 +207,7 @@ class scheduler {
     auto const from = reinterpret_cast<std::uintptr_t>(object);
     auto const base = reinterpret_cast<std::uintptr_t>(running_->step_base_);
     // Not further away than that: it could be another stack, of somebody's fibers.
-    constexpr std::uintptr_t stack_of_step = 64 * 1024;
+    constexpr std::uintptr_t stack_of_step = std::uintptr_t{64} * 1024;
     if (from >= base || base - from > stack_of_step) return false;
     try {
       std::lock_guard const lock(living_mutex());
@@ -218,6 +218,7 @@ class scheduler {
     }
   }
   /// Takes the note back, and says whether it was made by a step of this.
+  // NOLINTNEXTLINE(readability-make-member-function-const): it changes what it knows
   AIO_COLD AIO_NEVER_INLINE bool take_note(frame_base const& made) noexcept {
     std::lock_guard const lock(living_mutex());
     auto const at = references().find(&made);
@@ -452,6 +453,7 @@ class scheduler {
 
   /// Hands exactly the timers that find_due_timers() found and nobody removed to `run_one`.
   template <class Run>
+  // NOLINTNEXTLINE(bugprone-exception-escape): memory was made sure of
   void run_due_timers(Run run_one) noexcept {
     if (!due_until_) return;
     while (!timers_.empty() && timers_.next() <= *due_until_) run_one(timers_.pop());

@@ -186,6 +186,7 @@ class task_core : public future_core,
 
   unsigned uncancel() noexcept {
     know_requests();
+    // NOLINTNEXTLINE(bugprone-inc-dec-in-conditions): in this order
     if (status_.cancel_requests > 0 && --status_.cancel_requests == 0) status_.must_throw = false;
     return status_.cancel_requests;
   }
@@ -442,6 +443,7 @@ class task_core : public future_core,
   void end(future_state outcome) noexcept;
   void queue_owner() noexcept;
   void tell_owner() noexcept;
+  // NOLINTNEXTLINE(bugprone-pointer-arithmetic-on-polymorphic-object): the frame stands behind it
   [[nodiscard]] frame_base& root() noexcept { return *reinterpret_cast<frame_base*>(this + 1); }
 
   // Nothing that it waits for ends by it: a cancellation is for the next step.
