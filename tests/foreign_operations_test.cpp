@@ -96,7 +96,7 @@ TEST_CASE("foreign operation: context.run goes on until an operation ends that h
       auto operation = own_operation<std::error_code, int>([&](auto handler) {
         helper = std::thread([handler, posts, &context] {
           std::this_thread::sleep_for(5ms);
-          auto end = [handler]() { std::move(*handler)(std::error_code(), 7); };
+          auto end = [handler]() { (std::move(*handler))(std::error_code(), 7); };
           posts ? asio::dispatch(asio::get_associated_executor(*handler, context.get_executor()), end) : end();
         });
       });
@@ -164,7 +164,7 @@ TEST_CASE("foreign operation: the executor of its handler has it called on the l
           CHECK(asio::any_io_executor(executor) == asio::any_io_executor(asio::get_associated_executor(*handler)));
           asio::dispatch(asio::any_io_executor(executor), [handler, &called_on] {
             called_on = std::this_thread::get_id();
-            std::move(*handler)(std::error_code(), 7);
+            (std::move(*handler))(std::error_code(), 7);
           });
         });
       });
@@ -187,7 +187,7 @@ TEST_CASE("foreign operation: the executor of its handler takes functions that h
   auto const main = []() -> aio::task<int> {
     auto operation = own_operation<std::error_code, int>([&](auto handler) {
       auto const executor = asio::get_associated_executor(*handler);
-      auto call = [handler] { std::move(*handler)(std::error_code(), 7); };
+      auto call = [handler] { (std::move(*handler))(std::error_code(), 7); };
       asio::post(executor, asio::bind_executor(executor, call));
     });
     co_return co_await std::move(operation);
@@ -204,7 +204,7 @@ TEST_CASE("foreign operation: the executor of its handler may be used by another
       auto operation = own_operation<std::error_code, int>([&](auto handler) {
         kept = asio::get_associated_executor(*handler);
         helpers.emplace_back([handler] {
-          asio::post(asio::get_associated_executor(*handler), [handler] { std::move(*handler)(std::error_code(), 7); });
+          asio::post(asio::get_associated_executor(*handler), [handler] { (std::move(*handler))(std::error_code(), 7); });
         });
         helpers.emplace_back([executor = *kept, dropped] {
           for (int i = 0; i < 20; ++i) asio::post(executor, [dropped] {});
@@ -276,7 +276,7 @@ TEST_CASE("foreign operation: it starts and is cancelled on a thread of its cont
         auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
         asio::get_associated_cancellation_slot(*kept).assign([&, kept](asio::cancellation_type_t) {
           asked = std::this_thread::get_id();
-          asio::post(other.context, [kept] { std::move(*kept)(std::make_error_code(std::errc::interrupted)); });
+          asio::post(other.context, [kept] { (std::move(*kept))(std::make_error_code(std::errc::interrupted)); });
         });
       };
       struct initiation {

@@ -758,8 +758,18 @@ TEST_CASE("run: static objects run loops when the process ends, where nothing is
 }
 
 TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and static loops with it") {
-  enum class place { task, callback, handler, thread, foreign_thread };
-  enum class whose { run, object, context };
+  enum class place {
+    task,
+    callback,
+    handler,
+    thread,
+    foreign_thread,
+  };
+  enum class whose {
+    run,
+    object,
+    context,
+  };
   for (place const from : {place::task, place::callback, place::handler, place::thread, place::foreign_thread}) {
     for (whose const loop : {whose::run, whose::object, whose::context}) {
       // A context that threads of the program share and destroy is its own affair.

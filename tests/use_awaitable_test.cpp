@@ -438,7 +438,7 @@ auto wait_for_cancellation(asio::io_context& context) {
         CHECK_FALSE(slot.has_handler());
         auto kept = std::make_shared<decltype(handler)>(std::move(handler));
         slot.template emplace<large_canceller>([&context, kept] {
-          asio::post(context, [kept] { std::move(*kept)(std::error_code(asio::error::operation_aborted)); });
+          asio::post(context, [kept] { (std::move(*kept))(std::error_code(asio::error::operation_aborted)); });
         });
         CHECK(slot.has_handler());
       },

@@ -99,7 +99,11 @@ inline std::string chunked_response(std::string const& body) {
 }
 
 struct reply {
-  enum ending { keep_open, close, reset };
+  enum ending {
+    keep_open,
+    close,
+    reset,
+  };
 
   std::chrono::milliseconds delay;  // before it is sent
   std::string text;

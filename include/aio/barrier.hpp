@@ -61,7 +61,12 @@ class barrier {
   [[nodiscard]] bool broken() const noexcept { return phase_ == phase::broken; }
 
  private:
-  enum class phase { filling, draining, resetting, broken };
+  enum class phase {
+    filling,
+    draining,
+    resetting,
+    broken,
+  };
 
   void leave() noexcept;
 

@@ -256,7 +256,10 @@ class queue_base {
 
  protected:
   class waiter;
-  enum class end { put, get };
+  enum class end {
+    put,
+    get,
+  };
 
   explicit queue_base(std::size_t maxsize)
       : limit_(maxsize > 0 ? maxsize : (std::numeric_limits<std::size_t>::max)()), maxsize_(maxsize) {

@@ -91,7 +91,12 @@ class task_group final : private detail::task_owner {
  private:
   friend detail::group_access;
 
-  enum class phase : std::uint8_t { created, entered, exiting, over };
+  enum class phase : std::uint8_t {
+    created,
+    entered,
+    exiting,
+    over,
+  };
   class exit_awaiter;
 
   [[nodiscard]] bool is_open() const {

@@ -84,7 +84,13 @@ class timeout {
  private:
   friend detail::timeout_access;
 
-  enum class phase { created, active, expiring, expired, finished };
+  enum class phase {
+    created,
+    active,
+    expiring,
+    expired,
+    finished,
+  };
 
   struct timer : detail::scope_timer {
     explicit timer(timeout& whole) noexcept : scope_timer(&fire), owner(whole) {}

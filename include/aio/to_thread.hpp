@@ -168,7 +168,11 @@ class thread_job : public pool_job, private ready_node {
   stop_source stop{nostopstate};
 
  private:
-  enum class phase { queued, running, withdrawn };
+  enum class phase {
+    queued,
+    running,
+    withdrawn,
+  };
 
   virtual void call() noexcept = 0;
   virtual void fail(std::exception_ptr error) noexcept = 0;

@@ -33,7 +33,11 @@ namespace aio {
 
 /// When wait() is over: with the first that is done; with the first that failed (cancelled is not
 /// failed), else with all; with all.
-enum class wait_until { first_completed, first_exception, all_completed };
+enum class wait_until {
+  first_completed,
+  first_exception,
+  all_completed,
+};
 inline constexpr wait_until first_completed = wait_until::first_completed;
 inline constexpr wait_until first_exception = wait_until::first_exception;
 inline constexpr wait_until all_completed = wait_until::all_completed;

@@ -30,7 +30,11 @@ class future_core;
 class callback final : public marked_node {
  public:
   /// What is done with the function, which stands in the same block of memory.
-  enum class act { call, drop, free };
+  enum class act {
+    call,
+    drop,
+    free,
+  };
   using actor = void (*)(callback&, act);
 
   /// `values` of context variables are what it will see.
@@ -159,7 +163,7 @@ struct callback_block {
   static void act(callback& block, callback::act what) {
     auto* const fn = reinterpret_cast<Fn*>(reinterpret_cast<char*>(&block) + offset);
     switch (what) {
-      case callback::act::call: std::move(*fn)(); break;
+      case callback::act::call: (std::move(*fn))(); break;
       case callback::act::drop: fn->~Fn(); break;
       case callback::act::free:
         block.~callback();

@@ -26,7 +26,11 @@ inline constexpr bool is_status =
     std::is_same_v<First, std::error_code> || std::is_same_v<First, std::exception_ptr>;
 
 /// How an operation ended that was asked to: in an error, or not; or its values say nothing of it.
-enum class ending : std::uint8_t { unsaid, error, result };
+enum class ending : std::uint8_t {
+  unsaid,
+  error,
+  result,
+};
 
 inline ending how_ended(std::error_code const& error) noexcept { return error ? ending::error : ending::result; }
 /// Exceptions that nobody throws to say that an operation was cancelled are results: they are not to be lost.

@@ -23,7 +23,12 @@
 
 namespace aio::detail {
 
-enum class future_state : std::uint8_t { pending, value, error, cancelled };
+enum class future_state : std::uint8_t {
+  pending,
+  value,
+  error,
+  cancelled,
+};
 
 /// The shared part of futures and tasks; counts its handles.
 class future_core : public waitable {

@@ -45,7 +45,12 @@ class gathering;
 namespace aio::detail {
 
 /// How children are gathered; the words may be added.
-enum class gather_mode : unsigned { plain = 0, collect = 1, eager = 2, eager_collect = 3 };
+enum class gather_mode : unsigned {
+  plain = 0,
+  collect = 1,
+  eager = 2,
+  eager_collect = 3,
+};
 constexpr bool collects(gather_mode mode) noexcept { return (unsigned(mode) & unsigned(gather_mode::collect)) != 0; }
 constexpr bool starts_at_once(gather_mode mode) noexcept { return (unsigned(mode) & unsigned(gather_mode::eager)) != 0; }
 
@@ -226,7 +231,7 @@ struct gather_results<Collect, argument_children<Children...>> {
   AIO_ALWAYS_INLINE static type take(argument_children<Children...>& from) {
     return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
       // Braces: from left to right. Where nothing failed, a task that it started has its value.
-      return type{detail::take_result<Collect, Children, !Collect && child_traits<Children>::own>(
+      return type{detail::take_result<Collect, Children, (!Collect && child_traits<Children>::own)>(
           from.template slot<Index>().state())...};
     }(std::index_sequence_for<Children...>());
   }
@@ -243,7 +248,7 @@ struct gather_results<Collect, element_children<Child>> {
     type values;
     values.reserve(from.size());
     from.for_each([&](auto& each, std::size_t) {
-      values.push_back(detail::take_result<Collect, Child, !Collect && child_traits<Child>::own>(each.state()));
+      values.push_back(detail::take_result<Collect, Child, (!Collect && child_traits<Child>::own)>(each.state()));
     });
     return values;
   }

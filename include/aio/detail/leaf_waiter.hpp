@@ -67,7 +67,12 @@ class leaf_waiter : public waitable {
   frame_base* frame_ = nullptr;
 
  private:
-  enum class state : std::uint8_t { idle, waiting, woken, cancelled };
+  enum class state : std::uint8_t {
+    idle,
+    waiting,
+    woken,
+    cancelled,
+  };
   state state_ = state::idle;
 };
 

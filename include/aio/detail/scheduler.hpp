@@ -706,7 +706,11 @@ class scope_timer : public removable_node {
   void fired() noexcept { state_ = state::idle; }
 
  private:
-  enum class state : std::uint8_t { idle, timed, queued };
+  enum class state : std::uint8_t {
+    idle,
+    timed,
+    queued,
+  };
   state state_ = state::idle;
 };
 

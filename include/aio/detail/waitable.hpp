@@ -56,7 +56,11 @@ class waitable {
   /// Lets a task go that waits, so that it can be woken otherwise; false if it cannot.
   virtual bool let_go(task_core&) noexcept { return false; }
 
-  enum class late { deliver, carried, keep };
+  enum class late {
+    deliver,
+    carried,
+    keep,
+  };
 
   /// `task` was woken by this and is cancelled before it runs. `deliver`: throw in it now (CAN-7).
   /// `carried`: what it will find is a cancellation already. `keep`: let it have the result, and
