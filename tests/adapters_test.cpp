@@ -94,7 +94,8 @@ TEST_CASE("adapters: each gives its values, also inside others") {
 #endif
 #if __has_include(<asio/cancel_after.hpp>)
     co_await soon(timer).async_wait(asio::cancel_after(1h, aio::use_awaitable));
-    auto const [late] = co_await never(timer).async_wait(asio::cancel_after(1ms, adapters::as_tuple(aio::use_awaitable)));
+    auto const [late] =
+        co_await never(timer).async_wait(asio::cancel_after(1ms, adapters::as_tuple(aio::use_awaitable)));
     CHECK(late == asio::error::operation_aborted);
 #endif
   });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
-// Nothing is allocated in the steady state, and what a burst or another thread leaves is given back. Counts every malloc
-// of the program, in which operator new ends, too; an executable of its own, because it replaces malloc. Sanitizers have
-// a malloc of their own: nothing is tested then.
+// Nothing is allocated in the steady state, and what a burst or another thread leaves is given back. Counts every
+// malloc of the program, in which operator new ends, too; an executable of its own, because it replaces malloc.
+// Sanitizers have a malloc of their own: nothing is tested then.
 
 #include <algorithm>
 #include <array>
@@ -170,7 +170,8 @@ TEST_CASE("allocation: one block of the pool per spawned task") {
       for (int i = 0; i < n; ++i) handles.push_back(aio::create_task(ready(i)));
       for (auto& each : handles) co_await each;
       co_return allocations - before;
-    }, count);
+    },
+                             count);
   };
   CHECK(spawn(1) == 1);
   CHECK(spawn(1000) == 1000);
@@ -427,13 +428,15 @@ TEST_CASE("memory: a loop that has nothing to do gives back what a burst needed"
     CHECK(aio::run([](long none) -> aio::task<bool> {
       co_await burst<1000>(4000, 1ms);
       co_return co_await shrinks_to(none + 512 * kibibyte);
-    }, before));
+    },
+                   before));
   }
   SECTION("also of tasks that lived for long") {
     CHECK(aio::run([](long none) -> aio::task<bool> {
       co_await burst<1000>(4000, 200ms);
       co_return co_await shrinks_to(none + 512 * kibibyte);
-    }, before));
+    },
+                   before));
   }
   SECTION("on a context that the program runs") {
     asio::io_context context;

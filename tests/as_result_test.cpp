@@ -101,7 +101,8 @@ TEST_CASE("as_result: holds a cancellation, which the caller then throws on or n
       co_await aio::sleep_for(1s);  // not cancelled again
       to("cleaned up");
       outcome.rethrow();
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     co_await aio::sleep_for(1s);
     handle.cancel("stop");
     auto const end = co_await aio::as_result(handle);
@@ -148,7 +149,7 @@ TEST_CASE("as_result: takes every kind of awaitable") {
     auto const limited = co_await aio::wait_for(aio::gather(number(1, true), number(2)), 5s);
     CHECK(limited == std::tuple(1, 2));
     auto const timed = co_await aio::as_result(aio::wait_for(wait_long(), 1s));
-    CHECK(said(timed) == "aio::timeout_error: the operation timed out" );
+    CHECK(said(timed) == "aio::timeout_error: the operation timed out");
 
     auto const nested = co_await aio::as_result(aio::as_result(fail()));
     CHECK(said(nested.value()) == "std::runtime_error: broken");
@@ -278,7 +279,8 @@ TEST_CASE("with_finally: a cancellation of the body does not touch the clean-up"
         to("cleaned");
       });
       to("never");
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     co_await aio::sleep_for(1s);
     handle.cancel("stop");
     auto const outcome = co_await aio::as_result(handle);
@@ -299,7 +301,8 @@ TEST_CASE("with_finally: a cancellation during the clean-up is thrown inside of 
           throw;
         }
       });
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     co_await aio::sleep_for(1s);
     handle.cancel();
     auto const outcome = co_await aio::as_result(handle);

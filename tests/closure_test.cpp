@@ -135,7 +135,8 @@ TEST_CASE("closure: create_task takes a lambda and an aggregate outside of a co_
     std::vector<aio::task_handle<int>> several;
     several.push_back(aio::create_task([counted]() -> aio::task<int> { return number(*counted); }));
     aio::task_handle<int> assigned;
-    assigned = aio::create_task(aio::task_options().name("a"), [counted]() -> aio::task<int> { return number(*counted); });
+    assigned =
+        aio::create_task(aio::task_options().name("a"), [counted]() -> aio::task<int> { return number(*counted); });
     int const first = co_await lambda;
     int const second = co_await std::move(named);
     int const third = co_await several[0];

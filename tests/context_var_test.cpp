@@ -268,7 +268,8 @@ TEST_CASE("context: run() shows its values, and keeps what is set in it") {
       std::string was = user.get();
       user.set(name);
       return was;
-    }, "changed");
+    },
+                                      "changed");
     CHECK(seen == "before");
     CHECK(user.get() == "after");
     REQUIRE(copy.find(user) != nullptr);

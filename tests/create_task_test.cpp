@@ -263,7 +263,9 @@ TEST_CASE("create_task: a task of an awaitable is reported with the line that ma
     std::source_location created;
     aio::get_running_loop().set_exception_handler(
         [&](aio::exception_context const& what) { created = what.created; });
+    // clang-format off
     aio::create_task(closed.get()).set_name("x"); auto const here = std::source_location::current();
+    // clang-format on
     co_await aio::sleep_for(1s);
     CHECK(created.line() == here.line());
     aio::get_running_loop().set_exception_handler({});

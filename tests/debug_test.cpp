@@ -173,10 +173,12 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     auto const in_group = [&](aio::task_group&) -> aio::task<> { co_await aio::sleep_for(1s); };
     auto const in_limit = [&](aio::timeout&) -> aio::task<> { co_await aio::sleep_for(1s); };
     std::vector<aio::any_task_handle> waiting{
+        // clang-format off
         aio::create_task(happened.wait()), aio::create_task(permits.acquire()), aio::create_task(mutex.acquire()),
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
         aio::create_task(aio::with_timeout(deadline, in_limit))};
+        // clang-format on
     reply.add_done_callback([] {});
     CHECK(changed.locked());
     co_await aio::sleep_for(0s);
@@ -275,7 +277,8 @@ TEST_CASE("debug: an error that leaves run is reported with the coroutines that 
   CHECK(second != std::string::npos);
   CHECK(first < second);
   auto lines = 0;
-  for (auto at = text.find("debug_test.cpp:"); at != std::string::npos; at = text.find("debug_test.cpp:", at + 1)) ++lines;
+  std::string const file = "debug_test.cpp:";
+  for (auto at = text.find(file); at != std::string::npos; at = text.find(file, at + 1)) ++lines;
   CHECK(lines == 3);
 }
 

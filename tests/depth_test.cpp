@@ -163,7 +163,8 @@ TEST_CASE("task_handle: a request that comes when the first was swallowed goes d
     auto const stubborn = aio::create_task([](int& times) -> aio::task<int> {
       for (; times < 2; ++times) (void)co_await aio::as_result(aio::sleep_for(1h));
       co_return 7;
-    }, std::ref(swallowed));
+    },
+                                           std::ref(swallowed));
     auto const middle = aio::create_task(wait_for(stubborn));
     auto const last = aio::create_task(wait_for(middle));
     co_await aio::sleep_for(0s);

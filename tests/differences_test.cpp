@@ -174,7 +174,7 @@ TEST_CASE("D6: Ctrl-C cancels main, and then the process ends by it, or run thro
                   aio::interrupted);
   CHECK(log.text() == "main cancelled");
 
-  static volatile std::sig_atomic_t caught = 0;
+  static std::sig_atomic_t volatile caught = 0;
   std::signal(SIGINT, [](int number) { caught = number; });
   log.clear();
   aio::run(aio::run_options().signals(aio::on_signal::leave), interrupted);

@@ -892,7 +892,8 @@ TEST_CASE("close: a future that somebody waits for is refused a result when the 
   CHECK_THROWS_WITH((*memory)->run_until_complete(*future),
                     "run_until_complete: this future or task belongs to another event loop");
   (*memory)->run_until_complete([](aio::future<int> const& old) -> aio::task<> {
-    auto const awaited = co_await aio::as_result([](aio::future<int> f) -> aio::task<int> { co_return co_await f; }(old));
+    auto const waits = [](aio::future<int> f) -> aio::task<int> { co_return co_await f; };
+    auto const awaited = co_await aio::as_result(waits(old));
     CHECK_THROWS_AS(awaited.rethrow(), aio::usage_error);
     CHECK_THROWS_AS(old.set_result(1), aio::usage_error);
     CHECK_THROWS_AS(aio::shield(old), aio::usage_error);

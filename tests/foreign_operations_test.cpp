@@ -204,7 +204,8 @@ TEST_CASE("foreign operation: the executor of its handler may be used by another
       auto operation = own_operation<std::error_code, int>([&](auto handler) {
         kept = asio::get_associated_executor(*handler);
         helpers.emplace_back([handler] {
-          asio::post(asio::get_associated_executor(*handler), [handler] { (std::move(*handler))(std::error_code(), 7); });
+          auto const call = [handler] { (std::move(*handler))(std::error_code(), 7); };
+          asio::post(asio::get_associated_executor(*handler), call);
         });
         helpers.emplace_back([executor = *kept, dropped] {
           for (int i = 0; i < 20; ++i) asio::post(executor, [dropped] {});

@@ -151,7 +151,8 @@ TEST_CASE("foreign awaiter: one that does not want to wait goes on without suspe
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     mailbox box;
     int const of_bool = co_await may_wait{box, false};
     int const of_handle = co_await transfers{box, true};
@@ -207,7 +208,8 @@ TEST_CASE("foreign awaiter: a cancellation does not touch it, and is raised at t
       to("got " + std::to_string(got));
       co_await aio::sleep_for(1s);
       to("never");
-    }, std::ref(box), std::ref(log));
+    },
+                                   std::ref(box), std::ref(log));
     co_await aio::sleep_for(1s);
     CHECK(handle.cancel("stop"));
     co_await aio::sleep_for(1s);
@@ -224,7 +226,8 @@ TEST_CASE("foreign awaiter: cancelled after it was resumed, and before the task 
     mailbox box;
     auto handle = aio::create_task([](mailbox& on) -> aio::task<int> {
       co_return co_await may_wait{on, true};
-    }, std::ref(box));
+    },
+                                   std::ref(box));
     co_await aio::sleep_for(1s);
     box.resume();
     handle.cancel();

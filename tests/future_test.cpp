@@ -73,7 +73,8 @@ TEST_CASE("future: one that is done is awaited without suspending") {
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     aio::future<int> answer;
     answer.set_result(1);
     int const got = co_await answer;
@@ -264,7 +265,8 @@ TEST_CASE("future: an awaiter cancelled after the future was cancelled gets one 
       }
       co_await aio::sleep_for(1s);
       to("slept");
-    }, answer, std::ref(log));
+    },
+                              answer, std::ref(log));
     co_await aio::sleep_for(1s);
     answer.cancel(" first");
     a.cancel(" second");
@@ -279,7 +281,8 @@ TEST_CASE("future: a task cancelled before it awaits a pending future cancels it
     auto a = aio::create_task([](aio::future<> on) -> aio::task<> {
       aio::current_task().cancel();
       co_await on;
-    }, answer);
+    },
+                              answer);
     auto const outcome = co_await aio::as_result(a);
     CHECK(outcome.cancelled());
     CHECK(answer.cancelled());

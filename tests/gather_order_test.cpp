@@ -554,7 +554,7 @@ TEST_CASE("gather: a cancellation that comes while it waits for its siblings win
         "10:gather CE ('mm',) | 11:CancelledError('mm') 1");
 }
 
-// Of its own children that end well while others run gather hears nothing. What decides has to come in its turn, though.
+// Of its own children that end well while others run gather hears nothing. What decides has to come in its turn.
 
 TEST_CASE("gather: its last child decides in its own turn, also where a handle was done just before it",
           "[H10]") {

@@ -118,7 +118,8 @@ TEST_CASE("gather: of nothing, or of what is done, does not suspend") {
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     std::tuple<> const none = co_await aio::gather();
     std::tuple<> const no_results = co_await aio::gather(aio::return_exceptions);
     (void)none, (void)no_results;
@@ -235,7 +236,8 @@ TEST_CASE("gather: when its task is cancelled it cancels all children and waits 
           co_await aio::as_result(aio::gather(watched(to, "own"), std::move(other)));
       to(said(outcome));
       outcome.rethrow();
-    }, std::ref(log), handle);
+    },
+                                      std::ref(log), handle);
     co_await aio::sleep_for(1s);
     gathering.cancel("stop");
     auto const end = co_await aio::as_result(gathering);
@@ -251,7 +253,8 @@ TEST_CASE("gather: cancelled after its children ended, and before it ran, it is 
     aio::future<int> future;
     auto gathering = aio::create_task([](aio::future<int> on) -> aio::task<> {
       co_await aio::gather(on);
-    }, future);
+    },
+                                      future);
     co_await aio::sleep_for(1s);
     future.set_result(1);
     gathering.cancel();
@@ -293,7 +296,8 @@ TEST_CASE("gather: one handle may be given several times") {
     auto again = aio::create_task(number(6, 100s));
     auto gathering = aio::create_task([](aio::task_handle<int> h) -> aio::task<> {
       co_await aio::gather(h, h, h);
-    }, again);
+    },
+                                      again);
     co_await aio::sleep_for(1s);
     gathering.cancel();
     (void)co_await aio::as_result(gathering);
@@ -342,7 +346,8 @@ TEST_CASE("gather: with return_exceptions a cancellation of the gathering task i
     trace log;
     auto gathering = aio::create_task([](trace& to) -> aio::task<> {
       co_await aio::gather(aio::return_exceptions, watched(to, "a"), watched(to, "b"));
-    }, std::ref(log));
+    },
+                                      std::ref(log));
     co_await aio::sleep_for(1s);
     gathering.cancel();
     auto const end = co_await aio::as_result(gathering);

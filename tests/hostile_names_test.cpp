@@ -78,6 +78,7 @@ struct message {
 };
 
 // Better matches for a message, and for what contains one, than whatever aio has.
+// clang-format off
 #define GREEDY(name)        \
   template <class... Args>  \
   int name(Args&&...) {     \
@@ -86,15 +87,21 @@ struct message {
   }
 GREEDY(as_result) GREEDY(with_finally) GREEDY(clean_up_with) GREEDY(create_task) GREEDY(detail_make_handle)
 GREEDY(shield) GREEDY(run) GREEDY(make_task) GREEDY(call_with) GREEDY(await_as_task) GREEDY(awaiter_of)
-GREEDY(take_result) GREEDY(as_child) GREEDY(keep_distinct) GREEDY(refuse_used_child) GREEDY(gather_given) GREEDY(gather_range)
+GREEDY(take_result) GREEDY(as_child) GREEDY(keep_distinct) GREEDY(gather_given)
+GREEDY(refuse_used_child) GREEDY(gather_range) GREEDY(note_end) GREEDY(end_in_error) GREEDY(pass_error_on)
 GREEDY(to_clock) GREEDY(to_clock_rounded) GREEDY(wait_for_nothing) GREEDY(wait_for_nothing_with_task)
 GREEDY(run_wait_for) GREEDY(make_callback) GREEDY(is_aborted) GREEDY(throw_status) GREEDY(unwrap)
 GREEDY(belongs_to) GREEDY(context_of) GREEDY(describe) GREEDY(start_task) GREEDY(gather) GREEDY(race) GREEDY(wait)
 GREEDY(move) GREEDY(forward) GREEDY(exchange) GREEDY(get) GREEDY(invoke) GREEDY(apply) GREEDY(swap)
-GREEDY(destroy_at) GREEDY(construct_at) GREEDY(addressof) GREEDY(as_const) GREEDY(finish) GREEDY(call) GREEDY(begin_with)
+GREEDY(destroy_at) GREEDY(construct_at) GREEDY(addressof) GREEDY(as_const) GREEDY(finish) GREEDY(call)
+GREEDY(begin_with)
 #undef GREEDY
+// clang-format on
 
-inline bool operator<(message const& a, message const& b) { return a.number < b.number; }
+    inline bool
+    operator<(message const& a, message const& b) {
+  return a.number < b.number;
+}
 
 aio::task<message> make(int number) {
   co_await aio::sleep_for(0s);

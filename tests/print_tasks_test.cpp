@@ -49,10 +49,12 @@ TEST_CASE("print_tasks: lists names, places of creation and the awaits they are 
 TEST_CASE("print_tasks: shows the coroutine that a task was created for, and no line of aio's own") {
   aio::testing::run([]() -> aio::task<> {
     int x = 0;
+    // clang-format off
     unsigned const line = __LINE__ + 2;
     auto const handle = aio::create_task([&x](int y) -> aio::task<> {
       co_await aio::sleep_for(std::chrono::hours(x + y));
     }, 1).set_name("lambda");
+    // clang-format on
     co_await aio::sleep_for(0s);
     std::string const text = printed();
     CHECK_THAT(text, ContainsSubstring("  lambda, created at print_tasks_test.cpp:"));
@@ -80,7 +82,10 @@ aio::task<> waits_and_looks(std::string& text) {
   text = printed();
 }
 
-aio::task<> looks(std::string& text) { text = printed(); co_return; }
+aio::task<> looks(std::string& text) {
+  text = printed();
+  co_return;
+}
 
 aio::task<> goes_on(std::string& inside, std::string& after, std::string& in_other) {
   co_await waits_and_looks(inside);

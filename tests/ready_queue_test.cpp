@@ -166,7 +166,9 @@ TEST_CASE("ready_queue: a removable node leaves from every place, also after oth
       }
     }
     for (unsigned which : {0u, 1u}) {
-      for (entry* each : expected[which]) right = right && !queues[which].empty() && &queues[which].pop() == each->node();
+      for (entry* each : expected[which]) {
+        right = right && !queues[which].empty() && &queues[which].pop() == each->node();
+      }
       right = right && queues[which].empty();
     }
     CHECK(right);

@@ -386,7 +386,7 @@ aio::task<> sleep_and_clean_up() {
 }
 
 bool has_default(int signal_number) {
-  struct sigaction present {};
+  struct sigaction present{};
   ::sigaction(signal_number, nullptr, &present);
   return present.sa_handler == SIG_DFL;
 }
@@ -782,7 +782,8 @@ TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and 
           asio::steady_timer timer(context, 1h);
           auto const pending = aio::create_task([](asio::steady_timer& of) -> aio::task<> {
             co_await of.async_wait(aio::use_awaitable);
-          }, std::ref(timer));
+          },
+                                                std::ref(timer));
           auto const working = aio::create_task([]() -> aio::task<> {
             co_await aio::to_thread([] { std::this_thread::sleep_for(5ms); });
           });

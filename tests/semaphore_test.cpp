@@ -58,7 +58,8 @@ TEST_CASE("semaphore: a free permit is taken without suspending") {
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     {
       auto const permit = co_await slots.acquire();
       CHECK(static_cast<bool>(permit));
@@ -216,7 +217,8 @@ TEST_CASE("semaphore: a task cancelled before it acquires a locked one does not 
     auto a = aio::create_task([](aio::semaphore& s, trace& to) -> aio::task<> {
       aio::current_task().cancel();
       co_await hold(s, to, "a");
-    }, std::ref(slots), std::ref(log));
+    },
+                              std::ref(slots), std::ref(log));
     (void)co_await aio::as_result(a);
     CHECK(a.cancelled());
     slots.release();
@@ -435,7 +437,8 @@ TEST_CASE("semaphore: release() for somebody who takes what is told and keeps no
     aio::semaphore told{0};
     auto const listener = aio::create_task([](aio::semaphore& to) -> aio::task<> {
       for (int i = 0; i < 2; ++i) co_await acquire_and_forget(to);
-    }, std::ref(told));
+    },
+                                           std::ref(told));
     co_await aio::sleep_for(0s);
     std::string const first = co_await release_of(told);
     co_await listener;

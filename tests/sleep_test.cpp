@@ -35,7 +35,8 @@ auto slept(Duration length) {
     auto const begin = now();
     co_await aio::sleep_for(d);
     co_return now() - begin;
-  }, length);
+  },
+                           length);
 }
 }  // namespace
 
@@ -116,7 +117,8 @@ TEST_CASE("sleep_until: waits until a point in the loop's time, one in the past 
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     co_await aio::sleep_until(begin);
     log("main");
     CHECK(now() == begin + 5s);
@@ -144,11 +146,13 @@ TEST_CASE("sleep: cancelled before it begins, it does not wait") {
     auto a = aio::create_task([](trace& to) -> aio::task<> {
       aio::current_task().cancel();
       co_await sleep_and_tell(100s, to, "a");
-    }, std::ref(log));
+    },
+                              std::ref(log));
     auto b = aio::create_task([](trace& to) -> aio::task<> {
       aio::current_task().cancel();
       co_await sleep_and_tell(0s, to, "b");
-    }, std::ref(log));
+    },
+                              std::ref(log));
     (void)co_await aio::as_result(a);
     (void)co_await aio::as_result(b);
     CHECK(now() == begin);
@@ -255,7 +259,8 @@ TEST_CASE("sleep_until: cancelled it stops at once, and can be kept and awaited 
       auto later = aio::sleep_until(deadline);
       co_await aio::sleep_for(1s);
       co_await later;
-    }, begin + 100s);
+    },
+                              begin + 100s);
     co_await aio::sleep_for(2s);
     a.cancel();
     auto const outcome = co_await aio::as_result(a);

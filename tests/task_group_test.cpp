@@ -72,7 +72,8 @@ TEST_CASE("with_task_group: without children it does not suspend") {
     (void)aio::create_task([](trace& to) -> aio::task<> {
       to("other");
       co_return;
-    }, std::ref(log));
+    },
+                           std::ref(log));
     co_await aio::with_task_group([](aio::task_group&) -> aio::task<> { co_return; });
     log("main");
     co_await aio::sleep_for(0s);
@@ -307,7 +308,8 @@ TEST_CASE("task_group: cancelling its task cancels the children, waits, and is t
           if (wait) co_await work(to, "body", 100s);
         };
         co_await aio::with_task_group(body);
-      }, std::ref(log), in_body);
+      },
+                                     std::ref(log), in_body);
       co_await aio::sleep_for(1s);
       parent.cancel("stop");
       auto const outcome = co_await aio::as_result(parent);
@@ -334,7 +336,8 @@ TEST_CASE("task_group: a cancellation loses to errors of children, and is raised
       auto const outcome = co_await aio::as_result(aio::with_task_group(body));
       to(said(outcome));
       co_await work(to, "next", 1s);
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     co_await aio::sleep_for(1s);
     parent.cancel();
     (void)co_await aio::as_result(parent);
@@ -593,7 +596,8 @@ TEST_CASE("task_group: a child that is slow to end keeps the group, however ofte
         co_return;
       };
       co_await aio::with_task_group(body);
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     co_await aio::sleep_for(1s);
     parent.cancel();
     co_await aio::sleep_for(1s);

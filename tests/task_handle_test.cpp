@@ -258,7 +258,8 @@ TEST_CASE("task_handle: a task that is cancelled after it was woken is cancelled
         to("cancelled");
         throw;
       }
-    }, event, std::ref(log));
+    },
+                                   event, std::ref(log));
     co_await aio::sleep_for(1s);
     event.set_result();  // wakes it ...
     handle.cancel();     // ... and it has not run
@@ -276,7 +277,8 @@ TEST_CASE("task_handle: a task that cancels itself is cancelled where it waits n
       to("goes on");
       co_await aio::sleep_for(1s);
       to("never");
-    }, std::ref(log));
+    },
+                                   std::ref(log));
     auto const outcome = co_await aio::as_result(handle);
     CHECK(said(outcome) == "aio::cancelled_error: self");
     CHECK(log.text() == "goes on");
@@ -347,7 +349,8 @@ TEST_CASE("task_handle: a task cannot await itself") {
       } catch (aio::usage_error const& error) {
         text = error.what();
       }
-    }, std::ref(self), std::ref(caught));
+    },
+                            std::ref(self), std::ref(caught));
     co_await self;
     CHECK(caught == "a task cannot await itself");
   });
@@ -382,7 +385,8 @@ TEST_CASE("task_handle: of another loop cannot be awaited") {
     CHECK(said(outcome) ==
           "aio::usage_error: this future or task belongs to another event loop; use "
           "run_coroutine_threadsafe to cross threads");
-  }, foreign);
+  },
+                    foreign);
 }
 
 TEST_CASE("task_handle: is named Task and a number until it gets a name") {
@@ -411,7 +415,8 @@ TEST_CASE("task_handle: runs on when nobody holds a handle") {
     (void)aio::create_task([](bool& flag) -> aio::task<> {
       co_await aio::sleep_for(1s);
       flag = true;
-    }, std::ref(ran));
+    },
+                           std::ref(ran));
     co_await aio::sleep_for(2s);
     CHECK(ran);
   });

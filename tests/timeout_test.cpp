@@ -472,7 +472,8 @@ TEST_CASE("with_timeout: a cancellation that came too late for an operation pass
       co_await handle;
     }
     CHECK(log.text() ==
-          "1 | aio::cancelled_error: too late | 1 | aio::cancelled_error: too late | 1 | aio::cancelled_error: too late");
+          "1 | aio::cancelled_error: too late | 1 | aio::cancelled_error: too late | "
+          "1 | aio::cancelled_error: too late");
   });
 }
 

@@ -390,7 +390,8 @@ TEST_CASE("run_in_executor: on the loop's own context runs on the loop's thread"
   aio::run([]() -> aio::task<> {
     auto const here = std::this_thread::get_id();
     auto const there =
-        co_await aio::run_in_executor(aio::get_running_loop().get_executor(), [] { return std::this_thread::get_id(); });
+        co_await aio::run_in_executor(aio::get_running_loop().get_executor(),
+                                      [] { return std::this_thread::get_id(); });
     CHECK(there == here);
   });
 }
@@ -654,7 +655,8 @@ aio::task<> leave_behind(std::string& log, std::atomic<bool>& main_is_over) {
     log += " | " + heard(telling);
     // Nobody will ever set it: this thread would wait, and the loop for it.
     auto stranded = aio::run_coroutine_threadsafe([](aio::future<int> f) -> aio::task<int> { co_return co_await f; }(
-                                                      loop.create_future<int>()), loop);
+                                                                             loop.create_future<int>()),
+                                                  loop);
     log += " | " + heard(stranded);
   };
   auto const waiting = aio::create_task(aio::to_thread(aio::abandon_on_cancel, asks));
@@ -688,7 +690,8 @@ TEST_CASE("close: serves a function in a thread that asks the loop for something
       co_await leave_behind(log, over);
       over = true;
       throw std::runtime_error("main");
-    }), std::runtime_error);
+    }),
+                    std::runtime_error);
     runner.close();
   }
   SECTION("a context that the program runs") {

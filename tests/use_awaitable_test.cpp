@@ -180,10 +180,11 @@ TEST_CASE("use_awaitable: gives nothing, the value, or a tuple of the values") {
     CHECK(d == 4);
     CHECK(e == "e");
     auto const [f, g] = co_await complete_with<std::error_code, int, std::string>(context, std::error_code(), 5,
-                                                                                 std::string("g"));
+                                                                                  std::string("g"));
     CHECK(f == 5);
     CHECK(g == "g");
-    auto const [h, i, j] = co_await complete_with<std::exception_ptr, int, int, int>(context, std::exception_ptr(), 6, 7, 8);
+    auto const [h, i, j] =
+        co_await complete_with<std::exception_ptr, int, int, int>(context, std::exception_ptr(), 6, 7, 8);
     CHECK(h + i + j == 21);
   });
 }
@@ -198,7 +199,7 @@ TEST_CASE("use_awaitable: gives results that can only be moved, and that have no
     auto const p = co_await complete_with<std::unique_ptr<int>>(context, std::make_unique<int>(7));
     CHECK(*p == 7);
     auto const q = co_await complete_with<std::error_code, std::unique_ptr<int>>(context, std::error_code(),
-                                                                                std::make_unique<int>(8));
+                                                                                 std::make_unique<int>(8));
     CHECK(*q == 8);
     auto const n = co_await complete_with<std::error_code, no_default>(context, std::error_code(), no_default(9));
     CHECK(n.value == 9);

@@ -200,7 +200,8 @@ TEST_CASE("wait_for: a cancellation from outside reaches what is awaited") {
     auto inner = aio::create_task(wait_long());
     auto outer = aio::create_task([](aio::task_handle<> h) -> aio::task<> {
       co_await aio::wait_for(h, 100s);
-    }, inner);
+    },
+                                  inner);
     co_await aio::sleep_for(1s);
     outer.cancel("stop");
     auto const outcome = co_await aio::as_result(outer);

@@ -60,7 +60,8 @@ aio::task<> async_main() {
     });
     std::cout << "all done: never printed\n";
   } catch (aio::exception_group const& group) {
-    std::cout << group.exceptions().size() << " children failed:\n" << group.what() << '\n';
+    std::cout << group.exceptions().size() << " children failed:\n"
+              << group.what() << '\n';
   }
 }
 

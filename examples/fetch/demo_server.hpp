@@ -69,10 +69,12 @@ inline std::chrono::milliseconds delay(int number) {
 // What the page with this number does.
 inline std::string kind(int number) {
   static std::map<int, std::string> const special{
+      // clang-format off
       {2, "slow"},    {7, "slow"},   {11, "flaky"},   {13, "missing"}, {17, "busy"},
       {21, "broken"}, {30, "reset"}, {34, "cut"},     {38, "missing"}, {42, "busy"},
       {46, "loop"},   {51, "flaky"}, {58, "noise"},   {63, "missing"}, {67, "busy"},
       {71, "broken"}, {80, "reset"}, {88, "missing"}, {91, "flaky"},
+      // clang-format on
   };
   if (auto const found = special.find(number); found != special.end()) return found->second;
   if (number % 10 == 0) return "chunked";

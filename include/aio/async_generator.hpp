@@ -395,7 +395,8 @@ class generator_promise_base : public promise_base {
       }
     }
     void await_resume() const {
-      if (generator_state::of(frame_).exiting) [[unlikely]] throw generator_exit();
+      if (generator_state::of(frame_).exiting) [[unlikely]]
+        throw generator_exit();
     }
 
    private:

@@ -117,7 +117,8 @@ class fifo_items {
   }
 
   void push(T&& item) {
-    if (count_ == capacity_) [[unlikely]] grow();
+    if (count_ == capacity_) [[unlikely]]
+      grow();
     std::construct_at(places_ + ((first_ + count_) & (capacity_ - 1)), std::move(item));
     ++count_;
   }
@@ -278,11 +279,13 @@ class queue_base {
     ++count_;
     ++unfinished_;
     all_finished_.clear();
-    if (!getters_.empty()) [[unlikely]] wake_next(getters_);
+    if (!getters_.empty()) [[unlikely]]
+      wake_next(getters_);
   }
   AIO_ALWAYS_INLINE void removed() noexcept {
     --count_;
-    if (!putters_.empty()) [[unlikely]] wake_next(putters_);
+    if (!putters_.empty()) [[unlikely]]
+      wake_next(putters_);
   }
 
   /// After an item could not go in or out, for which somebody may have been woken: the next may try.
@@ -349,7 +352,8 @@ class queue_base::waiter final : public leaf_waiter,
 
   /// To be called first when the task runs again.
   void finish() {
-    if (!task().cancel_delivered()) [[likely]] return;
+    if (!task().cancel_delivered()) [[likely]]
+      return;
     if (linked()) line::remove(*this);
     if (woken_) owner_->pass_on(end_);  // another may go on in its place
     task().throw_cancelled();
@@ -550,8 +554,10 @@ class basic_queue<T, Items>::put_awaiter {
     waiter_.emplace(*frame_, *owner_, end::put).start();
   }
   AIO_ALWAYS_INLINE void await_resume() {
-    if (suspended_) [[unlikely]] waiter_->finish();
-    if (owner_->shut_down_) [[unlikely]] throw_shut_down();
+    if (suspended_) [[unlikely]]
+      waiter_->finish();
+    if (owner_->shut_down_) [[unlikely]]
+      throw_shut_down();
     owner_->push(std::move(item_));
   }
 
@@ -575,8 +581,10 @@ class basic_queue<T, Items>::get_awaiter {
     waiter_.emplace(*frame_, *owner_, end::get).start();
   }
   AIO_ALWAYS_INLINE T await_resume() {
-    if (suspended_) [[unlikely]] waiter_->finish();
-    if (owner_->count_ == 0) [[unlikely]] throw_shut_down();
+    if (suspended_) [[unlikely]]
+      waiter_->finish();
+    if (owner_->count_ == 0) [[unlikely]]
+      throw_shut_down();
     return owner_->pop();
   }
 

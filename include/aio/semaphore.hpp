@@ -170,10 +170,14 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
   }
   AIO_ALWAYS_INLINE permit await_resume() {
     if (suspended()) {
-      if (owner_) [[likely]] line::remove(*this);
-      if (task().cancel_delivered()) [[unlikely]] throw leave();
-      if (!owner_) [[unlikely]] return permit();
-      if (owner_->free_ > 0) [[unlikely]] owner_->wake_more();
+      if (owner_) [[likely]]
+        line::remove(*this);
+      if (task().cancel_delivered()) [[unlikely]]
+        throw leave();
+      if (!owner_) [[unlikely]]
+        return permit();
+      if (owner_->free_ > 0) [[unlikely]]
+        owner_->wake_more();
     } else {
       owner_->newest_by_ = &task();
       owner_->newest_in_ = loop().iteration();
@@ -239,7 +243,8 @@ inline bool semaphore::try_acquire() noexcept {
 
 inline void semaphore::release() {
   home_.check_thread("semaphore::release");
-  if (dropped_ && by_hand_ == 0 && free_ < bound_) [[unlikely]] refuse_second_release();
+  if (dropped_ && by_hand_ == 0 && free_ < bound_) [[unlikely]]
+    refuse_second_release();
   give_back(false);
   if (by_hand_ > 0) --by_hand_;
 }
@@ -252,7 +257,8 @@ AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
 }
 
 AIO_ALWAYS_INLINE void semaphore::give_back(bool dropped) {
-  if (free_ >= bound_) [[unlikely]] refuse_release();
+  if (free_ >= bound_) [[unlikely]]
+    refuse_release();
   if (first_waiting_ != line_.end()) {
     hand_over();
   } else {

@@ -74,7 +74,8 @@ class [[nodiscard("a task does nothing until it is awaited: co_await it, or give
     return *this;
   }
   AIO_ALWAYS_INLINE ~task() {
-    if (frame_) [[unlikely]] drop(true);
+    if (frame_) [[unlikely]]
+      drop(true);
   }
 
   /// Whether there is a coroutine to run: false once it was awaited or moved away.

@@ -181,7 +181,8 @@ class task_group::exit_awaiter final : public detail::leaf_waiter {
 
 template <class T>
 AIO_ALWAYS_INLINE task_handle<T> task_group::create_task(task<T>&& coroutine, std::source_location created) {
-  if (!is_open()) [[unlikely]] refuse(coroutine);
+  if (!is_open()) [[unlikely]]
+    refuse(coroutine);
   auto& child = detail::task_access::start(parent_->loop(), std::move(coroutine), created, this, 2);
   expect(1);
   children_.push_back(child);
@@ -191,7 +192,8 @@ AIO_ALWAYS_INLINE task_handle<T> task_group::create_task(task<T>&& coroutine, st
 template <class T>
 task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine,
                                        std::source_location created) {
-  if (!is_open()) [[unlikely]] refuse(coroutine);
+  if (!is_open()) [[unlikely]]
+    refuse(coroutine);
   auto handle = detail::task_starter::start(parent_->loop(), std::move(options),
                                             std::move(coroutine), created);
   auto& child = detail::handle_access::state(handle);
@@ -276,7 +278,8 @@ inline void task_group::cancel() {
 inline void task_group::child_done(detail::task_core& child) noexcept {
   children_.remove(child);
   bool const failed = child.state() == detail::future_state::error;
-  if (failed || (exiting_ && children_.empty())) [[unlikely]] look_at(child);
+  if (failed || (exiting_ && children_.empty())) [[unlikely]]
+    look_at(child);
 }
 
 // In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).

@@ -321,8 +321,10 @@ class thread_awaiter final : public leaf_waiter {
   }
 
   typename job::value_type await_resume() {
-    if (task().cancel_delivered() || cancelled_) [[unlikely]] end_cancelled();
-    if (not_submitted_ && !job_->outcome()->has_value()) [[unlikely]] std::rethrow_exception(not_submitted_);
+    if (task().cancel_delivered() || cancelled_) [[unlikely]]
+      end_cancelled();
+    if (not_submitted_ && !job_->outcome()->has_value()) [[unlikely]]
+      std::rethrow_exception(not_submitted_);
     return std::move(*job_->outcome()).value();
   }
 

@@ -4,4 +4,6 @@
 
 aio::async_generator<int> f();
 
-aio::task<> g() { co_await aio::with_closing(f(), []() -> aio::task<> { co_return; }); }
+aio::task<> g() {
+  co_await aio::with_closing(f(), []() -> aio::task<> { co_return; });
+}

@@ -4,4 +4,6 @@
 
 aio::async_generator<int> f();
 
-aio::task<> g() { co_await aio::with_closing(f(), [](aio::async_generator<int>&) { return 1; }); }
+aio::task<> g() {
+  co_await aio::with_closing(f(), [](aio::async_generator<int>&) { return 1; });
+}

@@ -64,8 +64,10 @@ aio::detail::done_callback listen(aio::task_handle<int> const& to, int& heard) {
   return to.add_done_callback([&heard] { ++heard; });
 }
 
+// clang-format off
 constexpr library functions{&sleep, &wait, &create_and_await, &start,      &limited, &knows_where_it_runs,
                             &read,  &fail, &shield,           &call_later, &listen};
+// clang-format on
 
 }  // namespace
 

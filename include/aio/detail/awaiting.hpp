@@ -30,11 +30,12 @@ inline constexpr bool always_false = false;
 
 inline void note_end(frame_base& ended) noexcept {
   scheduler& on = ended.task->loop();
-  if (on.debug()) [[unlikely]] on.note_error(ended.error, ended.where);
+  if (on.debug()) [[unlikely]]
+    on.note_error(ended.error, ended.where);
 }
 
-/// Ends the coroutines that do nothing with the error of `ended` but to end in it themselves. Gives the one that is to go
-/// on, or null.
+/// Ends the coroutines that do nothing with the error of `ended` but to end in it themselves. Gives the one that is to
+/// go on, or null.
 AIO_NEVER_INLINE frame_base* pass_error_on(frame_base& ended, bool passes_on) noexcept {
   frame_base* at = &ended;
   while (passes_on && at->continuation) {
@@ -49,8 +50,8 @@ AIO_NEVER_INLINE frame_base* pass_error_on(frame_base& ended, bool passes_on) no
   return at->continuation;
 }
 
-/// Ends a coroutine that is suspended, as if it had thrown `error`: to throw it again in each of aio's own coroutines on
-/// its way would cost more than all the rest. What lives in the frame goes when the one that awaits it is resumed.
+/// Ends a coroutine that is suspended, as if it had thrown `error`: to throw it again in each of aio's own coroutines
+/// on its way would cost more than all the rest. What lives in the frame goes when the one that awaits it is resumed.
 AIO_NEVER_INLINE void end_in_error(frame_base& frame, std::exception_ptr error) noexcept {
   bool const passes_on = (frame.marks & frame_base::ends_awaiter) != 0;
   frame.set_ended(detail::is_cancellation(error));
@@ -136,7 +137,8 @@ class child_awaiter : public child_run<T> {
 
   AIO_ALWAYS_INLINE T await_resume() {
     frame_base& child = this->child();
-    if (child.error) [[unlikely]] std::rethrow_exception(this->take_error());
+    if (child.error) [[unlikely]]
+      std::rethrow_exception(this->take_error());
     if constexpr (!std::is_void_v<T>) {
       return static_cast<T&&>(block_layout<T>::value(child));
     }
@@ -154,7 +156,8 @@ class ending_awaiter : public child_run<T> {
     return child_run<T>::await_ready() && !this->child().error;
   }
   void await_suspend(std::coroutine_handle<>) noexcept {
-    if (this->child().done()) [[unlikely]] detail::end_in_error(this->parent(), this->take_error());
+    if (this->child().done()) [[unlikely]]
+      detail::end_in_error(this->parent(), this->take_error());
   }
   AIO_ALWAYS_INLINE T await_resume() {
     if constexpr (!std::is_void_v<T>) return static_cast<T&&>(block_layout<T>::value(this->child()));
@@ -354,7 +357,8 @@ struct suspended {
   void await_suspend(std::coroutine_handle<>) const noexcept {}
   AIO_ALWAYS_INLINE void await_resume() const {
     task_core& task = *scheduler::running()->current;
-    if (task.cancel_delivered()) [[unlikely]] task.throw_cancelled();
+    if (task.cancel_delivered()) [[unlikely]]
+      task.throw_cancelled();
   }
 };
 

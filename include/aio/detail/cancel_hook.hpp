@@ -39,7 +39,8 @@ class cancel_hook {
   }
   /// clear() when nobody will look any more.
   AIO_ALWAYS_INLINE void leave() noexcept {
-    if (destroy_) [[unlikely]] std::exchange(destroy_, nullptr)(room_);
+    if (destroy_) [[unlikely]]
+      std::exchange(destroy_, nullptr)(room_);
   }
 
   /// What a socket or descriptor leaves there refers to a pointer inside of it. A copy of that is as good

@@ -107,7 +107,8 @@ class cancel_walk {
 
   // What goes on later must not overtake what comes now.
   static void begin(scheduler& on, cancel_message const& message) noexcept {
-    if (on.passed_cancel_on.empty()) [[likely]] return;
+    if (on.passed_cancel_on.empty()) [[likely]]
+      return;
     cancel_message const& before = on.passed_message;
     if (before == message || (before && message && *before == *message)) return;
     pass_repeated_on(on);

@@ -168,7 +168,8 @@ class child_slot {
 
   /// Refuses what cannot be started, before any sibling is.
   AIO_ALWAYS_INLINE void require_fit(char const* caller, scheduler const&) const {
-    if (!frame_) [[unlikely]] detail::refuse_used_child(caller);
+    if (!frame_) [[unlikely]]
+      detail::refuse_used_child(caller);
   }
   void start(task_owner& owner, scheduler& on, std::source_location where) {
     task_access::start_frame<typename Child::value_type>(on, *frame_, where, &owner, 2);

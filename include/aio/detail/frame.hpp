@@ -102,7 +102,8 @@ struct frame_base {
 
   /// Destroys what lives in the frame; the block stays.
   AIO_ALWAYS_INLINE void destroy_frame() noexcept {
-    if (phase != frame_phase::gone) [[unlikely]] destroy_what_is_left();
+    if (phase != frame_phase::gone) [[unlikely]]
+      destroy_what_is_left();
   }
 
   /// Finds the base from inside the constructor of a promise, once.

@@ -61,13 +61,15 @@ class frame_pool {
 
   /// The same for what was allocated with a size of that class.
   AIO_ALWAYS_INLINE static void deallocate_class(void* memory, std::size_t index) noexcept {
-    if (--lists_.room[index] < 0) [[unlikely]] return deallocate_otherwise(memory, index);
+    if (--lists_.room[index] < 0) [[unlikely]]
+      return deallocate_otherwise(memory, index);
     keep(memory, index);
   }
 
   /// From now on this thread keeps blocks: a loop runs on it.
   AIO_ALWAYS_INLINE static void open() noexcept {
-    if (!lists_.open) [[unlikely]] open_lists();
+    if (!lists_.open) [[unlikely]]
+      open_lists();
   }
 
   /// Whether so much has been asked for or given back that age() or trim() is worth its time.
@@ -89,7 +91,8 @@ class frame_pool {
       all += (lists_.here[index] + lists_.out[index]) * size_of(index);
       make_room(index);
     }
-    std::size_t const limit = all / 2 < least_limit ? least_limit : all / 2 > most_limit ? most_limit : all / 2;
+    std::size_t const limit = all / 2 < least_limit ? least_limit : all / 2 > most_limit ? most_limit
+                                                                                         : all / 2;
     set_limit(limit);
     if (kept > slack) lists_.left = lists_.settled - 1;  // what is old goes next time
   }
@@ -173,7 +176,8 @@ class frame_pool {
   }
 
   AIO_NEVER_INLINE static void* allocate_otherwise(std::size_t index, std::size_t size) {
-    if (index >= lists_.used) [[unlikely]] return allocate_uncounted(index, size);
+    if (index >= lists_.used) [[unlikely]]
+      return allocate_uncounted(index, size);
     if (node* const block = lists_.old[index]) {
       unpoison(block, size_of(index));
       lists_.old[index] = block->next;
@@ -185,7 +189,8 @@ class frame_pool {
   AIO_ALWAYS_INLINE static void* allocate_counted(std::size_t index) {
     ++lists_.out[index];
     lists_.left -= static_cast<std::ptrdiff_t>(size_of(index));
-    if (lists_.left < 0) [[unlikely]] return allocate_after_age(index);
+    if (lists_.left < 0) [[unlikely]]
+      return allocate_after_age(index);
     return ::operator new(size_of(index));
   }
   AIO_NEVER_INLINE static void* allocate_after_age(std::size_t index) {

@@ -58,7 +58,8 @@ class future_core : public waitable {
 
   void retain() noexcept { count(1); }
   AIO_ALWAYS_INLINE void release() noexcept {
-    if (count(-1) == 0) [[unlikely]] drop();
+    if (count(-1) == 0) [[unlikely]]
+      drop();
   }
 
   virtual bool cancel(cancel_message const& message) = 0;
@@ -69,7 +70,8 @@ class future_core : public waitable {
   }
   /// Throws: usage_error if the loop is closed or gone, which is to call somebody.
   void require_loop(char const* caller) const {
-    if (!scheduler::is_open(loop_, loop_serial())) [[unlikely]] refuse_closed(caller);
+    if (!scheduler::is_open(loop_, loop_serial())) [[unlikely]]
+      refuse_closed(caller);
   }
   /// Before this is completed from outside. Throws: usage_error if the loop that somebody waits on is
   /// closed; in debug mode, on a foreign thread. A future that nobody waits for needs no loop.
@@ -137,7 +139,8 @@ class future_core : public waitable {
   /// Throws invalid_state_error while pending or when the value was taken; what was stored if
   /// that is an error.
   AIO_ALWAYS_INLINE void require_value() {
-    if (status_.state != future_state::value || status_.value_taken) [[unlikely]] refuse_value();
+    if (status_.state != future_state::value || status_.value_taken) [[unlikely]]
+      refuse_value();
   }
   void mark_value_taken() noexcept { status_.value_taken = true; }
   [[nodiscard]] bool value_taken() const noexcept { return status_.value_taken; }
@@ -171,7 +174,9 @@ class future_core : public waitable {
  protected:
   struct of_task {};
   explicit future_core(of_task, scheduler& owner, std::int32_t handles) noexcept
-      : loop_(&owner), handles_(handles), status_{.state = future_state::pending, .shared_by_threads = false, .is_task = true} {}
+      : loop_(&owner),
+        handles_(handles),
+        status_{.state = future_state::pending, .shared_by_threads = false, .is_task = true} {}
   ~future_core() = default;
 
   AIO_ALWAYS_INLINE void complete(future_state outcome) noexcept {
@@ -197,7 +202,8 @@ class future_core : public waitable {
   std::int32_t count_here(std::int32_t step) noexcept { return handles_ += step; }
 
   AIO_NEVER_INLINE void drop() noexcept {
-    if (status_.state == future_state::error && !status_.error_was_read) [[unlikely]] report_unread();
+    if (status_.state == future_state::error && !status_.error_was_read) [[unlikely]]
+      report_unread();
     dispose();
   }
 

@@ -52,7 +52,9 @@ enum class gather_mode : unsigned {
   eager_collect = 3,
 };
 constexpr bool collects(gather_mode mode) noexcept { return (unsigned(mode) & unsigned(gather_mode::collect)) != 0; }
-constexpr bool starts_at_once(gather_mode mode) noexcept { return (unsigned(mode) & unsigned(gather_mode::eager)) != 0; }
+constexpr bool starts_at_once(gather_mode mode) noexcept {
+  return (unsigned(mode) & unsigned(gather_mode::eager)) != 0;
+}
 
 /// Counts the children down, and decides when the gathering is over and with what.
 class gather_base : private child_parent {
@@ -189,7 +191,7 @@ class gather_base : private child_parent {
       // Every child swallowed the cancellation: the gathering does not (GA-7). As CPython does
       // it, the last argument says with which message.
       future_core* const last = at(count_ - 1).core;
-      error_ = !last              ? std::make_exception_ptr(cancelled_error())
+      error_ = !last               ? std::make_exception_ptr(cancelled_error())
                : last->cancelled() ? last->read_error()
                                    : last->fresh_cancellation();
     }

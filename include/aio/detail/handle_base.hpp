@@ -51,7 +51,8 @@ class outcome_awaiter {
     frame_->task->suspend_on(*frame_, *awaited_);
   }
   Result await_resume() {
-    if (frame_->task->cancel_delivered()) [[unlikely]] frame_->task->throw_cancelled();
+    if (frame_->task->cancel_delivered()) [[unlikely]]
+      frame_->task->throw_cancelled();
     if (!awaited_->done() && awaits_itself()) throw usage_error("a task cannot await itself");
     awaited_->require_value();
     if constexpr (!std::is_void_v<Result>) {
@@ -145,13 +146,13 @@ class handle_base {
     callback* made = nullptr;
     if constexpr (std::is_invocable_v<std::decay_t<Fn>, Handle>) {
       made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),
-                            [fn = std::forward<Fn>(fn),
-                             self = self_handle(static_cast<Handle const&>(*this))]() mutable {
-                              std::move(fn)(self.take());
-                            });
+                                    [fn = std::forward<Fn>(fn),
+                                     self = self_handle(static_cast<Handle const&>(*this))]() mutable {
+                                      std::move(fn)(self.take());
+                                    });
     } else {
       made = &detail::make_callback(state().loop(), "add_done_callback", read_context(),
-                            std::forward<Fn>(fn));
+                                    std::forward<Fn>(fn));
     }
     done_callback named(*made);
     made->wait_for(state());

@@ -130,10 +130,10 @@ class interrupts {
     *at = this;
     choose();
     for (std::size_t i = 0; i < signals_.size(); ++i) {
-      struct sigaction present {};
+      struct sigaction present{};
       ::sigaction(signals_[i], nullptr, &present);
       if ((present.sa_flags & SA_SIGINFO) != 0 || present.sa_handler != SIG_DFL) continue;
-      struct sigaction ours {};
+      struct sigaction ours{};
       ours.sa_handler = &handle;
       ours.sa_flags = SA_RESTART;
       sigemptyset(&ours.sa_mask);
@@ -192,7 +192,7 @@ class interrupts {
   // what was installed: in another shared object the address of ours may be another.
   static void restore_defaults() noexcept {
     for (std::size_t i = 0; i < signals_.size(); ++i) {
-      struct sigaction present {};
+      struct sigaction present{};
       auto const ours = installed_[i].load();
       if (!ours || ::sigaction(signals_[i], nullptr, &present) != 0) continue;
       if ((present.sa_flags & SA_SIGINFO) != 0 || present.sa_handler != ours) continue;
@@ -200,7 +200,7 @@ class interrupts {
     }
   }
   static void restore_default(int number) noexcept {
-    struct sigaction fallback {};
+    struct sigaction fallback{};
     fallback.sa_handler = SIG_DFL;
     sigemptyset(&fallback.sa_mask);
     ::sigaction(number, &fallback, nullptr);

@@ -103,7 +103,8 @@ class io_base : public loop_operation {
 
   /// Whether a cancellation will be thrown in the next step, and the operation does not start.
   AIO_ALWAYS_INLINE bool cancelled_already() noexcept {
-    if (!task().cancel_pending()) [[likely]] return false;
+    if (!task().cancel_pending()) [[likely]]
+      return false;
     task().suspend_cancelled(*frame_);
     progress_ = progress::ended;
     return true;
@@ -131,7 +132,8 @@ class io_base : public loop_operation {
 
   /// The start is over. What it left to cancel an operation that has completed goes.
   void started() noexcept {
-    if (completed()) [[unlikely]] hook_.leave();
+    if (completed()) [[unlikely]]
+      hook_.leave();
   }
 
   /// The start threw `error`. The handler is somewhere still, or was destroyed: its end wakes the
@@ -403,7 +405,8 @@ class io_handler {
 
   template <class... A>
   void operator()(A&&... values) {
-    if (!state_) [[unlikely]] return refuse_call();
+    if (!state_) [[unlikely]]
+      return refuse_call();
     std::exchange(state_, nullptr)->complete(std::forward<A>(values)...);
   }
 
@@ -493,7 +496,8 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   void await_suspend(std::coroutine_handle<>) {
     loop_core& on = this->loop();
     if (is_on(on.own_context())) [[likely]] {
-      if (base::cancelled_already()) [[unlikely]] return;
+      if (base::cancelled_already()) [[unlikely]]
+        return;
       base::begin(on);
     } else if (!begin_otherwise(on)) {
       return;
@@ -511,7 +515,8 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   }
 
   AIO_ALWAYS_INLINE auto await_resume() {
-    if (!this->completed()) [[unlikely]] base::end_otherwise();
+    if (!this->completed()) [[unlikely]]
+      base::end_otherwise();
     return detail::unwrap(*this->values_);
   }
 
@@ -535,7 +540,8 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     if constexpr (names_context<Initiation>) base::begin_remotely(on, initiation_.get_executor());
     return false;
   }
-  /// There the same function does it: another place that starts operations is another copy of all of Asio's code for it.
+  /// There the same function does it: another place that starts operations is another copy of all of Asio's code for
+  /// that.
   void start() noexcept override { await_suspend({}); }
 
   Initiation initiation_;

@@ -61,7 +61,8 @@ class leaf_waiter : public waitable {
   }
   /// Throws the cancellation if one was delivered.
   AIO_ALWAYS_INLINE void check_cancelled() {
-    if (task().cancel_delivered()) [[unlikely]] task().throw_cancelled();
+    if (task().cancel_delivered()) [[unlikely]]
+      task().throw_cancelled();
   }
 
   frame_base* frame_ = nullptr;

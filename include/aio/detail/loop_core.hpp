@@ -170,11 +170,13 @@ class loop_core : public scheduler {
   /// Wakes `task`, which can run at once: where the loop waits nothing else is ready.
   /// Requires: no cancellation of it is pending.
   void resume_from_handler(task_core& task) noexcept {
-    if (attendant_ != attendant::waiting) [[unlikely]] return wake_later(task);
+    if (attendant_ != attendant::waiting) [[unlikely]]
+      return wake_later(task);
     attendant_ = attendant::handler;
     ++iteration_;
     task.run_in(*this);
-    if (frame_pool::unsettled()) [[unlikely]] return go_on_unsettled();
+    if (frame_pool::unsettled()) [[unlikely]]
+      return go_on_unsettled();
     if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
   }
 
@@ -404,7 +406,8 @@ inline void loop_core::iterate() {
 inline void loop_core::run_iteration() noexcept {
   find_due_timers();
   ++iteration_;
-  if (debug()) [[unlikely]] return run_all_watched();
+  if (debug()) [[unlikely]]
+    return run_all_watched();
   run_ready([this](ready_node& node)
                 AIO_ALWAYS_INLINE_LAMBDA { task_core::run_node(*this, node); });
   current = nullptr;
@@ -455,7 +458,8 @@ AIO_NEVER_INLINE void loop_core::run_watched(ready_node& node) noexcept {
 inline bool loop_core::look_at_arguments(task_core& task) noexcept {
   int left = 100;  // of a deep recursion, the innermost
   for (auto const* frame = &task.innermost(); frame && left > 0; frame = frame->continuation, --left) {
-    if ((frame->marks & frame_base::refers_to_step) == 0 || !take_note(*frame)) [[likely]] continue;
+    if ((frame->marks & frame_base::refers_to_step) == 0 || !take_note(*frame)) [[likely]]
+      continue;
     try {
       std::string text = "the coroutine ";
       text.append(frame->where.function_name()).append(", ").append(frame->where.file_name()).append(":");
@@ -475,7 +479,7 @@ inline bool loop_core::look_at_arguments(task_core& task) noexcept {
 }
 
 inline void loop_core::report_slow(task_core const* task, std::source_location from,
-                                    char const* origin, std::chrono::nanoseconds took) noexcept {
+                                   char const* origin, std::chrono::nanoseconds took) noexcept {
   try {
     auto const place = [](std::source_location at) {
       return std::string(at.file_name()) + ":" + std::to_string(at.line());
@@ -721,7 +725,8 @@ inline void loop_core::take_turn() {
   attendant_ = attendant::turn;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   frame_pool::open();
-  if (!to_tell_.empty()) [[unlikely]] tell_operations();
+  if (!to_tell_.empty()) [[unlikely]]
+    tell_operations();
   take_inbox();
   run_iteration();
   attendant_ = attendant::nobody;

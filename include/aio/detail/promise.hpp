@@ -126,14 +126,17 @@ class promise_base {
   }
 };
 
+/// An array of what a view has elements of.
+template <class T>
+using array_for = std::remove_cvref_t<decltype(*std::declval<T const&>().data())>[1];
+
 /// What shows the elements of another object, and does not own them.
 template <class T>
 concept refers_to_elements =
     std::is_trivially_destructible_v<T> && requires(T const& view) {
       { view.data() } -> std::convertible_to<void const*>;
       view.size();
-    } && (std::is_convertible_v<std::remove_cvref_t<decltype(*std::declval<T const&>().data())>(&)[1], T> ||
-          std::is_constructible_v<T, decltype(std::declval<T const&>().data()), std::size_t>);
+    } && (std::is_convertible_v<array_for<T>&, T> || std::is_constructible_v<T, decltype(std::declval<T const&>().data()), std::size_t>);
 
 /// Whether a result of type T, made of an rvalue U, refers into what goes at the end of the coroutine:
 /// the compiler gives local variables as rvalues.
@@ -162,7 +165,8 @@ class promise_with_result : public promise_base {
 
   /// As that of the base. What got here with neither a value nor an error left the body without a co_return.
   std::suspend_never final_suspend() const noexcept {
-    if (!frame_->has_value && !frame_->error) [[unlikely]] refuse_end(*frame_);
+    if (!frame_->has_value && !frame_->error) [[unlikely]]
+      refuse_end(*frame_);
     return promise_base::final_suspend();
   }
 };
@@ -209,7 +213,8 @@ class promise : public promise_with_result<T> {
   // The block stays for whoever holds the task, unless an argument threw while it was copied.
   AIO_ALWAYS_INLINE static void operator delete(void* frame, std::size_t) noexcept {
     frame_base& base = frame_base::of_frame(frame);
-    if (base.phase == frame_phase::being_made) [[unlikely]] discard(base);
+    if (base.phase == frame_phase::being_made) [[unlikely]]
+      discard(base);
   }
 
  private:
@@ -285,7 +290,8 @@ class promise_that_refers final : public promise<T> {
   template <class... Arguments>
   explicit promise_that_refers(Arguments&&... arguments) : promise<T>(typename promise<T>::placed_later()) {
     if constexpr ((detail::has_contents<std::remove_reference_t<Arguments>>() || ...)) {
-      if (!scheduler::debug_in_use()) [[likely]] return;
+      if (!scheduler::debug_in_use()) [[likely]]
+        return;
       constexpr bool without_object = (References >> sizeof...(Arguments)) > 1;
       if constexpr (References >> unsigned(without_object) == (std::uint32_t{2} << sizeof...(Arguments)) - 1) {
         // All are references, as they are most often. Each function more would be compiled for every lambda.

@@ -98,7 +98,8 @@ class scheduler {
 
   /// The same. Throws usage_error, naming the `caller`, if there is none.
   static scheduler& require_running(char const* caller) {
-    if (running_) [[likely]] return *running_;
+    if (running_) [[likely]]
+      return *running_;
     throw usage_error(std::string(caller) +
                       " needs a running event loop: call it from a coroutine or callback that "
                       "aio::run() runs");
@@ -112,16 +113,19 @@ class scheduler {
 
   // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
   AIO_ALWAYS_INLINE void push(ready_node& node) noexcept {
-    if (ready_.push(node) && attendant_ != attendant::loop) [[unlikely]] attend();
+    if (ready_.push(node) && attendant_ != attendant::loop) [[unlikely]]
+      attend();
   }
   void splice(ready_queue& nodes) noexcept {
     ready_.splice(nodes);
-    if (attendant_ != attendant::loop) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]]
+      attend();
   }
 
   /// The same for a node that may be taken back.
   void push_removable(removable_node& node) noexcept {
-    if (ready_.push_removable(node) && attendant_ != attendant::loop) [[unlikely]] attend();
+    if (ready_.push_removable(node) && attendant_ != attendant::loop) [[unlikely]]
+      attend();
   }
   /// Lets `pass_on` be called before the next step of any task.
   void expect_repeated_requests(void (*pass_on)(scheduler&) noexcept) noexcept {
@@ -146,12 +150,14 @@ class scheduler {
     } else {
       timers_.add(node, deadline, late_.size());
     }
-    if (attendant_ != attendant::loop) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]]
+      attend();
   }
   /// Requires: it was added, and has not been run or removed.
   void remove_timer(ready_node& node) noexcept {
     if (!timers_.remove(node)) late_.remove(node);
-    if (attendant_ != attendant::loop) [[unlikely]] attend();
+    if (attendant_ != attendant::loop) [[unlikely]]
+      attend();
   }
 
   /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
@@ -194,7 +200,8 @@ class scheduler {
 
   /// In debug mode, throws usage_error on a thread other than the one that runs this now.
   void check_thread(char const* caller) const {
-    if (debug_) [[unlikely]] require_own_thread(caller);
+    if (debug_) [[unlikely]]
+      require_own_thread(caller);
   }
 
   // Coroutines that refer to what is gone when they begin. The stack is all that can be looked at: what
@@ -277,7 +284,8 @@ class scheduler {
   /// Whether the loop at that address, which may be gone, is there and not closed. Where `serial` is not
   /// 0 it has to be the loop of that number, not another that came to its address.
   [[nodiscard]] AIO_ALWAYS_INLINE static bool is_open(scheduler const* loop, std::uint32_t serial) noexcept {
-    if (loop == running_ && (serial == 0 || serial == loop->short_serial())) [[likely]] return true;
+    if (loop == running_ && (serial == 0 || serial == loop->short_serial())) [[likely]]
+      return true;
     return is_open_elsewhere(loop, serial);
   }
   /// serial() in fewer bits, and not 0.
@@ -440,7 +448,8 @@ class scheduler {
   template <class Run>
   AIO_ALWAYS_INLINE void run_ready(Run run_one) noexcept {
     batch_.splice(ready_);
-    if (batch_.is_mixed()) [[unlikely]] return run_mixed(run_one);
+    if (batch_.is_mixed()) [[unlikely]]
+      return run_mixed(run_one);
     while (!batch_.empty()) run_one(batch_.pop_plain());
   }
 
@@ -663,11 +672,13 @@ class home_loop {
  public:
   /// Throws: usage_error if `loop` is another one.
   AIO_ALWAYS_INLINE void require(scheduler const& loop, char const* what) {
-    if (serial_ != loop.serial()) [[unlikely]] settle(loop, what);
+    if (serial_ != loop.serial()) [[unlikely]]
+      settle(loop, what);
   }
   /// Where that loop is in debug mode, throws usage_error on a thread that does not run it.
   AIO_ALWAYS_INLINE void check_thread(char const* caller) const {
-    if (scheduler::debug_in_use()) [[unlikely]] scheduler::check_thread_of(serial_, caller);
+    if (scheduler::debug_in_use()) [[unlikely]]
+      scheduler::check_thread_of(serial_, caller);
   }
 
  private:

@@ -100,7 +100,8 @@ class task_core : public future_core,
 
   /// What a task inherits from the code that makes it, and owns: the values of context variables.
   static task_extras* inherit() {
-    if (nothing_to_inherit()) [[likely]] return nullptr;
+    if (nothing_to_inherit()) [[likely]]
+      return nullptr;
     return inherit_values();
   }
   static bool nothing_to_inherit() noexcept { return !contexts_in_use.load(std::memory_order_relaxed); }
@@ -173,7 +174,8 @@ class task_core : public future_core,
   // Handles to tasks stay on one thread, and need not be counted with atomic additions.
   void retain() noexcept { count_here(1); }
   AIO_ALWAYS_INLINE void release() noexcept {
-    if (count_here(-1) == 0) [[unlikely]] drop();
+    if (count_here(-1) == 0) [[unlikely]]
+      drop();
   }
 
   /// Requests a cancellation (CAN-1 to CAN-6).
@@ -337,7 +339,8 @@ class task_core : public future_core,
   AIO_ALWAYS_INLINE void suspend_on(frame_base& frame, waitable& target) {
     resume_point_ = &frame;
     waiting_for_ = &target;
-    if (status_.must_throw) [[unlikely]] cancel_at_once();
+    if (status_.must_throw) [[unlikely]]
+      cancel_at_once();
   }
   /// Suspends in `frame` until the deadline has passed. The task's own node is the timer: the loop
   /// runs it when it is due, and it stands in line then (SL-2).
@@ -457,7 +460,8 @@ class task_core : public future_core,
 
   // Before somebody looks how often it was cancelled.
   void know_requests() const noexcept {
-    if (!done() && !loop().passed_cancel_on.empty()) [[unlikely]] loop().pass_repeated_on(loop());
+    if (!done() && !loop().passed_cancel_on.empty()) [[unlikely]]
+      loop().pass_repeated_on(loop());
   }
 
   // The next step looks at it: other steps need not.
@@ -476,14 +480,14 @@ class task_core : public future_core,
     return *extras_;
   }
   // Without memory for its message a cancellation goes on without it.
-  void set_message(cancel_message task_extras::*which, cancel_message const& message) noexcept {
+  void set_message(cancel_message task_extras::* which, cancel_message const& message) noexcept {
     if (extras_) {
       (*extras_).*which = message;
     } else if (message) {
       set_first_message(which, message);
     }
   }
-  AIO_NEVER_INLINE void set_first_message(cancel_message task_extras::*which, cancel_message const& message) noexcept {
+  AIO_NEVER_INLINE void set_first_message(cancel_message task_extras::* which, cancel_message const& message) noexcept {
     try {
       extras().*which = message;
     } catch (std::bad_alloc const&) {
@@ -647,7 +651,8 @@ AIO_ALWAYS_INLINE void task_core::end(future_state outcome) noexcept {
     }
   }
   complete(outcome);
-  if (count_here(-1) != 0) [[unlikely]] return;
+  if (count_here(-1) != 0) [[unlikely]]
+    return;
   loop().current = nullptr;
   if (outcome == future_state::value) {
     dispose();

@@ -38,16 +38,28 @@ inline constexpr bool is_task<task<T>> = true;
 
 namespace aio::detail {
 
+/// What stands in the block for a result.
+template <class T>
+struct stored_result {
+  using type = std::conditional_t<(alignof(T) > frame_alignment), std::unique_ptr<T>, T>;
+};
+template <>
+struct stored_result<void> {
+  using type = char;
+};
+template <class T>
+struct stored_result<T&> {
+  using type = T*;
+};
+template <class T>
+struct stored_result<T&&> {
+  using type = T*;
+};
+
 /// The block of memory around a frame.
 template <class T>
 struct block_layout {
-  using stored = std::conditional_t<
-      std::is_void_v<T>, char,
-      std::conditional_t<std::is_reference_v<T>, std::remove_reference_t<T>*,
-                         std::conditional_t<(alignof(std::conditional_t<
-                                                 std::is_void_v<T> || std::is_reference_v<T>, char,
-                                                 T>) > frame_alignment),
-                                            std::unique_ptr<T>, T>>>;
+  using stored = typename stored_result<T>::type;
 
   static constexpr bool in_place = std::is_same_v<stored, T>;
   static constexpr std::size_t value_size =
@@ -73,7 +85,8 @@ struct block_layout {
   template <class... Args>
   static void emplace(frame_base& base, Args&&... args) {
     if constexpr (!std::is_trivially_destructible_v<stored>) {
-      if (base.has_value) [[unlikely]] drop_value(base);
+      if (base.has_value) [[unlikely]]
+        drop_value(base);
     }
     if constexpr (in_place) {
       ::new (start(base)) T(std::forward<Args>(args)...);
@@ -99,7 +112,8 @@ struct block_layout {
 
   AIO_ALWAYS_INLINE static void free(frame_base& base) noexcept {
     base.destroy_frame();
-    if (base.error) [[unlikely]] base.error = nullptr;
+    if (base.error) [[unlikely]]
+      base.error = nullptr;
     free_ended(base);
   }
   /// The same of a coroutine that did not begin, whose arguments may be others.
@@ -145,7 +159,8 @@ class task_state final : public task_core {
 
   /// release() of a task that is done and has no error that nobody read.
   AIO_ALWAYS_INLINE void release_read() noexcept {
-    if (this->count_here(-1) == 0) [[likely]] dispose_here();
+    if (this->count_here(-1) == 0) [[likely]]
+      dispose_here();
   }
 
  private:
@@ -174,7 +189,8 @@ struct task_access {
   /// The frame of a task that is about to be awaited, or started. Throws usage_error.
   template <class T>
   static frame_base& release(task<T>& from) {
-    if (!from.frame_) [[unlikely]] refuse_used();
+    if (!from.frame_) [[unlikely]]
+      refuse_used();
     return *std::exchange(from.frame_, nullptr);
   }
 
@@ -203,7 +219,8 @@ struct task_access {
   template <class T>
   AIO_ALWAYS_INLINE static task_state<T>& start(scheduler& on, task<T>&& from, std::source_location created,
                                                 task_owner* expected_by = nullptr, std::int32_t handles = 1) {
-    if (!from.frame_) [[unlikely]] refuse_used();
+    if (!from.frame_) [[unlikely]]
+      refuse_used();
     task_state<T>& started = start_frame<T>(on, *from.frame_, created, expected_by, handles);
     from.frame_ = nullptr;
     return started;
@@ -229,7 +246,7 @@ struct task_access {
                                             std::source_location created, task_owner* expected_by,
                                             std::int32_t handles) noexcept {
     among.enlist(*::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, nullptr, among.next_number(),
-                                                                              expected_by, handles));
+                                                                             expected_by, handles));
   }
 
   template <class T>

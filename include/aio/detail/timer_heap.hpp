@@ -48,7 +48,8 @@ class timer_heap {
   /// The next `more` calls of add() will find memory.
   void make_room(std::size_t more) {
     std::size_t const needed = entries_.size() + more;
-    if (needed <= entries_.capacity()) [[likely]] return;
+    if (needed <= entries_.capacity()) [[likely]]
+      return;
     if (needed > (std::numeric_limits<std::uint32_t>::max)()) throw std::length_error("too many timers");
     std::size_t const doubled = 2 * entries_.capacity();
     entries_.reserve(needed > doubled ? needed : doubled);
@@ -76,7 +77,8 @@ class timer_heap {
 
     // Sequences begin anew after 2^32: right for those that are less than half of that apart.
     bool before(entry const& other) const noexcept {
-      if (deadline != other.deadline) [[likely]] return deadline < other.deadline;
+      if (deadline != other.deadline) [[likely]]
+        return deadline < other.deadline;
       return static_cast<std::int32_t>(node->in_heap.sequence - other.node->in_heap.sequence) < 0;
     }
   };
