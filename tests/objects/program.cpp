@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 
 // Tasks, callbacks and errors of a program and of a library meet on one loop. Each holds a copy of what aio defines:
-// that these are one, or that it does not matter, depends on how the two were compiled and linked. Given a path it opens the
-// library there, as plugins are, and must be linked with -rdynamic; else the library was linked.
+// that these are one, or that it does not matter, depends on how the two were compiled and linked. Given a path it
+// opens the library there, as plugins are, and must be linked with -rdynamic; else the library was linked.
 
 #include <cstdio>
 #include <dlfcn.h>

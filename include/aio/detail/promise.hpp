@@ -130,13 +130,17 @@ class promise_base {
 template <class T>
 using array_for = std::remove_cvref_t<decltype(*std::declval<T const&>().data())>[1];
 
+template <class T>
+concept has_elements = requires(T const& view) {
+  { view.data() } -> std::convertible_to<void const*>;
+  view.size();
+};
+
 /// What shows the elements of another object, and does not own them.
 template <class T>
-concept refers_to_elements =
-    std::is_trivially_destructible_v<T> && requires(T const& view) {
-      { view.data() } -> std::convertible_to<void const*>;
-      view.size();
-    } && (std::is_convertible_v<array_for<T>&, T> || std::is_constructible_v<T, decltype(std::declval<T const&>().data()), std::size_t>);
+concept refers_to_elements = std::is_trivially_destructible_v<T> && has_elements<T> &&
+                             (std::is_convertible_v<array_for<T>&, T> ||
+                              std::is_constructible_v<T, decltype(std::declval<T const&>().data()), std::size_t>);
 
 /// Whether a result of type T, made of an rvalue U, refers into what goes at the end of the coroutine:
 /// the compiler gives local variables as rvalues.
