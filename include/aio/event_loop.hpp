@@ -101,7 +101,8 @@ class event_loop : private detail::loop_core {
   ///
   /// Its sockets, timers and descriptors are made, used and closed on the loop's thread: the context
   /// does not lock for them. Work may be posted to it from any thread.
-  event_loop() = default;
+  // Not defaulted, which would clear all of it first.
+  event_loop() {}  // NOLINT(modernize-use-equals-default)
 
   /// A loop on a context that the program runs: `context.run()` then runs the loop's tasks, too.
   /// It must run on one thread only, and returns when neither has work left: it goes on while a task

@@ -331,7 +331,7 @@ class argument_children {
   }
   template <class Function>
   AIO_ALWAYS_INLINE void for_each(Function function) {
-    [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+    [&]<std::size_t... Index>(std::index_sequence<Index...>) AIO_ALWAYS_INLINE_LAMBDA {
       (function(std::get<Index>(slots_), Index), ...);
     }(std::index_sequence_for<Children...>());
   }

@@ -69,7 +69,7 @@ class gather_base : private child_parent {
   ~gather_base() = default;
 
   /// To be called before it listens to children. `own` of them are its own, and have not ended.
-  void begin(std::size_t count, std::size_t own, std::size_t foreign) noexcept {
+  AIO_ALWAYS_INLINE void begin(std::size_t count, std::size_t own, std::size_t foreign) noexcept {
     count_ = static_cast<unsigned>(count);
     foreign_left_ = static_cast<unsigned>(foreign);
     expect(static_cast<unsigned>(own));
@@ -93,7 +93,7 @@ class gather_base : private child_parent {
   }
   /// To be called afterwards; true if nothing has to be waited for. What is done already counts at
   /// once (GA-11).
-  bool begun() {
+  AIO_ALWAYS_INLINE bool begun() {
     if (some_done_before_) settle_done_before();
     if (count_ == 0) {
       over_ = true;
@@ -231,7 +231,7 @@ struct gather_results<Collect, argument_children<Children...>> {
   using type = std::tuple<gathered<Collect, typename child_traits<Children>::value_type>...>;
 
   AIO_ALWAYS_INLINE static type take(argument_children<Children...>& from) {
-    return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+    return [&]<std::size_t... Index>(std::index_sequence<Index...>) AIO_ALWAYS_INLINE_LAMBDA {
       // Braces: from left to right. Where nothing failed, a task that it started has its value.
       return type{detail::take_result<Collect, Children, (!Collect && child_traits<Children>::own)>(
           from.template slot<Index>().state())...};
