@@ -9,7 +9,7 @@ set(AIO_LAYERS
     detail/on_demand.hpp detail/ready_queue.hpp detail/state_ptr.hpp detail/waitable.hpp
   2 detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/thread_pool.hpp
     detail/timer_heap.hpp
-  3 exception_group.hpp result.hpp detail/completion.hpp detail/scheduler.hpp detail/turns.hpp
+  3 exception_group.hpp result.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
   4 detail/callback.hpp detail/future_core.hpp
   5 detail/task_core.hpp
   6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp

@@ -202,7 +202,7 @@ class event_loop : private detail::loop_core {
   task_handle<T> create_task(task_options options, task<T>&& coroutine,
                              std::source_location created = std::source_location::current()) {
     check_call("create_task");
-    return detail::task_starter::start(*this, std::move(options), std::move(coroutine), created);
+    return detail::task_factory::create(*this, std::move(options), std::move(coroutine), created);
   }
   template <class Fn, class... Args>
     requires(!is_task<Fn>)

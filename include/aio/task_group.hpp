@@ -194,8 +194,8 @@ task_handle<T> task_group::create_task(task_options options, task<T>&& coroutine
                                        std::source_location created) {
   if (!is_open()) [[unlikely]]
     refuse(coroutine);
-  auto handle = detail::task_starter::start(parent_->loop(), std::move(options),
-                                            std::move(coroutine), created);
+  auto handle = detail::task_factory::create(parent_->loop(), std::move(options),
+                                             std::move(coroutine), created);
   auto& child = detail::handle_access::state(handle);
   expect(1);
   children_.push_back(child);

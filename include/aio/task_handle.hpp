@@ -35,7 +35,7 @@
 namespace aio {
 
 namespace detail {
-struct task_starter;
+struct task_factory;
 }  // namespace detail
 
 /// How a task begins; every setting returns the options, to be chained.
@@ -65,7 +65,7 @@ class task_options {
   }
 
  private:
-  friend struct detail::task_starter;
+  friend struct detail::task_factory;
   std::optional<std::string> name_;
   std::optional<aio::context> context_;
   bool eager_start_ = false;
@@ -257,10 +257,11 @@ task_handle<T> start_task(scheduler& on, task<T>&& coroutine, std::source_locati
   return aio::detail_make_handle(task_access::start(on, std::move(coroutine), created, nullptr, 2));
 }
 
-struct task_starter {
+/// Makes tasks as their options say.
+struct task_factory {
   template <class T>
-  static task_handle<T> start(scheduler& on, task_options&& options, task<T>&& coroutine,
-                              std::source_location created) {
+  static task_handle<T> create(scheduler& on, task_options&& options, task<T>&& coroutine,
+                               std::source_location created) {
     bool const eager = options.eager_start_ && scheduler::running() == &on && on.may_interrupt();
     std::unique_ptr<task_extras> extras(task_core::inherit());
     if (!extras && (options.name_ || options.context_)) extras = std::make_unique<task_extras>();
@@ -383,8 +384,8 @@ auto create_task(A&& awaited, std::source_location created) {
 template <class T>
 task_handle<T> create_task(task_options options, task<T>&& coroutine,
                            std::source_location created) {
-  return detail::task_starter::start(detail::scheduler::require_running("create_task"),
-                                     std::move(options), std::move(coroutine), created);
+  return detail::task_factory::create(detail::scheduler::require_running("create_task"),
+                                      std::move(options), std::move(coroutine), created);
 }
 
 template <class Fn, class... Args>
@@ -394,7 +395,7 @@ decltype(auto) create_task(task_options options, Fn&& fn, Args&&... args) {
   auto made = detail::make_task(std::forward<Fn>(fn), std::forward<Args>(args)...);
   auto const where = detail::task_access::function(made);
   return detail::handle_for<Fn&&, Args&&...>(
-      detail::task_starter::start(on, std::move(options), std::move(made), where));
+      detail::task_factory::create(on, std::move(options), std::move(made), where));
 }
 
 template <class Fn, class... Args>

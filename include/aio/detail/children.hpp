@@ -174,9 +174,9 @@ class child_slot {
   void start(task_owner& owner, scheduler& on, std::source_location where) {
     task_access::start_frame<typename Child::value_type>(on, *frame_, where, &owner, 2);
   }
-  AIO_ALWAYS_INLINE void start(task_owner& owner, task_core::starter& among, scheduler& on,
+  AIO_ALWAYS_INLINE void start(task_owner& owner, task_core::batch& batch, scheduler& on,
                                std::source_location where) noexcept {
-    task_access::start_frame<typename Child::value_type>(among, on, *frame_, where, &owner, 2);
+    task_access::start_frame<typename Child::value_type>(batch, on, *frame_, where, &owner, 2);
   }
   /// Runs it at once, until it waits or ends. It has no owner yet.
   void start_now(scheduler& on, std::source_location where) {
@@ -221,7 +221,7 @@ class child_slot<Child, false> {
     if (!handle_access::state(source_).belongs_to(on)) detail::refuse_foreign_child(caller);
   }
   void start(task_owner&, scheduler&, std::source_location) const noexcept {}
-  void start(task_owner&, task_core::starter&, scheduler&, std::source_location) const noexcept {}
+  void start(task_owner&, task_core::batch&, scheduler&, std::source_location) const noexcept {}
   void start_now(scheduler&, std::source_location) const noexcept {}
   void abandon() const noexcept {}
   void listen(child_parent& to) noexcept { listener_.listen(to, state()); }
@@ -315,7 +315,7 @@ class argument_children {
   AIO_ALWAYS_INLINE void start(task_owner& owner, scheduler& on, std::source_location where) {
     if constexpr (owns) {
       if (task_core::nothing_to_inherit()) [[likely]] {
-        task_core::starter all(on);
+        task_core::batch all(on);
         for_each([&all, &on, owner = &owner, where](auto& slot, std::size_t) AIO_ALWAYS_INLINE_LAMBDA {
           slot.start(*owner, all, on, where);
         });
@@ -406,7 +406,7 @@ class element_children {
   void start(task_owner& owner, scheduler& on, std::source_location where) {
     if constexpr (owns) {
       if (task_core::nothing_to_inherit()) [[likely]] {
-        task_core::starter all(on);
+        task_core::batch all(on);
         for (auto& each : slots_) each.start(owner, all, on, where);
         all.finish();
         started_ = slots_.size();

@@ -42,7 +42,7 @@
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
-#include "aio/detail/turns.hpp"
+#include "aio/detail/host_context.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 
@@ -78,16 +78,16 @@ class loop_core : public scheduler {
   loop_core() : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {}
   template <std::derived_from<asio::io_context> Context>
   explicit loop_core(Context& context)
-      : context_(context), turns_(std::make_unique<borrowed_turns<Context, loop_core>>(context, *this)) {}
+      : context_(context), host_(std::make_unique<host_context_of<Context, loop_core>>(context, *this)) {}
 
   // What event_loop promises, see there.
   void run_until_done(future_core& state);
   void run_forever();
   void stop() noexcept {
     stopping_ = true;
-    if (waits()) attend();
+    if (waits()) notify_driver();
   }
-  [[nodiscard]] bool is_running() const noexcept { return attendant_ != attendant::nobody; }
+  [[nodiscard]] bool is_running() const noexcept { return driver_ != driver::none; }
   [[nodiscard]] bool is_closed() const noexcept { return closed_; }
   void cancel_all_tasks();
   /// One round of that. Requires: there are tasks.
@@ -102,7 +102,7 @@ class loop_core : public scheduler {
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
     watch_ = &loop_core::run_watched;
-    if (waits()) attend();  // handlers watch nothing
+    if (waits()) notify_driver();  // handlers watch nothing
   }
   std::chrono::nanoseconds slow_after = std::chrono::milliseconds(100);
 
@@ -132,10 +132,10 @@ class loop_core : public scheduler {
   // may be gone: its I/O object. So it is told of a cancellation when no handler is in line; but at once
   // where a program runs the context, whose handlers are not the loop's to run.
   void tell_soon(loop_operation& operation) noexcept {
-    if (turns_ && (attendant_ == attendant::nobody || attendant_ == attendant::turn)) return tell(operation);
+    if (host_ && (driver_ == driver::none || driver_ == driver::turn)) return tell(operation);
     operation.in_line_ = true;
     to_tell_.push_back(operation);
-    if (attendant_ != attendant::loop) attend();
+    if (driver_ != driver::loop) notify_driver();
   }
   /// It ended because of an exception, which is on its way to the loop.
   void thrown_out(loop_operation& operation) noexcept {
@@ -158,26 +158,26 @@ class loop_core : public scheduler {
   /// Calls `wake_tasks()`, and lets what became ready run.
   template <class Wake>
   void from_handler(Wake wake_tasks) noexcept {
-    bool const inside = attendant_ == attendant::waiting;
-    if (inside) attendant_ = attendant::loop;
+    bool const inside = driver_ == driver::waiting;
+    if (inside) driver_ = driver::loop;
     wake_tasks();
     if (inside) {
       iterate_inside();
-    } else if (attendant_ == attendant::handler) {
-      attend();  // inside a task that polls the context: what came is for the loop
+    } else if (driver_ == driver::handler) {
+      notify_driver();  // inside a task that polls the context: what came is for the loop
     }
   }
   /// Wakes `task`, which can run at once: where the loop waits nothing else is ready.
   /// Requires: no cancellation of it is pending.
   void resume_from_handler(task_core& task) noexcept {
-    if (attendant_ != attendant::waiting) [[unlikely]]
+    if (driver_ != driver::waiting) [[unlikely]]
       return wake_later(task);
-    attendant_ = attendant::handler;
+    driver_ = driver::handler;
     ++iteration_;
     task.run_in(*this);
     if (frame_pool::unsettled()) [[unlikely]]
       return go_on_unsettled();
-    if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
+    if (driver_ == driver::handler) driver_ = driver::waiting;
   }
 
   /// Whether the calling thread is the one that runs this loop.
@@ -216,7 +216,7 @@ class loop_core : public scheduler {
       close();
       drop_what_is_left();  // of futures that were set since
     }
-    let_wakers_out();
+    wait_for_wakers();
   }
 
   /// Waits for something to do: I/O, a wake-up, the next deadline. May run iterations, see from_handler().
@@ -231,7 +231,7 @@ class loop_core : public scheduler {
 
   /// Whether wait() is in context_.run(), and is to return when a handler leaves something to do.
   [[nodiscard]] bool waits() const noexcept {
-    return attendant_ == attendant::waiting || attendant_ == attendant::handler;
+    return driver_ == driver::waiting || driver_ == driver::handler;
   }
   void run_loop();
   void iterate();
@@ -243,9 +243,9 @@ class loop_core : public scheduler {
   bool look_at_arguments(task_core& task) noexcept;
   void report_slow(task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;
-  inline void attend() noexcept override;
+  inline void notify_driver() noexcept override;
   inline void wake() override;
-  void take_turn();
+  void run_turn();
   bool serve_threads();
   bool cancel_stranded_tasks() noexcept;
   void age_memory(std::chrono::nanoseconds after) noexcept;
@@ -265,7 +265,7 @@ class loop_core : public scheduler {
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
   template <class, class>
-  friend class borrowed_turns;
+  friend class host_context_of;
 
   struct stop_node;
 
@@ -305,7 +305,7 @@ class loop_core : public scheduler {
   bool serving_ = false;   // runs for nothing but threads, see close()
   bool iterated_ = false;  // the last thing that wait() did was an iteration
 
-  std::unique_ptr<turns> turns_;  // on a context that the program runs; else null
+  std::unique_ptr<host_context> host_;  // on a context that the program runs; else null
 
   std::shared_ptr<loop_address> const address_ = std::make_shared<loop_address>(context_);
 
@@ -362,17 +362,17 @@ inline void loop_core::run_loop() {
   struct scope {
     explicit scope(loop_core& loop) : self(loop), running(loop) {
       self.thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-      self.attendant_ = attendant::loop;
+      self.driver_ = driver::loop;
       frame_pool::open();
       // Otherwise Asio returns at once when it has no operation to wait for.
       if (self.waits_for_wake_ups) self.work_started();
     }
     ~scope() {
       if (self.waits_for_wake_ups) self.work_finished();
-      self.attendant_ = attendant::nobody;
+      self.driver_ = driver::none;
       self.stopping_ = false;
       if (frame_pool::unsettled()) frame_pool::age();
-      if (!self.own_ && (!self.idle() || !self.timers_.empty() || !self.to_tell_.empty())) self.attend();
+      if (!self.own_ && (!self.idle() || !self.timers_.empty() || !self.to_tell_.empty())) self.notify_driver();
     }
     loop_core& self;
     running_scope running;
@@ -425,11 +425,11 @@ AIO_NEVER_INLINE void loop_core::wake_later(task_core& task) noexcept { task.wak
 AIO_NEVER_INLINE void loop_core::iterate_inside() noexcept {
   take_inbox();
   run_iteration();
-  attendant_ = attendant::handler;
+  driver_ = driver::handler;
   if (has_ready() || stopping_ || debug() || has_deadline() || frame_pool::unsettled()) {
-    attend();
+    notify_driver();
   } else {
-    attendant_ = attendant::waiting;
+    driver_ = driver::waiting;
   }
 }
 
@@ -570,10 +570,10 @@ inline void loop_core::age_memory(std::chrono::nanoseconds after) noexcept {
 
 // After a step inside the context: the clock is not looked at for each.
 AIO_NEVER_INLINE void loop_core::go_on_unsettled() noexcept {
-  if (attendant_ != attendant::handler) return;
-  if (memory_unseen_ == 0) return attend();
+  if (driver_ != driver::handler) return;
+  if (memory_unseen_ == 0) return notify_driver();
   --memory_unseen_;
-  attendant_ = attendant::waiting;
+  driver_ = driver::waiting;
 }
 
 // Whether what comes next is for handlers alone, see from_handler().
@@ -587,10 +587,10 @@ inline void loop_core::wait_briefly() {
   age_memory(memory_ages_in_use);
   if (may_run_inside()) {
     memory_unseen_ = 256;
-    attendant_ = attendant::waiting;
+    driver_ = driver::waiting;
     poll_all();
     memory_unseen_ = 0;
-    bool const over = std::exchange(attendant_, attendant::loop) == attendant::loop;
+    bool const over = std::exchange(driver_, driver::loop) == driver::loop;
     if (over) return;
   }
   time_point const patience = memory_seen_ + memory_ages_unused;
@@ -609,9 +609,9 @@ inline void loop_core::wait() {
   // became ready with it follows without another look at the system, or together with the tasks that
   // this one made ready. Else as many as leave nothing to do but wait.
   if (may_run_inside()) {
-    attendant_ = attendant::waiting;
+    driver_ = driver::waiting;
     run_handlers([this] { return context_.run(); });
-    attendant_ = attendant::loop;
+    driver_ = driver::loop;
   } else if (has_deadline()) {
     run_handlers([this] { return context_.run_one_until(timers_.next()); });
   } else {
@@ -667,8 +667,8 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::send(void (*what)(loop_core&) noexcept
 }
 
 inline void loop_core::wake() {
-  if (turns_) {
-    turns_->ask_from_thread();
+  if (host_) {
+    host_->post_turn_from_thread();
   } else if (!waking_.exchange(true, std::memory_order_acq_rel)) {
     send(
         [](loop_core& self) noexcept {
@@ -686,9 +686,9 @@ AIO_COLD AIO_NEVER_INLINE std::size_t loop_core::run_line() noexcept {
   // What stands behind them ends it.
   std::shared_ptr<bool> borrowed;
   marking_ = true;
-  if (turns_) {
+  if (host_) {
     try {
-      borrowed = turns_->mark();
+      borrowed = host_->mark();
     } catch (std::bad_alloc const&) {
       return poll_one();
     }
@@ -707,39 +707,39 @@ AIO_COLD AIO_NEVER_INLINE std::size_t loop_core::run_line() noexcept {
   return handled > 0 ? handled - 1 : 0;
 }
 
-inline void loop_core::attend() noexcept {
-  if (turns_) {
-    if (!closed_) turns_->ask();
+inline void loop_core::notify_driver() noexcept {
+  if (host_) {
+    if (!closed_) host_->post_turn();
   } else if (waits()) {
     // What is left to do is not for handlers: wait() is over when this one returns.
-    iterated_ = attendant_ == attendant::handler;
-    attendant_ = attendant::loop;
+    iterated_ = driver_ == driver::handler;
+    driver_ = driver::loop;
     context_.stop();
   }
 }
 
 // One iteration, called by a context that the program runs.
-inline void loop_core::take_turn() {
-  if (attendant_ != attendant::nobody || closed_) return;
+inline void loop_core::run_turn() {
+  if (driver_ != driver::none || closed_) return;
   running_scope const running_here(*this);
-  attendant_ = attendant::turn;
+  driver_ = driver::turn;
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   frame_pool::open();
   if (!to_tell_.empty()) [[unlikely]]
     tell_operations();
   take_inbox();
   run_iteration();
-  attendant_ = attendant::nobody;
+  driver_ = driver::none;
   if (frame_pool::unsettled()) [[unlikely]] {
     // No turn is asked for where nothing runs: the context may end.
     tasks.empty() ? frame_pool::trim() : age_memory(memory_ages_unused);
   }
   if (!idle()) {
-    turns_->ask();
+    host_->post_turn();
   } else {
     time_point next = timers_.empty() ? (time_point::max)() : timers_.next();
     if (frame_pool::unsettled()) next = (std::min)(next, memory_aged_ + memory_ages_unused);
-    turns_->ask_at(next);
+    host_->post_turn_at(next);
   }
 }
 

@@ -23,7 +23,7 @@
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
-#include "aio/detail/turns.hpp"
+#include "aio/detail/host_context.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
@@ -152,7 +152,7 @@ inline void loop_core::drop_what_is_left() noexcept {
 
 // Called by exit(), which never returns into the step that called it.
 AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
-  std::thread::id const runner = turns_ ? thread_.load(std::memory_order_relaxed) : runs_on();
+  std::thread::id const runner = host_ ? thread_.load(std::memory_order_relaxed) : runs_on();
   if (runner != std::thread::id() && runner != std::this_thread::get_id()) {
     // The loop's thread would go on with what is destroyed here: it is asked to stop for good. One that
     // is busy does not hear of it, and may be waiting for this one.
@@ -178,18 +178,18 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
   }
   closed_ = true;
   address_->close();
-  attendant_ = attendant::loop;  // nobody is asked to attend to what becomes ready
-  if (turns_) turns_->leave();
+  driver_ = driver::loop;  // nobody is asked to attend to what becomes ready
+  if (host_) host_->detach();
   close_inbox();
-  let_wakers_out();  // they use what is taken away here
+  wait_for_wakers();  // they use what is taken away here
   // The caller may be inside these. Kept where they are found by who looks for leaks.
   struct kept {
     void* context;
-    void* turns;
+    void* host;
     void* threads;
   };
   static kept left{};
-  left = {own_.release(), turns_.release(), threads_.release()};
+  left = {own_.release(), host_.release(), threads_.release()};
 }
 
 inline void loop_core::close() {
@@ -201,7 +201,7 @@ inline void loop_core::close() {
   threads_.reset();
   closed_ = true;
   address_->close();
-  if (turns_) turns_->leave();
+  if (host_) host_->detach();
   close_inbox();
   drop_what_is_left();
   guard_.reset();

@@ -113,19 +113,19 @@ class scheduler {
 
   // Ready queue: what is pushed during an iteration runs in the next one (LOOP-2).
   AIO_ALWAYS_INLINE void push(ready_node& node) noexcept {
-    if (ready_.push(node) && attendant_ != attendant::loop) [[unlikely]]
-      attend();
+    if (ready_.push(node) && driver_ != driver::loop) [[unlikely]]
+      notify_driver();
   }
   void splice(ready_queue& nodes) noexcept {
     ready_.splice(nodes);
-    if (attendant_ != attendant::loop) [[unlikely]]
-      attend();
+    if (driver_ != driver::loop) [[unlikely]]
+      notify_driver();
   }
 
   /// The same for a node that may be taken back.
   void push_removable(removable_node& node) noexcept {
-    if (ready_.push_removable(node) && attendant_ != attendant::loop) [[unlikely]]
-      attend();
+    if (ready_.push_removable(node) && driver_ != driver::loop) [[unlikely]]
+      notify_driver();
   }
   /// Lets `pass_on` be called before the next step of any task.
   void expect_repeated_requests(void (*pass_on)(scheduler&) noexcept) noexcept {
@@ -134,7 +134,7 @@ class scheduler {
     if (!batch_.empty()) return batch_.push_front(end_of_step_);
     bool const first = ready_.empty();
     ready_.push_front(end_of_step_);
-    if (first && attendant_ != attendant::loop) attend();
+    if (first && driver_ != driver::loop) notify_driver();
   }
 
   /// Takes a node out that was pushed as a removable one, and must not run any more.
@@ -150,14 +150,14 @@ class scheduler {
     } else {
       timers_.add(node, deadline, late_.size());
     }
-    if (attendant_ != attendant::loop) [[unlikely]]
-      attend();
+    if (driver_ != driver::loop) [[unlikely]]
+      notify_driver();
   }
   /// Requires: it was added, and has not been run or removed.
   void remove_timer(ready_node& node) noexcept {
     if (!timers_.remove(node)) late_.remove(node);
-    if (attendant_ != attendant::loop) [[unlikely]]
-      attend();
+    if (driver_ != driver::loop) [[unlikely]]
+      notify_driver();
   }
 
   /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
@@ -172,7 +172,7 @@ class scheduler {
     } while (!inbox_.compare_exchange_weak(newest, &node, std::memory_order_release,
                                            std::memory_order_relaxed));
     // From here on the node is the loop's, and so may be the end of the loop: unless this thread
-    // found the inbox empty, and wakes the loop for those that follow. let_wakers_out() waits for it.
+    // found the inbox empty, and wakes the loop for those that follow. wait_for_wakers() waits for it.
     if (!newest) wake_and_leave();
     return true;
   }
@@ -322,12 +322,12 @@ class scheduler {
   /// A step that begins outside the loop's iterations, in a handler: until it is over, what other
   /// handlers wake is for the loop. Says whether end_step_outside() is to follow.
   [[nodiscard]] bool begin_step_outside() noexcept {
-    if (attendant_ != attendant::waiting) return false;
-    attendant_ = attendant::handler;
+    if (driver_ != driver::waiting) return false;
+    driver_ = driver::handler;
     return true;
   }
   void end_step_outside() noexcept {
-    if (attendant_ == attendant::handler) attendant_ = attendant::waiting;
+    if (driver_ == driver::handler) driver_ = driver::waiting;
   }
 
   // State of the step that runs, for task_core and the awaiters.
@@ -432,9 +432,9 @@ class scheduler {
 
   /// Waits until no thread is inside push_from_thread() whose node was taken: it woke a loop that was
   /// awake, and may be slow to notice.
-  void let_wakers_out() const noexcept {
+  void wait_for_wakers() const noexcept {
     // Acquire: what they did here comes before what the destructor does.
-    while (wakers_out_.load(std::memory_order_acquire) != wakers_) std::this_thread::yield();
+    while (wakers_gone_.load(std::memory_order_acquire) != wakers_) std::this_thread::yield();
   }
 
   /// Finds out which timers are due, to be run after what is ready now.
@@ -487,17 +487,17 @@ class scheduler {
   }
 
   /// Who will run what is ready, and look at the timers.
-  enum class attendant : std::uint8_t {
-    nobody,
-    waiting,  // nobody: the loop waits inside Asio, until a handler leaves something to do
-    handler,  // nobody: a step of a task runs inside such a handler
+  enum class driver : std::uint8_t {
+    none,
+    waiting,  // none: the loop waits inside Asio, until a handler leaves something to do
+    handler,  // none: a step of a task runs inside such a handler
     loop,     // the loop itself
     turn,     // the loop, for as long as one turn takes, in a handler of a context that the program runs
   };
 
   std::uint64_t iteration_ = 0;
   timer_heap timers_;
-  attendant attendant_ = attendant::nobody;
+  driver driver_ = driver::none;
   std::atomic<bool> closed_{false};  // other threads ask
 
  private:
@@ -522,7 +522,7 @@ class scheduler {
   }
 
   /// Something became ready, or a timer changed, and the loop will not look by itself.
-  virtual void attend() noexcept = 0;
+  virtual void notify_driver() noexcept = 0;
 
   /// Makes a loop that waits for I/O look at its inbox. Threads: any.
   virtual void wake() = 0;
@@ -531,7 +531,7 @@ class scheduler {
     struct leave {
       ~leave() { out.fetch_add(1, std::memory_order_release); }
       std::atomic<std::uint32_t>& out;
-    } const at_end{wakers_out_};
+    } const at_end{wakers_gone_};
     wake();
   }
 
@@ -664,7 +664,7 @@ class scheduler {
   // a newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
   std::atomic<ready_node*> inbox_{nullptr};
   std::uint32_t wakers_ = 0;                   // threads that were to wake the loop, as far as it knows
-  std::atomic<std::uint32_t> wakers_out_{0};  // those that are done with it
+  std::atomic<std::uint32_t> wakers_gone_{0};  // those that are done with it
 };
 
 /// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).

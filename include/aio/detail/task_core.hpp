@@ -113,10 +113,10 @@ class task_core : public future_core,
   }
 
   /// Several tasks that are made at once, have nothing to inherit, and are in line from finish() on.
-  class starter {
+  class batch {
    public:
-    explicit starter(scheduler& on) noexcept : on_(on), tasks_(on.tasks), number_(last_number_) {}
-    starter(starter const&) = delete;
+    explicit batch(scheduler& on) noexcept : on_(on), tasks_(on.tasks), number_(last_number_) {}
+    batch(batch const&) = delete;
 
     [[nodiscard]] AIO_ALWAYS_INLINE std::uint64_t next_number() noexcept {
       return number_ = number_after(number_);

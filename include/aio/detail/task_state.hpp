@@ -242,10 +242,10 @@ struct task_access {
 
   /// The same for one of several. Requires: there is nothing to inherit.
   template <class T>
-  AIO_ALWAYS_INLINE static void start_frame(task_core::starter& among, scheduler& on, frame_base& frame,
+  AIO_ALWAYS_INLINE static void start_frame(task_core::batch& batch, scheduler& on, frame_base& frame,
                                             std::source_location created, task_owner* expected_by,
                                             std::int32_t handles) noexcept {
-    among.enlist(*::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, nullptr, among.next_number(),
+    batch.enlist(*::new (block_layout<T>::core_storage(frame)) task_state<T>(on, created, nullptr, batch.next_number(),
                                                                              expected_by, handles));
   }
 

@@ -21,41 +21,42 @@
 
 namespace aio::detail {
 
-class turns {
+/// The io_context of a program that runs a loop in turns, among its own handlers.
+class host_context {
  public:
-  virtual ~turns() = default;
+  virtual ~host_context() = default;
 
   /// A turn soon; asking again before it comes changes nothing.
-  virtual void ask() = 0;
+  virtual void post_turn() = 0;
   /// The same. Threads: any.
-  virtual void ask_from_thread() = 0;
+  virtual void post_turn_from_thread() = 0;
   /// A turn at `deadline`, and until then context.run() goes on; max() for none.
-  virtual void ask_at(time_point deadline) = 0;
+  virtual void post_turn_at(time_point deadline) = 0;
   /// Leaves a handler behind those that are in line, which stops the context unless the flag is false by then.
   [[nodiscard]] virtual std::shared_ptr<bool> mark() = 0;
-  /// No turns any more.
-  virtual void leave() noexcept = 0;
+  /// The loop ends: no turns any more.
+  virtual void detach() noexcept = 0;
 };
 
-/// Loop has `take_turn()`.
+/// Loop has `run_turn()`.
 template <class Context, class Loop>
-class borrowed_turns final : public turns {
+class host_context_of final : public host_context {
  public:
-  borrowed_turns(Context& context, Loop& loop) : context_(context), shared_(std::make_shared<shared>(&loop)) {}
+  host_context_of(Context& context, Loop& loop) : context_(context), shared_(std::make_shared<shared>(&loop)) {}
 
-  void ask() override {
-    if (std::exchange(shared_->asked, true)) return;
+  void post_turn() override {
+    if (std::exchange(shared_->posted, true)) return;
     asio::post(context_, [state = shared_] {
-      state->asked = false;
-      state->take();
+      state->posted = false;
+      state->run();
     });
   }
 
-  void ask_from_thread() override {
-    asio::post(context_, [state = shared_] { state->take(); });
+  void post_turn_from_thread() override {
+    asio::post(context_, [state = shared_] { state->run(); });
   }
 
-  void ask_at(time_point deadline) override {
+  void post_turn_at(time_point deadline) override {
     if (std::exchange(shared_->alarm_at, deadline) == deadline) return;
     if (!alarm_) alarm_.emplace(context_);
     alarm_->cancel();
@@ -64,7 +65,7 @@ class borrowed_turns final : public turns {
     alarm_->async_wait([state = shared_](auto const& error) {
       if (error || !state->loop) return;  // set anew, or the loop is gone
       state->alarm_at = (time_point::max)();
-      state->take();
+      state->run();
     });
   }
 
@@ -76,7 +77,7 @@ class borrowed_turns final : public turns {
     return counts;
   }
 
-  void leave() noexcept override {
+  void detach() noexcept override {
     shared_->loop = nullptr;
     alarm_.reset();
   }
@@ -85,11 +86,11 @@ class borrowed_turns final : public turns {
   // Asio keeps handlers that refer to it.
   struct shared {
     explicit shared(Loop* of) noexcept : loop(of) {}
-    void take() const {
-      if (loop) loop->take_turn();
+    void run() const {
+      if (loop) loop->run_turn();
     }
     Loop* loop;  // null once it is gone
-    bool asked = false;
+    bool posted = false;
     time_point alarm_at = (time_point::max)();
   };
   // With executors of this one kind compilers are spared those of all kinds.
