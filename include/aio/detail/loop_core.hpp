@@ -268,6 +268,8 @@ class loop_core : public scheduler {
   friend class host_context_of;
 
   struct stop_node;
+  struct shutdown_round;
+  struct shutdown_listener;
 
   // Handed to the context, to run on the loop's thread: by wake(), and by run_line() to end it. Each lives in a
   // place of its own here, for its context goes before.

@@ -30,44 +30,45 @@
 
 namespace aio::detail {
 
+// Waits for tasks as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and one more
+// iteration before the loop stops (SCH-8, RUN-3).
+struct loop_core::shutdown_round : stop_node {
+  using stop_node::stop_node;
+  std::size_t left = 0;
+};
+
+// For one of the tasks.
+struct loop_core::shutdown_listener : removable_node {
+  shutdown_listener() noexcept
+      : removable_node([](ready_node* node) noexcept {
+          auto& self = *static_cast<shutdown_listener*>(node);
+          self.ran = true;
+          if (--self.round->left == 0) self.round->loop.push(*self.round);
+        }) {}
+  shutdown_listener(shutdown_listener const&) = delete;
+  ~shutdown_listener() {
+    if (task && !ran && !task->remove_callback(*this)) round->loop.forget(*this);
+  }
+  void wait_for(task_core& end_of, shutdown_round& on_behalf_of) noexcept {
+    task = state_ptr<task_core>::share(end_of);
+    round = &on_behalf_of;
+    ++round->left;
+    task->add_callback(*this);
+  }
+  void report() const noexcept {
+    if (task->state() != future_state::error) return;
+    task->report_error("a task failed while the loop was shutting down");
+  }
+  shutdown_round* round = nullptr;
+  state_ptr<task_core> task;
+  bool ran = false;
+};
+
 // Without memory for all at once, they are all cancelled, and waited for one after the other.
 inline void loop_core::cancel_present_tasks(bool& one_by_one) {
-  // Waits as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and
-  // one more iteration before the loop stops (SCH-8, RUN-3).
-  struct round : stop_node {
-    struct waiting : removable_node {
-      waiting() noexcept
-          : removable_node([](ready_node* node) noexcept {
-              auto& self = *static_cast<waiting*>(node);
-              self.ran = true;
-              if (--self.all->left == 0) self.all->loop.push(*self.all);
-            }) {}
-      waiting(waiting const&) = delete;
-      ~waiting() {
-        if (task && !ran && !task->remove_callback(*this)) all->loop.forget(*this);
-      }
-      void wait_for(task_core& end_of, round& on_behalf_of) noexcept {
-        task = state_ptr<task_core>::share(end_of);
-        all = &on_behalf_of;
-        ++all->left;
-        task->add_callback(*this);
-      }
-      void report() const noexcept {
-        if (task->state() != future_state::error) return;
-        task->report_error("a task failed while the loop was shutting down");
-      }
-      round* all = nullptr;
-      state_ptr<task_core> task;
-      bool ran = false;
-    };
-
-    using stop_node::stop_node;
-    std::size_t left = 0;
-  };
-
-  round ending(*this);
-  std::vector<round::waiting> many;
-  round::waiting one;
+  shutdown_round ending(*this);
+  std::vector<shutdown_listener> many;
+  shutdown_listener one;
   if (!one_by_one) {
     std::size_t present = 0;
     for (auto* core = tasks.front(); core; core = tasks.after(*core)) {
@@ -75,7 +76,7 @@ inline void loop_core::cancel_present_tasks(bool& one_by_one) {
       ++present;
     }
     try {
-      many = std::vector<round::waiting>(present);
+      many = std::vector<shutdown_listener>(present);
       auto* core = tasks.front();
       for (auto& each : many) each.wait_for(*std::exchange(core, tasks.after(*core)), ending);
     } catch (std::bad_alloc const&) {
