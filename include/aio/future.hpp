@@ -145,12 +145,20 @@ class future_cell final : public future_core {
   }
 
   void dispose() noexcept override {
+    if constexpr (std::is_void_v<T> || std::is_trivially_destructible_v<T>) {
+      // What goes with it can bring nothing else down.
+      if (callbacks().empty() && !error_) [[likely]]
+        return free();
+    }
     nested_drop::call([this]() noexcept {
       callback::discard_all(callbacks_to_discard());
       abandon_listeners();
-      std::destroy_at(this);
-      pool_allocator<future_cell>().deallocate(this, 1);
+      free();
     });
+  }
+  void free() noexcept {
+    std::destroy_at(this);
+    pool_allocator<future_cell>().deallocate(this, 1);
   }
 
   std::optional<result<T>> value_;

@@ -58,7 +58,7 @@ class future_core : public waitable {
 
   void retain() noexcept { count(1); }
   AIO_ALWAYS_INLINE void release() noexcept {
-    if (count(-1) == 0) [[unlikely]]
+    if (count_down() == 0) [[unlikely]]
       drop();
   }
 
@@ -217,6 +217,15 @@ class future_core : public waitable {
   // 0 if it is not known: a task that is not done has its loop.
   [[nodiscard]] std::uint32_t loop_serial() const noexcept { return status_.is_task ? 0 : status_.cancel_requests; }
 
+  // The last handle needs no addition that others see: nobody has one that could be copied meanwhile.
+  AIO_ALWAYS_INLINE std::int32_t count_down() noexcept {
+#if defined(__cpp_lib_atomic_ref)
+    bool const last = std::atomic_ref(handles_).load(std::memory_order_acquire) == 1;
+#else  // libc++ before 19
+    bool const last = __atomic_load_n(&handles_, __ATOMIC_ACQUIRE) == 1;
+#endif
+    return last ? count_here(-1) : count(-1);
+  }
   std::int32_t count(std::int32_t step) noexcept {
     if (!status_.shared_by_threads) return count_here(step);
 #if defined(__cpp_lib_atomic_ref)
