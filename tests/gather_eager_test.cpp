@@ -70,9 +70,10 @@ aio::task<long> tree(int depth, int& most, Words... words) {
   co_return sum;
 }
 
-aio::task<int> chain(int depth) {
+aio::task<int> chain(int depth, int& begun) {
+  ++begun;
   if (depth == 0) co_return 0;
-  auto const [inner] = co_await aio::gather(aio::eager, chain(depth - 1));
+  auto const [inner] = co_await aio::gather(aio::eager, chain(depth - 1, begun));
   co_return inner + 1;
 }
 
@@ -230,7 +231,12 @@ TEST_CASE("gather eager: a tree has one branch at a time in memory, which otherw
 
 TEST_CASE("gather eager: inside each other without end they begin in the next iteration in their turn") {
   aio::testing::run([]() -> aio::task<> {
-    int const depth = co_await chain(1'000);
+    int begun = 0;
+    int begun_at_once = 0;
+    aio::get_running_loop().call_soon([&] { begun_at_once = begun; });
+    int const depth = co_await chain(1'000, begun);
     CHECK(depth == 1'000);
+    CHECK(begun == 1'001);
+    CHECK(begun_at_once == 129);  // the outermost, which is awaited, and 128 inside each other
   });
 }

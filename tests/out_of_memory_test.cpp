@@ -555,3 +555,59 @@ TEST_CASE("out of memory: a loop with the real clock, and tasks from other threa
   long granted = 0;
   while (refuse_after(granted, false, run)) REQUIRE(++granted < 10'000);
 }
+
+TEST_CASE("out of memory: a scope of a context variable that cannot set it back is heard of, and goes all the same") {
+  static aio::context_var<int> first;
+  static aio::context_var<int> second;
+  static aio::context_var<int> third;
+  long heard = 0;
+  auto const program = [&heard]() -> aio::task<> {
+    aio::get_running_loop().set_exception_handler([&heard](aio::exception_context const&) { ++heard; });
+    first.set(1);
+    second.set(2);
+    {
+      auto const scope = first.set_scoped(3);
+      third.set(4);
+    }
+    int const after = first.get();
+    if (after != 1 && after != 3) throw std::logic_error("neither");
+    aio::get_running_loop().set_exception_handler({});
+    co_return;
+  };
+  auto const run = [&] { aio::testing::run(program); };
+  run();
+  CHECK(heard == 0);
+  long granted = 0;
+  while (refuse_after(granted, false, run)) REQUIRE(++granted < 10'000);
+  CHECK(heard > 0);
+}
+
+TEST_CASE("out of memory: of children that begin at once none begins before all could be made") {
+  static aio::context_var<int> copied;
+  bool begun = false;
+  auto const child = [](bool& to) -> aio::task<int> {
+    to = true;
+    co_return 1;
+  };
+  auto const program = [&]() -> aio::task<> {
+    begun = false;
+    copied.set(1);
+    auto gathering = aio::gather(aio::eager, child(begun), child(begun), child(begun));
+    std::exception_ptr failed;
+    try {
+      (void)co_await std::move(gathering);
+    } catch (std::bad_alloc const&) {
+      if (begun) throw std::logic_error("one had begun");
+      failed = std::current_exception();
+    }
+    co_await aio::sleep_for(0s);
+    if (failed && begun) throw std::logic_error("one began");
+    if (aio::all_tasks().size() != 1) throw std::logic_error("one was left");
+    if (failed) std::rethrow_exception(failed);
+  };
+  auto const run = [&] { aio::testing::run(program); };
+  run();
+  CHECK(begun);
+  long granted = 0;
+  while (refuse_after(granted, false, run)) REQUIRE(++granted < 10'000);
+}

@@ -19,6 +19,7 @@
 #include "aio/sleep.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
+#include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
 #include "support/trace.hpp"
 
@@ -769,11 +770,15 @@ TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and 
     run,
     object,
     context,
+    virtual_clock,
   };
   for (place const from : {place::task, place::callback, place::handler, place::thread, place::foreign_thread}) {
-    for (whose const loop : {whose::run, whose::object, whose::context}) {
+    for (whose const loop : {whose::run, whose::object, whose::context, whose::virtual_clock}) {
       // A context that threads of the program share and destroy is its own affair.
       if (from == place::foreign_thread && loop == whose::context) continue;
+      // An object whose class is derived from event_loop must not be destroyed while another thread is in it.
+      bool const elsewhere = from == place::thread || from == place::foreign_thread;
+      if (elsewhere && loop == whose::virtual_clock) continue;
       auto const end = in_process([&] {
         static parts_at_exit const last(true);
         auto const leave = [] { std::exit(5); };
@@ -801,6 +806,9 @@ TEST_CASE("run: std::exit() ends the process from wherever a loop calls it, and 
           aio::run(main);
         } else if (loop == whose::object) {
           static aio::event_loop object;
+          object.run_until_complete(object.create_task(main));
+        } else if (loop == whose::virtual_clock) {
+          static aio::testing::virtual_loop object;
           object.run_until_complete(object.create_task(main));
         } else {
           static asio::io_context context;

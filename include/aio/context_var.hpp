@@ -136,14 +136,14 @@ class context_var<T>::token {
   bool used_ = false;
 };
 
-/// Resets the variable at its end.
+/// Resets the variable at its end, where it was set. Without memory for that (other variables were set meanwhile) the
+/// value stays, and the exception handler hears of it.
 template <class T>
 class context_var<T>::scope {
  public:
   scope(scope const&) = delete;
   scope& operator=(scope const&) = delete;
-  // Where it cannot be reset the values are gone, or belong to another task, which keeps its own.
-  // Without memory for that it keeps the value, and the exception handler hears of it.
+  // Elsewhere the values are gone, or belong to another task, which keeps its own.
   ~scope() {
     if (&detail::read_context() != undo_.where_) return;
     try {

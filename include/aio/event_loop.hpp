@@ -263,12 +263,25 @@ class event_loop : private detail::loop_core {
   }
 
  protected:
-  // For a loop with another clock, which overrides now() and wait(): see testing/virtual_clock.hpp. wait() is called
-  // where nothing is ready, until something is.
+  // For a loop with another clock: overrides now() and wait(), and closes itself in its destructor unless it
+  // ends_inside(), for what closing waits for passes by its clock, and in ~event_loop() it would be the real one.
+  // See testing/virtual_clock.hpp.
+
+  /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a wake-up
+  /// of another thread, too, or because next_deadline() has come. May return early: it is called again.
+  using detail::loop_core::wait;
+  /// Whether nothing is ready, and no other thread has left anything.
   using detail::loop_core::idle;
+  /// The next deadline; max() if there is none.
   using detail::loop_core::next_deadline;
+  /// Runs Asio's handlers that are ready, without waiting, and returns how many.
   using detail::loop_core::poll_io;
+  /// Whether the context waits while no operation of Asio's is outstanding, because another thread may still wake the
+  /// loop. Default: true; false makes its functions return at once then. To be set before the loop runs.
   using detail::loop_core::waits_for_wake_ups;
+  /// Whether it is destroyed by exit() in a step or a function of its own. It cannot be closed then: ~event_loop()
+  /// leaves it to the system.
+  using detail::loop_core::ends_inside;
 
  private:
   friend struct detail::loop_access;

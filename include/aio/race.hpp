@@ -95,14 +95,13 @@ class race_base : public leaf_waiter, private child_parent {
   race_base(race_base&& other) noexcept : leaf_waiter(std::move(other)), child_parent() {}
   ~race_base() = default;
 
-  // It expects none of its tasks, and so hears of each.
-  [[nodiscard]] task_owner& owner() noexcept { return *this; }
+  /// As whom its children know it. It expects none of its tasks (task_owner::expect), and so hears of each.
+  [[nodiscard]] child_parent& parent() noexcept { return *this; }
   /// Begins to listen. Requires: no handle or future is done, and its own `own` tasks were started.
   void begin(std::size_t count, std::size_t own) noexcept {
     count_ = count;
     own_left_ = own;
   }
-  void listen(child_listener& listener, future_core& child) noexcept { listener.listen(*this, child); }
   void decide(std::size_t index) noexcept { winner_ = index; }
   [[nodiscard]] bool decided() const noexcept { return winner_ != none; }
 
@@ -242,11 +241,9 @@ class race_awaiter final : public race_base {
         return true;
       }
     }
-    children_.start(this->owner(), loop(), frame_->where);
+    children_.start(this->parent(), loop(), frame_->where);
     this->begin(children_.size(), children_.own_count());
-    children_.for_each([this]([[maybe_unused]] auto& slot, std::size_t) {
-      if constexpr (!std::remove_reference_t<decltype(slot)>::own) this->listen(*slot.listener(), slot.state());
-    });
+    children_.for_each([this](auto& slot, std::size_t) { slot.listen(this->parent()); });
     return false;
   }
   results await_resume() {

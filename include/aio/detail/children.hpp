@@ -178,11 +178,17 @@ class child_slot {
                                std::source_location where) noexcept {
     task_access::start_frame<typename Child::value_type>(batch, on, *frame_, where, &owner, 2);
   }
-  /// Runs it at once, until it waits or ends. It has no owner yet.
-  void start_now(scheduler& on, std::source_location where) {
-    task_access::start_frame_now<typename Child::value_type>(on, *frame_, where, 2);
+  /// Makes a task that runs from start_now() on, at once, until it waits or ends. It has no owner.
+  void make_eager(scheduler& on, std::source_location where) {
+    task_access::make_eager<typename Child::value_type>(on, *frame_, where, 2);
   }
+  void start_now() noexcept { state().start_now(); }
+  /// Ends a task that has not begun, and stands in line, or is put there.
   void abandon() noexcept { state().disown(); }
+  void abandon_eager() noexcept {
+    state().disown();
+    state().wake();
+  }
   void listen(child_parent&) noexcept {}
   /// In place of a destructor. A task that was not started goes as it would by itself.
   AIO_ALWAYS_INLINE void leave(bool started) noexcept {
@@ -222,8 +228,10 @@ class child_slot<Child, false> {
   }
   void start(task_owner&, scheduler&, std::source_location) const noexcept {}
   void start(task_owner&, task_core::batch&, scheduler&, std::source_location) const noexcept {}
-  void start_now(scheduler&, std::source_location) const noexcept {}
+  void make_eager(scheduler&, std::source_location) const noexcept {}
+  void start_now() const noexcept {}
   void abandon() const noexcept {}
+  void abandon_eager() const noexcept {}
   void listen(child_parent& to) noexcept { listener_.listen(to, state()); }
   void leave(bool) const noexcept {}
   void close() const noexcept {}
@@ -322,12 +330,14 @@ class argument_children {
         all.finish();
         started_ = size();
       } else {
-        start_each([&](auto& slot) { slot.start(owner, on, where); });
+        start_each([&](auto& slot) { slot.start(owner, on, where); }, [](auto& slot) { slot.abandon(); });
       }
     }
   }
+  /// The same, one after the other, each until it waits or ends. None begins before all are made.
   void start_now(scheduler& on, std::source_location where) {
-    if constexpr (owns) start_each([&](auto& slot) { slot.start_now(on, where); });
+    start_each([&](auto& slot) { slot.make_eager(on, where); }, [](auto& slot) { slot.abandon_eager(); });
+    for_each([](auto& slot, std::size_t) { slot.start_now(); });
   }
   template <class Function>
   AIO_ALWAYS_INLINE void for_each(Function function) {
@@ -352,8 +362,8 @@ class argument_children {
   }
 
  private:
-  template <class Start>
-  AIO_NEVER_INLINE void start_each(Start start_one) {
+  template <class Start, class Abandon>
+  AIO_NEVER_INLINE void start_each(Start start_one, Abandon abandon_one) {
     try {
       for_each([&](auto& slot, std::size_t) {
         start_one(slot);
@@ -361,7 +371,7 @@ class argument_children {
       });
     } catch (...) {  // no memory for what they inherit
       for_each([&](auto& slot, std::size_t index) {
-        if (index < started_) slot.abandon();
+        if (index < started_) abandon_one(slot);
       });
       throw;
     }
@@ -411,12 +421,14 @@ class element_children {
         all.finish();
         started_ = slots_.size();
       } else {
-        start_each([&](auto& slot) { slot.start(owner, on, where); });
+        start_each([&](auto& slot) { slot.start(owner, on, where); }, [](auto& slot) { slot.abandon(); });
       }
     }
   }
+  /// The same, one after the other, each until it waits or ends. None begins before all are made.
   void start_now(scheduler& on, std::source_location where) {
-    if constexpr (owns) start_each([&](auto& slot) { slot.start_now(on, where); });
+    start_each([&](auto& slot) { slot.make_eager(on, where); }, [](auto& slot) { slot.abandon_eager(); });
+    for_each([](auto& slot, std::size_t) { slot.start_now(); });
   }
   template <class Function>
   void for_each(Function function) {
@@ -433,15 +445,15 @@ class element_children {
  private:
   element_children() noexcept = default;
 
-  template <class Start>
-  AIO_NEVER_INLINE void start_each(Start start_one) {
+  template <class Start, class Abandon>
+  AIO_NEVER_INLINE void start_each(Start start_one, Abandon abandon_one) {
     try {
       for (auto& each : slots_) {
         start_one(each);
         ++started_;
       }
     } catch (...) {  // no memory for what they inherit
-      for (std::size_t i = 0; i < started_; ++i) slots_[i].abandon();
+      for (std::size_t i = 0; i < started_; ++i) abandon_one(slots_[i]);
       throw;
     }
   }

@@ -273,21 +273,14 @@ struct common_memory {
 };
 
 /// Storage from frame_pool for an object of any alignment.
-[[nodiscard]] AIO_ALWAYS_INLINE void* pool_allocate(std::size_t size, std::size_t alignment) {
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator new(size, std::align_val_t(alignment));
-  return frame_pool::allocate(size);
-}
-AIO_ALWAYS_INLINE void pool_deallocate(void* memory, std::size_t size, std::size_t alignment) noexcept {
-  if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return ::operator delete(memory, std::align_val_t(alignment));
-  frame_pool::deallocate(memory, size);
-}
-
 struct pool_memory {
   [[nodiscard]] AIO_ALWAYS_INLINE static void* allocate(std::size_t size, std::size_t alignment) {
-    return detail::pool_allocate(size, alignment);
+    if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return common_memory::allocate(size, alignment);
+    return frame_pool::allocate(size);
   }
   AIO_ALWAYS_INLINE static void deallocate(void* memory, std::size_t size, std::size_t alignment) noexcept {
-    detail::pool_deallocate(memory, size, alignment);
+    if (alignment > __STDCPP_DEFAULT_NEW_ALIGNMENT__) return common_memory::deallocate(memory, size, alignment);
+    frame_pool::deallocate(memory, size);
   }
 };
 
@@ -303,10 +296,10 @@ class pool_allocator {
   pool_allocator(pool_allocator<U> const&) noexcept {}
 
   [[nodiscard]] T* allocate(std::size_t count) {
-    return static_cast<T*>(detail::pool_allocate(count * sizeof(T), alignof(T)));
+    return static_cast<T*>(pool_memory::allocate(count * sizeof(T), alignof(T)));
   }
   void deallocate(T* memory, std::size_t count) noexcept {
-    detail::pool_deallocate(memory, count * sizeof(T), alignof(T));
+    pool_memory::deallocate(memory, count * sizeof(T), alignof(T));
   }
 
   template <class U>

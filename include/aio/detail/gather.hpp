@@ -68,8 +68,8 @@ class gather_base : private child_parent {
   gather_base(gather_base&& other) noexcept : child_parent(), collect_(other.collect_) {}
   ~gather_base() = default;
 
-  /// To be called before it listens to children. `own` of them are its own, and have not ended.
-  AIO_ALWAYS_INLINE void begin(std::size_t count, std::size_t own, std::size_t foreign) noexcept {
+  /// To be called before it listens to children. Of its own it expects those `own` that know it as their owner.
+  AIO_ALWAYS_INLINE void begin(std::size_t count, std::size_t foreign, std::size_t own) noexcept {
     count_ = static_cast<unsigned>(count);
     foreign_left_ = static_cast<unsigned>(foreign);
     expect(static_cast<unsigned>(own));
@@ -274,26 +274,19 @@ class gather_children : public gather_base {
 
   bool start(scheduler& on, std::source_location where) {
     children_.require_fit("gather", on);
+    bool const at_once = owns && starts_at_once(Mode) && on.may_interrupt();
     if constexpr (owns && starts_at_once(Mode)) {
-      if (on.may_interrupt()) {
-        // Nobody hears of their ends before all have begun.
-        children_.start_now(on, where);
-        begin(children_.size(), 0, children_.size() - children_.own_count());
-        children_.for_each([&](auto& slot, std::size_t) {
-          if constexpr (!std::remove_reference_t<decltype(slot)>::own) {
-            this->listen(*slot.listener(), slot.state());
-          } else {
-            this->adopt(slot.state());
-          }
-        });
-        return begun();
-      }
+      if (at_once) children_.start_now(on, where);  // nobody hears of their ends before all have begun
     }
-    children_.start(this->owner(), on, where);
-    begin(children_.size(), children_.own_count(), children_.size() - children_.own_count());
-    if constexpr (listens) {
+    if (!at_once) children_.start(this->owner(), on, where);
+    begin(children_.size(), children_.size() - children_.own_count(), at_once ? 0 : children_.own_count());
+    if constexpr (listens || starts_at_once(Mode)) {
       children_.for_each([&](auto& slot, std::size_t) {
-        if constexpr (!std::remove_reference_t<decltype(slot)>::own) this->listen(*slot.listener(), slot.state());
+        if constexpr (!std::remove_reference_t<decltype(slot)>::own) {
+          this->listen(*slot.listener(), slot.state());
+        } else if (at_once) {
+          this->adopt(slot.state());
+        }
       });
     }
     return begun();

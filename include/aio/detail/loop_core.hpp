@@ -207,10 +207,14 @@ class loop_core : public scheduler {
   bool waits_for_wake_ups = true;
 
  protected:
+  /// Whether it is destroyed by exit() in one of its own steps or functions: its end leaves it to the system then.
+  [[nodiscard]] bool ends_inside() const noexcept {
+    return runs_on() != std::thread::id() || (threads_ && threads_->runs_here());
+  }
   /// Ends it, when the last class that its tasks can see begins to go.
   // NOLINTNEXTLINE(bugprone-exception-escape): without memory a loop cannot end
   void end() noexcept {
-    if (runs_on() != std::thread::id() || (threads_ && threads_->runs_here())) [[unlikely]] {
+    if (ends_inside()) [[unlikely]] {
       leave_to_the_system();
     } else {
       close();

@@ -233,11 +233,11 @@ struct task_access {
     return start_as<T>(on, frame, created, false, extras, task_core::next_number(), expected_by, handles);
   }
 
-  /// The same for one that takes its first step here and now. Requires: may_interrupt().
+  /// The same for one that runs from start_now() on, and has no owner yet.
   template <class T>
-  static void start_frame_now(scheduler& on, frame_base& frame, std::source_location created, std::int32_t handles) {
+  static void make_eager(scheduler& on, frame_base& frame, std::source_location created, std::int32_t handles) {
     task_extras* const extras = task_core::inherit();
-    start_as<T>(on, frame, created, true, extras, task_core::next_number(), nullptr, handles).start_now();
+    start_as<T>(on, frame, created, true, extras, task_core::next_number(), nullptr, handles);
   }
 
   /// The same for one of several. Requires: there is nothing to inherit.

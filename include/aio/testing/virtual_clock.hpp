@@ -46,7 +46,7 @@ class deadlock_error : public std::runtime_error {
 /// or threads are outstanding it passes as real time does, so that they can come first.
 class virtual_loop final : public event_loop {
  public:
-  virtual_loop() { waits_for_wake_ups = false; }
+  virtual_loop() { waits_for_wake_ups = false; }  // so that wait() sees that nothing is outstanding
   inline ~virtual_loop() override;
 
   [[nodiscard]] time_point now() const noexcept override { return now_; }
@@ -118,6 +118,7 @@ inline void abandon(event_loop& loop) noexcept {
 // Closed here, while the clock is still virtual.
 // NOLINTNEXTLINE(bugprone-exception-escape): without memory for the message a test may end
 inline virtual_loop::~virtual_loop() {
+  if (ends_inside()) return;
   try {
     close();
   } catch (deadlock_error const& stuck) {
