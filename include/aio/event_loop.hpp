@@ -267,8 +267,8 @@ class event_loop : private detail::loop_core {
   // ends_inside(), for what closing waits for passes by its clock, and in ~event_loop() it would be the real one.
   // See testing/virtual_clock.hpp.
 
-  /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a wake-up
-  /// of another thread, too, or because next_deadline() has come. May return early: it is called again.
+  /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a
+  /// wake-up of another thread, too, or because next_deadline() has come. May return early: it is called again.
   using detail::loop_core::wait;
   /// Whether nothing is ready, and no other thread has left anything.
   using detail::loop_core::idle;

@@ -13,9 +13,7 @@
 
 #include "aio/config.hpp"
 
-#include <coroutine>
 #include <cstddef>
-#include <exception>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
@@ -24,11 +22,8 @@
 
 #include "aio/closure.hpp"
 #include "aio/detail/children.hpp"
-#include "aio/detail/future_core.hpp"
-#include "aio/detail/leaf_waiter.hpp"
+#include "aio/detail/children_race.hpp"
 #include "aio/detail/lighter_std.hpp"
-#include "aio/detail/task_core.hpp"
-#include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #include "aio/gather.hpp"
 #include "aio/task.hpp"
@@ -73,111 +68,33 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-/// Waits for the first child, and then for what is left of its own.
-class race_base : public leaf_waiter, private child_parent {
- public:
-  void await_suspend(std::coroutine_handle<>) { suspend(); }
-
-  cancel_route route_cancel(cancel_message const& message) noexcept override {
-    if (!waiting() || own_left_ == 0 || cancel_requested_) return {};
-    // The tasks end first, which are asked to once. The first message counts (CAN-10).
-    cancel_requested_ = true;
-    message_ = message;
-    return decided() ? cancel_route() : cancel_route{.fork = this, .with_message = false};
-  }
-  bool cancel_wait(task_core& task, cancel_message const& message) override {
-    if (!waiting()) return false;
-    return cancel_requested_ || leaf_waiter::cancel_wait(task, message);
-  }
-
+/// The first child that is done decides.
+class race_base : public children_race {
  protected:
   race_base() noexcept = default;
-  race_base(race_base&& other) noexcept : leaf_waiter(std::move(other)), child_parent() {}
+  race_base(race_base&&) noexcept = default;
   ~race_base() = default;
 
-  /// As whom its children know it. It expects none of its tasks (task_owner::expect), and so hears of each.
-  [[nodiscard]] child_parent& parent() noexcept { return *this; }
-  /// Begins to listen. Requires: no handle or future is done, and its own `own` tasks were started.
-  void begin(std::size_t count, std::size_t own) noexcept {
-    count_ = count;
-    own_left_ = own;
-  }
   void decide(std::size_t index) noexcept { winner_ = index; }
   [[nodiscard]] bool decided() const noexcept { return winner_ != none; }
-
   /// The one that decided. Throws, where the race was cancelled.
   std::size_t finish() {
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (child_listener* const each = at(i).listener) each->stop(loop());
-    }
-    if (task().cancel_delivered()) {
-      if (decided()) report(at(winner_));
-      task().throw_cancelled();
-    }
-    if (cancel_requested_) {
-      if (!won_before_cancel_) throw cancelled_error(message_);
-      task().note_cancellation(message_);
-      task().keep_noted_cancellation();
-    }
+    children_race::finish();
     return winner_;
   }
 
  private:
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
 
-  virtual child_view at(std::size_t index) noexcept = 0;
-
-  future_core* next_to_cancel(std::size_t& index) noexcept override {
-    while (index < count_) {
-      child_view const each = at(index++);
-      if (each.own() && !each.core->done()) return each.core;
-    }
-    return nullptr;
+  bool enough_with(child_view child) noexcept final {
+    winner_ = 0;
+    while (at(winner_).core != child.core) ++winner_;
+    return true;
   }
-  bool told_all(bool) noexcept override { return true; }
+  void give_up() noexcept final { report(at(winner_)); }
+  char const* too_late() const noexcept final { return "a child of race failed after the race was over"; }
 
-  void child_done(task_core& child) noexcept override {
-    --own_left_;
-    child_settled({&child, nullptr});
-  }
-  void heard(child_listener& listener) noexcept override { child_settled({listener.core(), &listener}); }
-
-  void child_settled(child_view which) noexcept {
-    if (!decided()) {
-      winner_ = 0;
-      while (at(winner_).core != which.core) ++winner_;
-      won_before_cancel_ = !cancel_requested_;
-      if (won_before_cancel_) cancel_own();
-      if (cancel_requested_) report(which);
-    } else {
-      report(which);
-    }
-    if (own_left_ == 0 && waiting()) wake();
-  }
-
-  void cancel_own() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) {
-      child_view const each = at(i);
-      if (each.own() && !each.core->done()) each.core->cancel(nullptr);
-    }
-  }
-
-  // Of a task that was too late nobody else will ever hear.
-  static void report(child_view which) noexcept {
-    if (!which.own() || which.core->state() != future_state::error) return;
-    static_cast<task_core&>(*which.core).report_error("a child of race failed after the race was over");
-  }
-
-  late cancelled_after_wake(task_core&) noexcept override {
-    return cancel_requested_ && !won_before_cancel_ ? late::carried : late::keep;
-  }
-
-  std::size_t count_ = 0;
-  std::size_t own_left_ = 0;
   std::size_t winner_ = none;
-  cancel_message message_;
-  bool cancel_requested_ = false;
-  bool won_before_cancel_ = false;
 };
 
 template <class T>

@@ -39,12 +39,12 @@ class wait_line {
  public:
   [[nodiscard]] bool empty() const noexcept { return waiters_.empty(); }
 
-  /// Throws: usage_error if tasks of another loop have stood in this line.
+  /// Throws: usage_error, naming a `what`, if tasks of another loop have stood in this line.
   void require_loop(scheduler const& loop, char const* what) { home_.require(loop, what); }
   /// As home_loop::check_thread().
   void check_thread(char const* caller) const { home_.check_thread(caller); }
 
-  /// Joins the line. Throws: as require_loop().
+  /// Joins the line of a `what`, a class by the name that users know. Throws: as require_loop().
   void join(line_waiter& waiter, scheduler const& loop, char const* what) {
     require_loop(loop, what);
     waiters_.push_back(waiter);

@@ -23,30 +23,34 @@ inline cancel_message make_cancel_message(std::string text) {
   return std::make_shared<std::string const>(std::move(text));
 }
 
-/// Several futures to which a cancellation goes on, one after the other.
+/// Several futures to which a cancellation goes on, one after the other: those of a gathering, of a race.
 class cancel_fork {
  public:
   /// The next of them to be cancelled, from the one at `index` on, which is left behind it; null at the end.
   virtual future_core* next_to_cancel(std::size_t&) noexcept { return nullptr; }
-  /// That was the end. `accepted`: one of them will end by it. Says whether what waits for them will.
+  /// That was the end. `accepted`: one of them will end by it. Says whether the task that waits for them has taken the
+  /// cancellation by that: it is true as a rule, and false if nothing of it will ever be seen (cancel() gives false).
   virtual bool told_all(bool accepted) noexcept { return accepted; }
 
  protected:
   ~cancel_fork() = default;
 };
 
-/// Where a cancellation goes on, if it does. Tasks that wait for each other can be any number, so it is
-/// followed by a loop, see cancel_walk.
+/// Where a cancellation goes on, if it does: to the one task that is waited for, or to several futures. With the
+/// message, or without: what is cancelled on its own account is not told why. Tasks that wait for each other can be any
+/// number, so it is followed by a loop, see cancel_walk.
 struct cancel_route {
   task_core* task = nullptr;
   cancel_fork* fork = nullptr;
   bool with_message = true;
 };
 
-/// What a suspended task waits for.
+/// What a suspended task waits for. Of a cancellation it is asked in this order: route_cancel(); cancel_wait() if that
+/// gave no route; and, if it has woken the task which has not run yet, cancelled_after_wake() instead of both.
 class waitable {
  public:
-  /// Where a cancellation goes on; nowhere: cancel_wait() takes it.
+  /// Where a cancellation goes on; nowhere: cancel_wait() takes it. The task stays suspended until what it waits for
+  /// wakes it.
   virtual cancel_route route_cancel(cancel_message const&) noexcept { return {}; }
 
   /// Takes a cancellation of the waiting `task` (CAN-3). True: the task will be woken, and
@@ -56,15 +60,14 @@ class waitable {
   /// Lets a task go that waits, so that it can be woken otherwise; false if it cannot.
   virtual bool let_go(task_core&) noexcept { return false; }
 
+  /// What a cancellation that comes between waking and running does.
   enum class late {
-    deliver,
-    carried,
-    keep,
+    deliver,  // it is thrown where the task waits (CAN-7): nothing was brought that could be lost
+    carried,  // nothing more: what the task will find there is a cancellation already
+    keep,     // the task has its result; the cancellation is thrown when it suspends next (D3)
   };
 
-  /// `task` was woken by this and is cancelled before it runs. `deliver`: throw in it now (CAN-7).
-  /// `carried`: what it will find is a cancellation already. `keep`: let it have the result, and
-  /// raise the cancellation when it suspends next (D3).
+  /// `task` was woken by this and is cancelled before it runs.
   virtual late cancelled_after_wake(task_core&) noexcept { return late::deliver; }
 
  protected:
