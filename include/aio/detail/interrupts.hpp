@@ -117,13 +117,14 @@ class interrupts {
 
   void enter() noexcept {
     hold_over_forks();
-    on_main_thread_ = is_main_thread();
+    ::pid_t const process = ::getpid();
+    on_main_thread_ = is_main_thread(process);
     std::lock_guard const lock(mutex());
-    if (process_.load() != ::getpid()) {
+    if (process_.load() != process) {
       // The first here, or a child process, which has the parent's registry and handlers.
       oldest_ = nullptr;
       restore_defaults();
-      process_ = ::getpid();
+      process_ = process;
     }
     interrupts** at = &oldest_;
     while (*at) at = &(*at)->next_;
@@ -206,9 +207,9 @@ class interrupts {
     ::sigaction(number, &fallback, nullptr);
   }
 
-  static bool is_main_thread() noexcept {
+  static bool is_main_thread([[maybe_unused]] ::pid_t process) noexcept {
 #if defined(__linux__)
-    return ::syscall(SYS_gettid) == ::getpid();
+    return ::syscall(SYS_gettid) == process;
 #elif defined(__APPLE__)
     return ::pthread_main_np() != 0;
 #else
