@@ -2,7 +2,8 @@
 #pragma once
 
 // Waits for children until there is enough: then those of its own that are left are cancelled, and waited for.
-// A wait that gives the results of some of its children derives from this and says what is enough; race is the shortest.
+// A wait that gives the results of some of its children derives from this and says what is enough; race is the
+// shortest.
 
 #include "aio/config.hpp"
 
