@@ -560,9 +560,9 @@ TEST_CASE("out of memory: a scope of a context variable that cannot set it back 
   static aio::context_var<int> first;
   static aio::context_var<int> second;
   static aio::context_var<int> third;
-  long heard = 0;
-  auto const program = [&heard]() -> aio::task<> {
-    aio::get_running_loop().set_exception_handler([&heard](aio::exception_context const&) { ++heard; });
+  long reports = 0;
+  auto const program = [&reports]() -> aio::task<> {
+    aio::get_running_loop().set_exception_handler([&reports](aio::exception_context const&) { ++reports; });
     first.set(1);
     second.set(2);
     {
@@ -576,10 +576,10 @@ TEST_CASE("out of memory: a scope of a context variable that cannot set it back 
   };
   auto const run = [&] { aio::testing::run(program); };
   run();
-  CHECK(heard == 0);
+  CHECK(reports == 0);
   long granted = 0;
   while (refuse_after(granted, false, run)) REQUIRE(++granted < 10'000);
-  CHECK(heard > 0);
+  CHECK(reports > 0);
 }
 
 TEST_CASE("out of memory: of children that begin at once none begins before all could be made") {
