@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 
 #include <aio/aio.hpp>
+#include <aio/detail/children.hpp>
+#include <aio/detail/children_race.hpp>
 #include <aio/testing/virtual_clock.hpp>
+#include <cstddef>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -41,6 +44,39 @@ aio::task<> stubborn(trace& log) {
   co_await aio::sleep_for(1s);
   log("cleaned up");
 }
+
+/// Waits for two of its children, upon what race waits with: how many of the two failed.
+class first_two final : public aio::detail::children_race {
+ public:
+  explicit first_two(std::vector<aio::task<>> tasks) : children_(std::in_place, std::move(tasks)) {}
+  first_two(first_two&& other) noexcept : children_race(std::move(other)), children_(std::move(other.children_)) {}
+
+  bool await_ready() {
+    children_.start(parent(), loop(), frame_->where);
+    begin(children_.size(), children_.own_count());
+    return false;
+  }
+  int await_resume() {
+    finish();
+    int failed = 0;
+    for (auto const each : ended_) failed += each.core->read_error() ? 1 : 0;
+    return failed;
+  }
+
+ private:
+  aio::detail::child_view at(std::size_t index) noexcept override { return children_.at(index); }
+  bool enough_with(aio::detail::child_view child) noexcept override {
+    ended_.push_back(child);
+    return ended_.size() == 2;
+  }
+  void give_up() noexcept override {
+    for (auto const each : ended_) report(each);
+  }
+  char const* too_late() const noexcept override { return "one of two"; }
+
+  aio::detail::element_children<aio::task<>> children_;
+  std::vector<aio::detail::child_view> ended_;
+};
 
 }  // namespace
 
@@ -252,5 +288,45 @@ TEST_CASE("race: a moved-from task and a handle of another loop are refused, and
     auto const outcome = co_await aio::as_result(aio::race(stubborn(log), std::move(used)));
     CHECK(said(outcome) == "aio::usage_error: race: a task was awaited or moved away before");
     CHECK(aio::all_tasks().size() == 1);
+  });
+}
+
+TEST_CASE("race: what waits as it does, and is cancelled before there was enough, tells of what failed until then") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    trace log;
+    auto waits = aio::create_task([](trace& to) -> aio::task<> {
+      std::vector<aio::task<>> tasks;
+      tasks.push_back(fail_after(1ms, "first"));
+      tasks.push_back(stubborn(to));
+      tasks.push_back(stubborn(to));
+      first_two both(std::move(tasks));
+      (void)co_await both;
+    }(log));
+    co_await aio::sleep_for(2ms);
+    CHECK(heard.text().empty());
+    waits.cancel();
+    auto const outcome = co_await aio::as_result(waits);
+    CHECK(outcome.cancelled());
+    CHECK(log.text() == "cancelled | cancelled | cleaned up | cleaned up");
+    CHECK(heard.text().find("one of two") == 0);
+    CHECK(heard.text().find("first") != std::string::npos);
+    CHECK(heard.text().find(" | ") == std::string::npos);
+  });
+}
+
+TEST_CASE("race: what waits as it does has its results when there is enough, and cancels and awaits the rest") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    trace log;
+    std::vector<aio::task<>> tasks;
+    tasks.push_back(fail_after(1ms, "first"));
+    tasks.push_back(stubborn(log));
+    tasks.push_back(fail_after(2ms, "second"));
+    first_two both(std::move(tasks));
+    int const failed = co_await both;
+    CHECK(failed == 2);
+    CHECK(log.text() == "cancelled | cleaned up");
+    CHECK(heard.text().empty());
   });
 }

@@ -91,7 +91,9 @@ class race_base : public children_race {
     while (at(winner_).core != child.core) ++winner_;
     return true;
   }
-  void give_up() noexcept final { report(at(winner_)); }
+  void give_up() noexcept final {
+    if (decided()) report(at(winner_));
+  }
   char const* too_late() const noexcept final { return "a child of race failed after the race was over"; }
 
   std::size_t winner_ = none;

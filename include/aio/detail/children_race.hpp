@@ -23,7 +23,8 @@ namespace aio::detail {
 
 /// The awaiter that derives from it holds the children. Where nothing need be waited for, its await_ready() says so;
 /// else that starts them as those of parent(), calls begin(), and lets them listen to parent(). Its await_resume()
-/// calls finish() first, then takes what it gives out of the children.
+/// calls finish() first, then takes what it gives out of the children. From await_ready() on it has, of leaf_waiter,
+/// loop(), task(), and frame_->where, the place of the co_await.
 ///
 /// A cancellation that comes before there was enough cancels its own children, and is thrown when they have ended. One
 /// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3).
@@ -57,17 +58,20 @@ class children_race : public leaf_waiter, private child_parent {
     own_left_ = own;
   }
 
-  /// Ends it: no child is listened to any more. Throws, if it was cancelled before there was enough, or if it gave up.
+  /// Ends it: no child is listened to any more. Throws, behind give_up(), where the task is to have no results.
   void finish() {
     for (std::size_t i = 0; i < count_; ++i) {
       if (child_listener* const each = at(i).listener) each->stop(loop());
     }
     if (task().cancel_delivered()) {
-      if (enough_) give_up();
+      give_up();
       task().throw_cancelled();
     }
     if (cancel_requested_) {
-      if (!enough_) throw cancelled_error(message_);
+      if (!enough_) {
+        give_up();
+        throw cancelled_error(message_);
+      }
       task().note_cancellation(message_);
       task().keep_noted_cancellation();
     }
@@ -83,10 +87,10 @@ class children_race : public leaf_waiter, private child_parent {
   }
 
  private:
-  /// `child` is done; until now there was not enough. Is there with it? It is not called again after it said so, nor
-  /// after a cancellation: what is done then is reported.
+  /// `child` is done; until now there was not enough. Is there with it? Of the last child that is true: nothing more
+  /// will come. It is not called again after it said so, nor after a cancellation: what is done then is reported.
   virtual bool enough_with(child_view child) noexcept = 0;
-  /// There was enough, but the task is cancelled before it could have it: calls report() for what it had chosen.
+  /// The task is cancelled, and will have nothing of what enough_with() was told of: calls report() for each of that.
   virtual void give_up() noexcept = 0;
   /// What the exception handler is told of an error that came too late.
   [[nodiscard]] virtual char const* too_late() const noexcept = 0;
@@ -117,10 +121,8 @@ class children_race : public leaf_waiter, private child_parent {
   }
 
   void cancel_own() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) {
-      child_view const each = at(i);
-      if (each.own() && !each.core->done()) each.core->cancel(nullptr);
-    }
+    std::size_t index = 0;
+    while (future_core* const each = next_to_cancel(index)) each->cancel(nullptr);
   }
 
   late cancelled_after_wake(task_core&) noexcept override {

@@ -28,25 +28,24 @@ class cancel_fork {
  public:
   /// The next of them to be cancelled, from the one at `index` on, which is left behind it; null at the end.
   virtual future_core* next_to_cancel(std::size_t&) noexcept { return nullptr; }
-  /// That was the end. `accepted`: one of them will end by it. Says whether the task that waits for them has taken the
-  /// cancellation by that: it is true as a rule, and false if nothing of it will ever be seen (cancel() gives false).
+  /// That was the end. `accepted`: one of them will end by it. Says whether who waits for them will hear of it from
+  /// them; if not, a task that waits is told when it runs next.
   virtual bool told_all(bool accepted) noexcept { return accepted; }
 
  protected:
   ~cancel_fork() = default;
 };
 
-/// Where a cancellation goes on, if it does: to the one task that is waited for, or to several futures. With the
-/// message, or without: what is cancelled on its own account is not told why. Tasks that wait for each other can be any
-/// number, so it is followed by a loop, see cancel_walk.
+/// Where a cancellation goes on, if it does: to the one task that is waited for, or to several futures; with its
+/// message or without. Tasks that wait for each other can be any number, so it is followed by a loop, see cancel_walk.
 struct cancel_route {
   task_core* task = nullptr;
   cancel_fork* fork = nullptr;
   bool with_message = true;
 };
 
-/// What a suspended task waits for. Of a cancellation it is asked in this order: route_cancel(); cancel_wait() if that
-/// gave no route; and, if it has woken the task which has not run yet, cancelled_after_wake() instead of both.
+/// What a suspended task waits for. A cancellation asks it in this order: route_cancel(); if that gave no route,
+/// cancel_wait(); and if that is false, because the task was woken already, cancelled_after_wake(), when it runs.
 class waitable {
  public:
   /// Where a cancellation goes on; nowhere: cancel_wait() takes it. The task stays suspended until what it waits for
