@@ -7,7 +7,7 @@ set(AIO_LAYERS
   1 closure.hpp error.hpp stop_token.hpp detail/frame.hpp detail/frame_pool.hpp detail/intrusive_list.hpp
     detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp detail/never_destroyed.hpp
     detail/on_demand.hpp detail/ready_queue.hpp detail/state_ptr.hpp detail/waitable.hpp
-  2 detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/thread_pool.hpp
+  2 socket_address.hpp detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/thread_pool.hpp
     detail/timer_heap.hpp
   3 exception_group.hpp result.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
   4 detail/callback.hpp detail/future_core.hpp

@@ -26,6 +26,7 @@
 #include "aio/semaphore.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"
+#include "aio/socket_address.hpp"
 #include "aio/stop_token.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"

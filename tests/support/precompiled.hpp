@@ -20,8 +20,12 @@
 #include <asio/dispatch.hpp>
 #include <asio/execution.hpp>
 #include <asio/io_context.hpp>
+#include <asio/generic/datagram_protocol.hpp>
+#include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
 #include <asio/local/connect_pair.hpp>
+#include <asio/local/datagram_protocol.hpp>
 #include <asio/local/stream_protocol.hpp>
 #include <asio/post.hpp>
 #include <asio/read.hpp>
@@ -43,6 +47,7 @@
 #include <atomic>
 #include <barrier>
 #include <chrono>
+#include <compare>
 #include <coroutine>
 #include <csignal>
 #include <cstddef>
@@ -79,13 +84,17 @@
 #include <thread>
 #include <tuple>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
