@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What a stream stands on: whatever can receive and send bytes without waiting. TCP, Unix sockets, pipes, TLS and the
+// streams in memory of testing/memory_stream.hpp are transports; so can a class of the program be:
+//
+//   class counted final : public aio::transport { ... };   // over another one
+//   auto [reader, writer] = aio::make_stream(std::make_unique<counted>(...));
+
+#include "aio/config.hpp"
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <asio/buffer.hpp>
+
+#include "aio/detail/keywords_back.hpp"
+
+#include "aio/socket_address.hpp"
+#pragma GCC visibility push(default)
+
+namespace aio {
+
+namespace detail {
+class transport_client;
+}
+
+/// What a transport did at once: so many bytes; or none, and why.
+struct transferred {
+  std::size_t bytes = 0;
+  /// std::errc::operation_would_block: nothing for now. Of receive(), none with no bytes: the peer has sent all.
+  std::error_code error{};
+
+  [[nodiscard]] bool would_block() const noexcept { return error == std::errc::operation_would_block; }
+};
+
+/// Whom a transport tells that it is worth a try again. Tells it by being called, once, or by going away: no stream
+/// waits for one that is gone.
+///
+/// Threads: the loop's thread only. It may be called inside any member of the transport but the one that it is given to.
+class transport_waiter {
+ public:
+  transport_waiter() noexcept = default;
+  /// For streams.
+  transport_waiter(detail::transport_client& whom, bool sends) noexcept;
+  transport_waiter(transport_waiter&& other) noexcept
+      : whom_(std::exchange(other.whom_, nullptr)), sends_(other.sends_) {}
+  transport_waiter& operator=(transport_waiter other) noexcept {
+    std::swap(whom_, other.whom_);
+    std::swap(sends_, other.sends_);
+    return *this;
+  }
+  ~transport_waiter() {
+    if (whom_) (*this)();
+  }
+
+  /// Does nothing if it was called before, or is empty.
+  inline void operator()() noexcept;
+  explicit operator bool() const noexcept { return whom_ != nullptr; }
+
+ private:
+  detail::transport_client* whom_ = nullptr;
+  bool sends_ = false;
+};
+
+/// Bytes in both directions. No member waits; all are called on the loop's thread.
+///
+/// A stream calls receive(), send(), shut_down() when it has reason to believe that they will do something: at first,
+/// and after a waiter was called. What fails once is not called again; close() is called once, at last.
+class transport {
+ public:
+  transport() noexcept = default;
+  transport(transport const&) = delete;
+  transport& operator=(transport const&) = delete;
+  virtual ~transport() = default;
+
+  /// Takes what has arrived into `into`, which is not empty: fewer bytes than fit mean that there may be no more for
+  /// now.
+  virtual transferred receive(std::span<char> into) noexcept = 0;
+  /// Calls `waiter` when receive() is worth a call: something has arrived, or the end, or an error. There is one at a
+  /// time. Throws: std::bad_alloc; nothing waits then.
+  virtual void wait_receive(transport_waiter waiter) = 0;
+
+  /// Sends a beginning of the `parts`, together at least one byte.
+  virtual transferred send(std::span<asio::const_buffer const> parts) noexcept = 0;
+  /// The same for send(), and for a shut_down() that would have had to wait.
+  virtual void wait_send(transport_waiter waiter) = 0;
+
+  /// The peer will see the end when it has received what was sent. Reading goes on. operation_would_block: call it
+  /// again.
+  virtual std::error_code shut_down() noexcept = 0;
+  /// Whether shut_down() leaves the other direction as it is.
+  [[nodiscard]] virtual bool can_shut_down() const noexcept { return true; }
+
+  /// Lets it go: what was sent still arrives, the peer sees the end. With `reset` the peer sees that it was cut short,
+  /// and what is on its way may be lost. Whoever waits is told.
+  virtual void close(bool reset) noexcept = 0;
+
+  /// For socket options; a value that is none, -1, if there is no socket or descriptor.
+#if defined(_WIN32)
+  using native_handle_type = std::uintptr_t;
+#else
+  using native_handle_type = int;
+#endif
+  [[nodiscard]] virtual native_handle_type native_handle() const noexcept {
+    return static_cast<native_handle_type>(-1);
+  }
+  /// Of this end, and of the peer; empty where there are none, or after close().
+  [[nodiscard]] virtual socket_address local_address() const { return {}; }
+  [[nodiscard]] virtual socket_address remote_address() const { return {}; }
+};
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+/// Who waits for a transport. It stays while a waiter for it is somewhere.
+class transport_client {
+ public:
+  virtual void retain() noexcept = 0;
+  virtual void release() noexcept = 0;
+  virtual void receive_ready() noexcept = 0;
+  virtual void send_ready() noexcept = 0;
+
+ protected:
+  ~transport_client() = default;
+};
+
+}  // namespace detail
+
+inline transport_waiter::transport_waiter(detail::transport_client& whom, bool sends) noexcept
+    : whom_(&whom), sends_(sends) {
+  whom.retain();
+}
+
+inline void transport_waiter::operator()() noexcept {
+  detail::transport_client* const whom = std::exchange(whom_, nullptr);
+  if (!whom) return;
+  if (sends_) {
+    whom->send_ready();
+  } else {
+    whom->receive_ready();
+  }
+  whom->release();
+}
+
+}  // namespace aio
+
+#pragma GCC visibility pop
