@@ -84,8 +84,8 @@ class children_race : public leaf_waiter, private child_parent {
   /// `own` tasks of its own were started.
   void started(std::size_t own) noexcept { own_left_ = own; }
 
-  /// Ends it: no child is listened to any more. Throws where the task is to have no results; what has failed is reported
-  /// then.
+  /// Ends it: no child is listened to any more. Throws where the task is to have no results; what has failed is
+  /// reported then.
   void finish() {
     for (std::size_t i = 0; i < count_; ++i) {
       if (child_listener* const each = at(i).listener) each->stop(loop());
