@@ -41,7 +41,8 @@ struct transferred {
 /// Whom a transport tells that it is worth a try again. Tells it by being called, once, or by going away: no stream
 /// waits for one that is gone.
 ///
-/// Threads: the loop's thread only. It may be called inside any member of the transport but the one that it is given to.
+/// Threads: the loop's thread only. It may be called inside any member of the transport but the one that it is given
+/// to.
 class transport_waiter {
  public:
   transport_waiter() noexcept = default;

@@ -388,7 +388,11 @@ class send_operation final : public write_operation, private borrowed_output {
   send_operation(state_ptr<stream_state> to, std::span<std::string_view const> parts) noexcept
       : write_operation(std::move(to)), parts_(parts) {}
   send_operation(send_operation&& other) noexcept
-      : write_operation(std::move(other)), borrowed_output(), one_(other.one_), parts_(other.parts_), single_(other.single_) {}
+      : write_operation(std::move(other)),
+        borrowed_output(),
+        one_(other.one_),
+        parts_(other.parts_),
+        single_(other.single_) {}
   ~send_operation() { let_go_of_memory(); }
 
   bool await_ready() {
