@@ -128,8 +128,12 @@ class children_race : public leaf_waiter, private child_parent {
   virtual bool enough_with(child_view child, std::size_t index) noexcept = 0;
   [[nodiscard]] virtual char const* too_late() const noexcept = 0;
 
+  void report(child_view child) const noexcept {
+    if (child.failed()) [[unlikely]]
+      child.report(too_late());
+  }
   void report_all() noexcept {
-    for (std::size_t i = 0; i < count_; ++i) at(i).report(too_late());
+    for (std::size_t i = 0; i < count_; ++i) report(at(i));
   }
 
   future_core* next_to_cancel(std::size_t& index) noexcept override {
@@ -152,7 +156,7 @@ class children_race : public leaf_waiter, private child_parent {
   void child_settled(child_view child) noexcept {
     --left_;
     if (enough_ || cancel_requested_) {
-      child.report(too_late());
+      report(child);
     } else if (enough_with(child, index_of(child)) || left_ == 0) {
       enough_ = true;
       cancel_own();
