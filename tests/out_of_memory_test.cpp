@@ -19,6 +19,8 @@
 #include <vector>
 
 #include "aio/aio.hpp"
+#include "aio/detail/children.hpp"
+#include "aio/detail/children_race.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
@@ -256,20 +258,57 @@ aio::task<> fails(int number) {
   throw_numbered(number);
 }
 
-template <class Body>
-aio::task<> hears_all(Body body) {
+/// Awaits what `make` gives, and requires that each error is thrown, or told, once.
+template <class Make>
+aio::task<> hears_all_of(Make make) {
   for (int& each : thrown) each = 0;
   for (int& each : heard) each = 0;
   aio::get_running_loop().set_exception_handler([](aio::exception_context const& context) { hear(context.exception); });
-  auto const ended = co_await aio::as_result(aio::with_task_group(body));
+  auto const ended = co_await aio::as_result(make());
   if (!ended.has_value()) hear(ended.error());
   for (int i = 0; i < 4; ++i) {
     if (heard[i] != thrown[i]) throw std::logic_error("an error was lost, or told twice");
   }
   if (!ended.has_value() && tells_of_memory(ended.error())) ended.rethrow();
 }
+template <class Body>
+aio::task<> hears_all(Body body) {
+  co_await hears_all_of([&] { return aio::with_task_group(body); });
+}
+
+/// Waits for all, and throws the errors of the first three.
+class three_of_all {
+ public:
+  static constexpr char const* caller = "three_of_all";
+  static constexpr char const* too_late = "not one of three";
+
+  void begin(std::size_t count) { ended_.reserve(count); }
+  bool enough_with(aio::detail::child_view, std::size_t index) {
+    if (index < 3) ended_.push_back(index);
+    return false;
+  }
+  template <class Children>
+  int take(Children& children) {
+    throw aio::detail::group_of("three that failed", children, ended_);
+  }
+
+ private:
+  std::vector<std::size_t> ended_;
+};
 
 }  // namespace
+
+TEST_CASE("out of memory: what waits as race does, and throws the errors of its children, loses none") {
+  survives([]() -> aio::task<> {
+    co_await hears_all_of(
+        [] { return aio::detail::race_children(three_of_all(), fails(0), fails(1), child(1, 5s), fails(3)); });
+  });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task<>> children;
+    for (int i = 0; i < 4; ++i) children.push_back(fails(i));
+    co_await hears_all_of([&] { return aio::detail::race_children(three_of_all(), aio::moved(children)); });
+  });
+}
 
 TEST_CASE("out of memory: a group loses no error of its children and its body") {
   survives([]() -> aio::task<> {

@@ -46,43 +46,103 @@ aio::task<> stubborn(trace& log) {
   log("cleaned up");
 }
 
-/// Another rule upon what race waits with: two that end, in the order in which they do.
+/// The example of children_race.hpp.
 class any_two {
  public:
   static constexpr char const* caller = "first_two";
-  static constexpr char const* too_late = "one of two";
+  static constexpr char const* too_late = "a child of first_two failed, and its error was not thrown";
 
+  void begin(std::size_t count) {
+    if (count < 2) throw std::invalid_argument("first_two: there are fewer than two children");
+    ended_.reserve(2);
+  }
   bool enough_with(aio::detail::child_view, std::size_t index) {
     ended_.push_back(index);
     return ended_.size() == 2;
   }
   template <class Children>
-  std::vector<std::string> take(Children& children) {
-    std::vector<std::string> said;
-    for (auto const index : ended_) {
-      auto const child = children.at(index);
-      said.push_back(std::to_string(index) + (child.error() ? " failed" : child.succeeded() ? " is done"
-                                                                                            : " ended"));
-    }
-    return said;
+  auto take(Children& children) {
+    std::vector<typename Children::value_type> values;
+    for (std::size_t const index : ended_) values.push_back(children.take(index));
+    return values;
   }
 
  private:
   std::vector<std::size_t> ended_;
 };
 
-template <aio::gatherable... Children>
-auto first_two(Children&&... children) {
-  AIO_REFUSE_KEPT_TASKS("first_two", Children...);
-  return aio::detail::race_children(any_two(), std::forward<Children>(children)...);
+template <class... Given>
+  requires aio::detail::children_or_range<Given...>
+[[nodiscard("co_await it: nothing is started before")]] auto first_two(Given&&... given) {
+  AIO_REFUSE_CHILDREN("first_two", Given...);
+  return aio::detail::race_children(any_two(), std::forward<Given>(given)...);
 }
-template <std::ranges::input_range Range>
-  requires aio::gatherable<std::ranges::range_value_t<Range>>
-auto first_two(Range&& children) {
-  AIO_REFUSE_CLOSURES("first_two", Range&&);
-  AIO_REFUSE_KEPT_RANGE("first_two", Range);
-  return aio::detail::race_elements(any_two(), std::forward<Range>(children));
+
+/// So many that end, in the order in which they do, and how.
+class so_many {
+ public:
+  static constexpr char const* caller = "first_ended";
+  static constexpr char const* too_late = "one of so many";
+
+  explicit so_many(std::size_t needed) noexcept : needed_(needed) {}
+
+  bool begin(std::size_t count) {
+    ended_.reserve(count);
+    return needed_ == 0;
+  }
+  bool enough_with(aio::detail::child_view child, std::size_t index) {
+    ended_.push_back(index);
+    return child.core != nullptr && ended_.size() == needed_;
+  }
+  template <class Children>
+  std::vector<std::string> take(Children& children) {
+    std::vector<std::string> said;
+    for (auto const index : ended_) {
+      auto const child = children.at(index);
+      said.push_back(std::to_string(index) + (child.failed()      ? " failed"
+                                              : child.cancelled() ? " was cancelled"
+                                                                  : " is done"));
+      if (auto const error = child.error()) said.back() += " (" + child.name() + " with " + aio_test::repr(error) + ")";
+    }
+    return said;
+  }
+
+ private:
+  std::size_t needed_;
+  std::vector<std::size_t> ended_;
+};
+
+template <class... Given>
+  requires aio::detail::children_or_range<Given...>
+auto first_ended(std::size_t count, Given&&... given) {
+  AIO_REFUSE_CHILDREN("first_ended", Given...);
+  return aio::detail::race_children(so_many(count), std::forward<Given>(given)...);
 }
+
+/// All of them, without begin(); throws the errors of those at odd places, or of all.
+class every_one {
+ public:
+  static constexpr char const* caller = "every_one";
+  static constexpr char const* too_late = "one of every";
+
+  explicit every_one(bool odd) noexcept : odd_(odd) {}
+
+  bool enough_with(aio::detail::child_view child, std::size_t index) {
+    if (!odd_ || index % 2 == 1) ended_.push_back(index);
+    failed_ = failed_ || !child.succeeded();
+    return false;
+  }
+  template <class Children>
+  std::size_t take(Children& children) {
+    if (failed_) throw aio::detail::group_of("some failed", children, ended_);
+    return ended_.size();
+  }
+
+ private:
+  bool odd_;
+  bool failed_ = false;
+  std::vector<std::size_t> ended_;
+};
 
 std::string joined(std::vector<std::string> const& parts) {
   std::string all;
@@ -312,7 +372,7 @@ TEST_CASE("race: what waits as it does, and is cancelled before there was enough
       tasks.push_back(fail_after(1ms, "first"));
       tasks.push_back(stubborn(to));
       tasks.push_back(stubborn(to));
-      (void)co_await first_two(std::move(tasks));
+      (void)co_await first_ended(2, std::move(tasks));
     }(log));
     co_await aio::sleep_for(2ms);
     CHECK(heard.text().empty());
@@ -320,7 +380,7 @@ TEST_CASE("race: what waits as it does, and is cancelled before there was enough
     auto const outcome = co_await aio::as_result(waits);
     CHECK(outcome.cancelled());
     CHECK(log.text() == "cancelled | cancelled | cleaned up | cleaned up");
-    CHECK(heard.text().find("one of two") == 0);
+    CHECK(heard.text().find("one of so many") == 0);
     CHECK(heard.text().find("first") != std::string::npos);
     CHECK(heard.text().find(" | ") == std::string::npos);
   });
@@ -334,8 +394,12 @@ TEST_CASE("race: what waits as it does has its results when there is enough, and
     tasks.push_back(fail_after(1ms, "first"));
     tasks.push_back(stubborn(log));
     tasks.push_back(fail_after(2ms, "second"));
-    auto const ended = co_await first_two(std::move(tasks));
-    CHECK(joined(ended) == "0 failed, 2 failed");
+    auto const ended = co_await first_ended(2, std::move(tasks));
+    REQUIRE(ended.size() == 2);
+    CHECK(ended[0].starts_with("0 failed (Task-"));
+    CHECK(ended[0].ends_with(" with first)"));
+    CHECK(ended[1].starts_with("2 failed (Task-"));
+    CHECK(ended[1].ends_with(" with second)"));
     CHECK(log.text() == "cancelled | cleaned up");
     CHECK(heard.text().empty());
   });
@@ -347,18 +411,18 @@ TEST_CASE("race: what waits as it does counts what was done before it, and is ov
     auto runs = aio::create_task(after(9ms, 2));
     co_await before;
 
-    auto ended = co_await first_two(before, after(2ms, 3), runs);
+    auto ended = co_await first_ended(2, before, after(2ms, 3), runs);
     CHECK(joined(ended) == "0 is done, 1 is done");
     CHECK(aio_test::now() == 0.003);
 
     co_await runs;
-    ended = co_await first_two(after(1h, 4), runs, before);  // starts nothing
+    ended = co_await first_ended(2, after(1h, 4), runs, before);  // starts nothing
     CHECK(joined(ended) == "1 is done, 2 is done");
     CHECK(aio_test::now() == 0.009);
 
-    ended = co_await first_two(after(1ms, 5));
+    ended = co_await first_ended(2, after(1ms, 5));
     CHECK(joined(ended) == "0 is done");
-    ended = co_await first_two(before);
+    ended = co_await first_ended(2, before);
     CHECK(joined(ended) == "0 is done");
     CHECK(aio::all_tasks().size() == 1);
   });
@@ -368,11 +432,188 @@ TEST_CASE("race: what waits as it does is told the place of each child, in whate
   aio::testing::run([]() -> aio::task<> {
     std::vector<aio::task<int>> tasks;
     for (int i = 0; i < 100; ++i) tasks.push_back(after(std::chrono::milliseconds(100 - i), i));
-    auto ended = co_await first_two(std::move(tasks));
+    auto ended = co_await first_ended(2, std::move(tasks));
     CHECK(joined(ended) == "99 is done, 98 is done");
 
     auto const one = aio::create_task(after(1ms, 1));
-    ended = co_await first_two(one, one, after(1h, 2));  // the same twice
+    ended = co_await first_ended(2, one, one, after(1h, 2));  // the same twice
     CHECK(joined(ended) == "0 is done, 1 is done");
+  });
+}
+
+TEST_CASE("race: what waits as it does learns how many there are before anything starts, and may refuse them") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto outcome = co_await aio::as_result(first_two(stubborn(log)));
+    CHECK(said(outcome) == "std::invalid_argument: first_two: there are fewer than two children");
+    auto const of_none = co_await aio::as_result(first_two(std::vector<aio::task<>>()));
+    CHECK(said(of_none) == "std::invalid_argument: first_two: there are fewer than two children");
+    CHECK(aio::all_tasks().size() == 1);
+    CHECK(log.text().empty());
+  });
+}
+
+TEST_CASE("race: what waits as it does can have enough with none, and starts nothing") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    aio::future<> const never;
+    auto none = co_await first_ended(0, stubborn(log), never, stubborn(log));
+    CHECK(none.empty());
+    std::vector<aio::task<>> tasks;
+    tasks.push_back(stubborn(log));
+    none = co_await first_ended(0, aio::moved(tasks));
+    CHECK(none.empty());
+
+    auto used = stubborn(log);
+    auto const taken = std::move(used);
+    auto const refused = co_await aio::as_result(first_ended(0, std::move(used)));
+    CHECK(said(refused) == "aio::usage_error: first_ended: a task was awaited or moved away before");
+
+    auto const cancelled = co_await aio::as_result(aio::create_task([&]() -> aio::task<> {
+      aio::current_task().cancel("before");
+      auto const at_once = co_await first_ended(0, stubborn(log));
+      log("got " + std::to_string(at_once.size()));
+      (void)co_await first_ended(1, stubborn(log));
+    }));
+    CHECK(said(cancelled) == "aio::cancelled_error: before");
+    CHECK(log.text() == "got 0");
+    CHECK(aio::all_tasks().size() == 1);
+    never.cancel();
+  });
+}
+
+TEST_CASE("race: what waits as it does for none is over at once, unless it refuses that") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const ended = co_await first_ended(3, std::vector<aio::task<int>>());
+    CHECK(ended.empty());
+    auto const handles = co_await aio::detail::race_children(every_one(false), std::vector<aio::task_handle<int>>());
+    CHECK(handles == 0);
+  });
+}
+
+TEST_CASE("race: what waits as it does takes values, moved out of tasks and copied from what is somebody else's") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::future<std::string> kept;
+    kept.set_result("of a future, which keeps it");
+    auto const text = [](std::chrono::milliseconds takes, std::string value) -> aio::task<std::string> {
+      co_await aio::sleep_for(takes);
+      co_return value;
+    };
+    auto const handle = aio::create_task(text(2ms, "of a handle"));
+    auto texts = co_await first_two(text(1ms, "of a task"), handle, kept);
+    static_assert(std::is_same_v<decltype(texts), std::vector<std::string>>);
+    CHECK(joined(texts) == "of a future, which keeps it, of a task");
+    texts = co_await first_two(handle, text(1h, "late"), kept);
+    CHECK(joined(texts) == "of a future, which keeps it, of a handle");
+    CHECK(kept.result() == "of a future, which keeps it");
+
+    std::vector<aio::task<std::unique_ptr<int>>> tasks;
+    for (int const ms : {30, 10, 20}) {
+      tasks.push_back([](int takes) -> aio::task<std::unique_ptr<int>> {
+        co_await aio::sleep_for(std::chrono::milliseconds(takes));
+        co_return std::make_unique<int>(takes);
+      }(ms));
+    }
+    auto const pointers = co_await first_two(aio::moved(tasks));
+    CHECK(*pointers.at(0) + *pointers.at(1) == 30);
+
+    auto const nothing = []() -> aio::task<> { co_return; };
+    auto const units = co_await first_two(nothing(), nothing());
+    static_assert(std::is_same_v<decltype(units), std::vector<std::monostate> const>);
+    CHECK(units.size() == 2);
+  });
+}
+
+TEST_CASE("race: what waits as it does is told of each child how it ended, what with and its name") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    auto const gives_up = []() -> aio::task<> {
+      aio::current_task().cancel("gives up");
+      co_await aio::sleep_for(1h);
+    };
+    auto const handle = aio::create_task(fail_after(1ms, "of a handle")).set_name("a handle");
+    aio::future<> future;
+    future.set_exception(std::runtime_error("of a future"));
+    std::vector<std::string> ended = co_await first_ended(4, handle, future, gives_up(), after(2ms, 1));
+    REQUIRE(ended.size() == 4);
+    CHECK(ended[0] == "1 failed ( with of a future)");
+    CHECK(ended[1].starts_with("2 was cancelled (Task-"));
+    CHECK(ended[1].ends_with(" with CancelledError('gives up'))"));
+    CHECK(ended[2] == "0 failed (a handle with of a handle)");
+    CHECK(ended[3] == "3 is done");
+    CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("race: what waits as it does has reported what it did not take of its own, also when taking throws") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    auto both = co_await aio::as_result(first_two(fail_after(1ms, "first"), fail_after(2ms, "second")));
+    CHECK(said(both) == "std::runtime_error: first");
+    CHECK(heard.text().starts_with("a child of first_two failed, and its error was not thrown (Task-"));
+    CHECK(heard.text().ends_with("): std::runtime_error: second"));
+    CHECK(heard.text().find(" | ") == std::string::npos);
+
+    auto const own = co_await aio::as_result(aio::detail::race_children(
+        every_one(true), fail_after(1ms, "a"), fail_after(1ms, "b"), fail_after(1ms, "c"), after(1ms, 1)));
+    CHECK(aio_test::repr(own.error()) == "[b]");
+    auto const told = heard.text();
+    CHECK(told.find("one of every (Task-") != std::string::npos);
+    CHECK(told.find("): std::runtime_error: a | one of every (Task-") != std::string::npos);
+    CHECK(told.ends_with("): std::runtime_error: c"));
+  });
+}
+
+TEST_CASE("race: what waits as it does leaves errors of handles to them") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    {
+      auto const good = aio::create_task(after(1ms, 1));
+      auto const bad = aio::create_task([]() -> aio::task<int> {
+        co_await aio::sleep_for(1ms);
+        throw std::runtime_error("of a handle");
+      });
+      trace log;
+      auto const some = co_await aio::as_result(first_two(good, bad, after(1h, 2)));
+      CHECK(said(some) == "std::runtime_error: of a handle");
+      auto const ignored = aio::create_task(fail_after(1ms, "ignored"));
+      auto const another = co_await aio::as_result(
+          aio::detail::race_children(every_one(true), ignored, fail_after(1ms, "thrown")));
+      CHECK(aio_test::repr(another.error()) == "[thrown]");
+      CHECK(heard.text().empty());
+      auto const at_once = co_await first_ended(1, stubborn(log), good, stubborn(log));
+      CHECK(joined(at_once) == "1 is done");
+      CHECK(log.text().empty());
+    }
+    CHECK(heard.text().starts_with("the exception of a task was never read"));
+    CHECK(heard.text().ends_with("): std::runtime_error: ignored"));
+  });
+}
+
+TEST_CASE("race: what waits as it does can throw the errors of several with their names") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    auto const named = aio::create_task(fail_after(3ms, "third")).set_name("named");
+    auto const gives_up = []() -> aio::task<> {
+      aio::current_task().cancel("gives up");
+      co_await aio::sleep_for(1h);
+    };
+    aio::future<> future;
+    future.set_exception(std::runtime_error("of a future"));
+    auto const outcome = co_await aio::as_result(aio::detail::race_children(
+        every_one(false), named, fail_after(2ms, "second"), gives_up(), after(1ms, 1), future));
+    auto const* const group = outcome.error<aio::exception_group>();
+    REQUIRE(group != nullptr);
+    CHECK(group->message() == "some failed");
+    CHECK(aio_test::repr(outcome.error()) == "[of a future, CancelledError('gives up'), second, third]");
+    CHECK(group->task_names()[0].empty());
+    CHECK(group->task_names()[1].starts_with("Task-"));
+    CHECK(group->task_names()[3] == "named");
+    CHECK(heard.text().empty());
+
+    std::vector<aio::task<>> tasks;
+    for (char const* const text : {"a", "b"}) tasks.push_back(fail_after(1ms, text));
+    auto const of_range = co_await aio::as_result(aio::detail::race_children(every_one(false), std::move(tasks)));
+    CHECK(aio_test::repr(of_range.error()) == "[a, b]");
   });
 }

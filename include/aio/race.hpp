@@ -15,18 +15,13 @@
 
 #include <cstddef>
 #include <stdexcept>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
 
-#include "aio/closure.hpp"
 #include "aio/detail/children.hpp"
 #include "aio/detail/children_race.hpp"
 #include "aio/detail/lighter_std.hpp"
-#include "aio/error.hpp"
-#include "aio/gather.hpp"
-#include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -45,8 +40,9 @@ struct winner<void> {
 /// Starts the tasks, and waits until one of the children is done: gives its value, or throws what
 /// it threw. The tasks that are left are cancelled and waited for first.
 ///
-/// Children may also be handles and futures. Those belong to somebody else and run on; one that
-/// is done already decides at once, and no task is started.
+/// Takes what gather() takes: children, or one range of them. They may also be handles and futures.
+/// Those belong to somebody else and run on; one that is done already decides at once, and no task is
+/// started.
 /// Gives: a std::variant with a std::monostate for void, whose index says which; winner<T> for a
 /// range. Values that were too late are dropped; errors that were go to the exception handler.
 /// Suspends: unless a handle or future is done already.
@@ -57,12 +53,9 @@ struct winner<void> {
 /// for an empty range.
 /// Lifetime: values are moved out of tasks, and copied from handles and futures.
 /// asyncio has no such function; it is wait(FIRST_COMPLETED) with the cleaning up.
-template <gatherable... Children>
-  requires(sizeof...(Children) > 0)
-[[nodiscard("co_await it: nothing is started before")]] auto race(Children&&... children);
-template <std::ranges::input_range Range>
-  requires gatherable<std::ranges::range_value_t<Range>>
-[[nodiscard("co_await it: nothing is started before")]] auto race(Range&& children);
+template <class... Given>
+  requires detail::children_or_range<Given...>
+[[nodiscard("co_await it: nothing is started before")]] auto race(Given&&... given);
 
 // ---------------------------------------------------------------- implementation
 
@@ -85,8 +78,7 @@ struct race_results<argument_children<Children...>> {
     if constexpr (Index + 1 < sizeof...(Children)) {
       if (index != Index) return take<Index + 1>(from, index);
     }
-    using source = std::tuple_element_t<Index, std::tuple<Children...>>;
-    return type(std::in_place_index<Index>, detail::take_result<false, source>(from.template slot<Index>().state()));
+    return type(std::in_place_index<Index>, from.template take<Index>());
   }
 };
 /// and of elements.
@@ -97,12 +89,11 @@ struct race_results<element_children<Child>> {
   using type = winner<value_type>;
 
   static type take(element_children<Child>& from, std::size_t index) {
-    auto& chosen = from.slot(index).state();
     if constexpr (std::is_void_v<value_type>) {
-      detail::take_result<false, Child>(chosen);
+      (void)from.take(index);
       return {index};
     } else {
-      return {index, detail::take_result<false, Child>(chosen)};
+      return {index, from.take(index)};
     }
   }
 };
@@ -113,7 +104,7 @@ class first_done {
   static constexpr char const* caller = "race";
   static constexpr char const* too_late = "a child of race failed after the race was over";
 
-  static void require_possible(std::size_t count) {
+  static void begin(std::size_t count) {
     if (count == 0) throw std::invalid_argument("race: there is nothing to wait for");
   }
   bool enough_with(child_view, std::size_t index) noexcept {
@@ -131,25 +122,11 @@ class first_done {
 
 }  // namespace detail
 
-template <gatherable... Children>
-  requires(sizeof...(Children) > 0)
-auto race(Children&&... children) {
-  AIO_REFUSE_KEPT_TASKS("race", Children...);
-  return detail::race_children(detail::first_done(), std::forward<Children>(children)...);
-}
-
-template <std::ranges::input_range Range>
-  requires gatherable<std::ranges::range_value_t<Range>>
-auto race(Range&& children) {
-  AIO_REFUSE_CLOSURES("race", Range&&);
-  AIO_REFUSE_KEPT_RANGE("race", Range);
-  return detail::race_elements(detail::first_done(), std::forward<Range>(children));
-}
-
-template <std::ranges::input_range Range>
-  requires gatherable<std::ranges::range_value_t<Range>>
-auto race(moved_reference<Range> children) {
-  return detail::race_elements(detail::first_done(), detail::unwrap(children));
+template <class... Given>
+  requires detail::children_or_range<Given...>
+auto race(Given&&... given) {
+  AIO_REFUSE_CHILDREN("race", Given...);
+  return detail::race_children(detail::first_done(), std::forward<Given>(given)...);
 }
 
 }  // namespace aio

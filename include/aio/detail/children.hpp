@@ -68,13 +68,24 @@ decltype(auto) as_child(A&& child) {
 template <class A>
 using child_of = std::remove_cvref_t<decltype(detail::as_child(std::declval<A>()))>;
 
+/// A range of children, or what moved() gives of one.
+template <class A>
+concept range_of_children =
+    !can_be_child<A> && std::ranges::input_range<decltype(detail::unmoved(std::declval<A>()))> &&
+    can_be_child<std::ranges::range_value_t<decltype(detail::unmoved(std::declval<A>()))>>;
+
+/// What a function that waits for children takes: some of them, or one range.
+template <class... Given>
+concept children_or_range =
+    sizeof...(Given) > 0 &&
+    ((can_be_child<Given> && ...) || (sizeof...(Given) == 1 && (range_of_children<Given> && ...)));
+
 /// Whether `A` names a task that stays with the caller, where it is to be given away.
 template <class A>
 inline constexpr bool is_kept_task = std::is_lvalue_reference_v<A> && is_task<std::remove_cvref_t<A>>;
 template <class Range>
-inline constexpr bool is_kept_range = std::is_lvalue_reference_v<Range> &&
-                                      !std::ranges::view<std::remove_cvref_t<Range>> &&
-                                      is_task<child_of<std::ranges::range_value_t<Range>>>;
+concept is_kept_range = std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>> &&
+                        is_task<child_of<std::ranges::range_value_t<Range>>>;
 
 template <class A>
 constexpr bool refuse_made_inside() {
@@ -97,6 +108,25 @@ inline constexpr bool given_away = !(is_kept_task<A> || ...);
   static_assert(!::aio::detail::is_kept_range<__VA_ARGS__>,     \
                 "the tasks of a container are given away: write " name "(std::move(tasks))")
 
+/// Of what children_or_range allows the type of the range as it was given; int if there is none, or it was moved().
+template <class... Given>
+struct given_range_of {
+  using type = int;
+};
+template <class A>
+  requires(!can_be_child<A> && !is_moved_reference<std::remove_cvref_t<A>>)
+struct given_range_of<A> {
+  using type = A&&;
+};
+template <class... Given>
+using given_range = typename given_range_of<Given...>::type;
+
+/// All refusals that the function `name` needs which takes children_or_range, of the types `Given&&`.
+#define AIO_REFUSE_CHILDREN(name, ...)                                   \
+  AIO_REFUSE_KEPT_TASKS(name, __VA_ARGS__);                              \
+  AIO_REFUSE_CLOSURES(name, ::aio::detail::given_range<__VA_ARGS__>);    \
+  AIO_REFUSE_KEPT_RANGE(name, ::aio::detail::given_range<__VA_ARGS__>)
+
 // ---- who waits for them
 
 class child_listener;
@@ -104,7 +134,8 @@ class child_listener;
 /// Whoever waits for children. Of tasks that it starts it hears as their owner, of others by a listener for each.
 class child_parent : public task_owner {
  public:
-  /// The child of `which` is done; or it is gone, and nobody can complete it any more.
+  /// The child of `which` is done; or it is gone: nobody has a handle of it any more, and it stays pending for ever.
+  /// That is heard only by who lent its own handle.
   virtual void heard(child_listener& which) noexcept = 0;
 
  protected:
@@ -150,7 +181,7 @@ class child_listener : public removable_node {
   }
 
   [[nodiscard]] bool listening() const noexcept { return listening_; }
-  /// Null when it is gone.
+  /// Null before it listens, and when the child is gone.
   [[nodiscard]] future_core* core() const noexcept { return core_; }
   void forget_core() noexcept {
     core_ = nullptr;
@@ -171,16 +202,29 @@ class child_listener : public removable_node {
 };
 
 /// A child as it is seen where its type is not known: what the parent started itself has no listener.
+///
+/// Requires, but of own() and listener: `core` is not null.
 struct child_view {
-  future_core* core;  // null: it is gone, or was let go
+  // Null: one of its own that was let go and not started, or somebody else's that is not listened to, or is gone.
+  future_core* core;
   child_listener* listener;
 
   [[nodiscard]] bool own() const noexcept { return listener == nullptr; }
   [[nodiscard]] bool succeeded() const noexcept { return core->state() == future_state::value; }
   [[nodiscard]] bool failed() const noexcept { return core->state() == future_state::error; }
   [[nodiscard]] bool cancelled() const noexcept { return core->cancelled(); }
-  /// Its error, or null. Whoever takes it answers for it: it will not be reported as one that nobody read.
-  [[nodiscard]] std::exception_ptr error() const { return failed() ? core->read_error() : nullptr; }
+  /// What one that is done ended with: its error, or its cancellation; null if it succeeded. Whoever takes it answers
+  /// for it: it will not be reported as one that nobody read.
+  [[nodiscard]] std::exception_ptr error() const { return failed() || cancelled() ? core->read_error() : nullptr; }
+  /// That of the task; empty if it is none.
+  [[nodiscard]] std::string name() const {
+    return core->is_of_task() ? static_cast<task_core&>(*core).name() : std::string();
+  }
+  /// Tells the exception handler of the error of one of its own that nobody has read; it is read then. Somebody else's
+  /// is reported by itself when its last handle goes.
+  void report(char const* message) const noexcept {
+    if (own() && failed() && !core->error_was_read()) static_cast<task_core&>(*core).report_error(message);
+  }
 };
 
 // ---- their places
@@ -334,6 +378,19 @@ AIO_ALWAYS_INLINE auto take_result(typename child_traits<Child>::state& from)
   }
 }
 
+/// What all children give where that is one type, and no reference: see take() of those below.
+struct no_common_value {};
+template <class... Children>
+struct common_value {
+  using type = no_common_value;
+};
+template <class First, class... Others>
+  requires(!std::is_reference_v<typename child_traits<First>::value_type> &&
+           (std::is_same_v<typename child_traits<First>::value_type, typename child_traits<Others>::value_type> && ...))
+struct common_value<First, Others...> {
+  using type = gathered<false, typename child_traits<First>::value_type>;
+};
+
 // ---- all of them
 
 /// The children that were given as arguments.
@@ -344,6 +401,8 @@ class argument_children {
   static constexpr bool listens = !(child_traits<Children>::own && ...);
   static constexpr std::size_t own_count() noexcept { return (std::size_t{child_traits<Children>::own} + ...); }
   static constexpr std::size_t size() noexcept { return sizeof...(Children); }
+  /// What take() gives.
+  using value_type = typename common_value<Children...>::type;
 
   template <class... Given>
   explicit argument_children(std::in_place_t, Given&&... children) : slots_(std::forward<Given>(children)...) {}
@@ -396,12 +455,33 @@ class argument_children {
   [[nodiscard]] AIO_ALWAYS_INLINE auto& slot() noexcept {
     return std::get<Index>(slots_);
   }
+  /// The value of a child that is done, moved out of a task, and copied where somebody else owns it; std::monostate
+  /// for void. Throws: what it ended with in place of one.
+  [[nodiscard]] value_type take(std::size_t index) { return take_from<0>(index); }
+  /// The same where each has a type of its own, which may be a reference.
+  template <std::size_t Index>
+  [[nodiscard]] decltype(auto) take() {
+    using child = std::tuple_element_t<Index, std::tuple<Children...>>;
+    return detail::take_result<false, child>(slot<Index>().state());
+  }
   /// Lets the handle go of a child that is gone.
   void forget_gone(child_listener& which) noexcept {
     for_each([&](auto& slot, std::size_t) { slot.forget_gone(which); });
   }
 
  private:
+  template <std::size_t Index>
+  value_type take_from(std::size_t index) {
+    static_assert(!std::is_same_v<value_type, no_common_value>,
+                  "these children are to return one type, which is no reference: return a pointer");
+    if constexpr (!std::is_same_v<value_type, no_common_value>) {
+      if constexpr (Index + 1 < size()) {
+        if (index != Index) return take_from<Index + 1>(index);
+      }
+      return take<Index>();
+    }
+  }
+
   template <class Start, class Abandon>
   AIO_NEVER_INLINE void start_each(Start start_one, Abandon abandon_one) {
     try {
@@ -428,6 +508,8 @@ class element_children {
   using child = Child;
   static constexpr bool owns = child_traits<Child>::own;
   static constexpr bool listens = !owns;
+  /// What take() gives.
+  using value_type = typename common_value<Child>::type;
   [[nodiscard]] std::size_t own_count() const noexcept { return owns ? slots_.size() : 0; }
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
 
@@ -476,6 +558,15 @@ class element_children {
   }
   [[nodiscard]] child_view at(std::size_t index) noexcept { return {slots_[index].core(), slots_[index].listener()}; }
   [[nodiscard]] child_slot<Child>& slot(std::size_t index) noexcept { return slots_[index]; }
+  /// The value of a child that is done, moved out of a task, and copied where somebody else owns it; std::monostate
+  /// for void. Throws: what it ended with in place of one.
+  [[nodiscard]] value_type take(std::size_t index) {
+    static_assert(!std::is_same_v<value_type, no_common_value>,
+                  "these children are to return one type, which is no reference: return a pointer");
+    if constexpr (!std::is_same_v<value_type, no_common_value>) {
+      return detail::take_result<false, Child>(slots_[index].state());
+    }
+  }
   void forget_gone(child_listener& which) noexcept { slots_[index_of(which)].forget_gone(which); }
   [[nodiscard]] std::size_t index_of(child_listener const& which) const noexcept {
     auto const place = reinterpret_cast<char const*>(&which) - reinterpret_cast<char const*>(slots_.data());

@@ -2,42 +2,54 @@
 #pragma once
 
 // Waits for children until there is enough: then those of its own that are left are cancelled, and waited for. race is
-// one rule of what is enough. Another is a class, and two functions, for arguments and for a range:
+// one rule of what is enough. Another is a class and a function, in a header that needs this one of aio's beside
+// config.hpp:
 //
-//   class any_two {  // the first two that end, however they do
+//   class any_two {  // the first two that end
 //    public:
 //     static constexpr char const* caller = "first_two";
-//     static constexpr char const* too_late = "a child of first_two failed when there were two";
+//     static constexpr char const* too_late = "a child of first_two failed, and its error was not thrown";
 //
+//     void begin(std::size_t count) {
+//       if (count < 2) throw std::invalid_argument("first_two: there are fewer than two children");
+//       ended_.reserve(2);
+//     }
 //     bool enough_with(child_view, std::size_t index) {
 //       ended_.push_back(index);
 //       return ended_.size() == 2;
 //     }
 //     template <class Children>
-//     std::vector<std::size_t> take(Children&) { return std::move(ended_); }
+//     auto take(Children& children) {
+//       std::vector<typename Children::value_type> values;
+//       for (std::size_t const index : ended_) values.push_back(children.take(index));  // or throws its error
+//       return values;
+//     }
 //
 //    private:
 //     std::vector<std::size_t> ended_;
 //   };
 //
-//   template <gatherable... Children>
-//   auto first_two(Children&&... children) {
-//     AIO_REFUSE_KEPT_TASKS("first_two", Children...);
-//     return detail::race_children(detail::any_two(), std::forward<Children>(children)...);
+//   // In aio: of arguments, of a range, and of moved(range).
+//   template <class... Given>
+//     requires detail::children_or_range<Given...>
+//   [[nodiscard("co_await it: nothing is started before")]] auto first_two(Given&&... given) {
+//     AIO_REFUSE_CHILDREN("first_two", Given...);
+//     return detail::race_children(detail::any_two(), std::forward<Given>(given)...);
 //   }
-//   template <std::ranges::input_range Range>
-//     requires gatherable<std::ranges::range_value_t<Range>>
-//   auto first_two(Range&& children) {
-//     AIO_REFUSE_CLOSURES("first_two", Range&&);
-//     AIO_REFUSE_KEPT_RANGE("first_two", Range);
-//     return detail::race_elements(detail::any_two(), std::forward<Range>(children));
-//   }
+//
+// One that throws the errors of several has them from group_of(). What a rule has, and what it is told, stands at
+// race_awaiter; what it can ask of a child at child_view, in detail/children.hpp.
 
 #include "aio/config.hpp"
 
 #include <coroutine>
 #include <cstddef>
+#include <exception>
+#include <ranges>
+#include <string>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "aio/detail/children.hpp"
 #include "aio/detail/future_core.hpp"
@@ -46,6 +58,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#include "aio/exception_group.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -76,6 +89,8 @@ class children_race : public leaf_waiter, private child_parent {
   [[nodiscard]] child_parent& parent() noexcept { return *this; }
 
   void begin(std::size_t count) noexcept { count_ = left_ = count; }
+  /// It is over before any was started: there is nothing to listen to, nor to report.
+  void over_before() noexcept { count_ = 0; }
   /// Of a child that was done before any was started. Is that enough?
   bool settled_before(child_view child, std::size_t index) noexcept {
     --left_;
@@ -85,23 +100,27 @@ class children_race : public leaf_waiter, private child_parent {
   void started(std::size_t own) noexcept { own_left_ = own; }
 
   /// Ends it: no child is listened to any more. Throws where the task is to have no results; what has failed is
-  /// reported then.
+  /// reported then. Else report_unread() is to follow when they were taken, or could not be.
   void finish() {
     for (std::size_t i = 0; i < count_; ++i) {
       if (child_listener* const each = at(i).listener) each->stop(loop());
     }
     if (task().cancel_delivered()) {
-      give_up();
+      report_all();
       task().throw_cancelled();
     }
     if (cancel_requested_) {
       if (!enough_) {
-        give_up();
+        report_all();
         throw cancelled_error(message_);
       }
       task().note_cancellation(message_);
       task().keep_noted_cancellation();
     }
+  }
+  void report_unread() noexcept {
+    if (own_failed_) [[unlikely]]
+      report_all();
   }
 
  private:
@@ -110,10 +129,10 @@ class children_race : public leaf_waiter, private child_parent {
   [[nodiscard]] virtual char const* too_late() const noexcept = 0;
 
   void report(child_view child) const noexcept {
-    if (!child.own() || !child.failed() || child.core->error_was_read()) return;
-    static_cast<task_core&>(*child.core).report_error(too_late());
+    if (child.failed()) [[unlikely]]
+      child.report(too_late());
   }
-  void give_up() noexcept {
+  void report_all() noexcept {
     for (std::size_t i = 0; i < count_; ++i) report(at(i));
   }
 
@@ -128,6 +147,8 @@ class children_race : public leaf_waiter, private child_parent {
 
   void child_done(task_core& child) noexcept override {
     --own_left_;
+    if (child.state() == future_state::error) [[unlikely]]
+      own_failed_ = true;
     child_settled({&child, nullptr});
   }
   void heard(child_listener& listener) noexcept override { child_settled({listener.core(), &listener}); }
@@ -169,24 +190,34 @@ class children_race : public leaf_waiter, private child_parent {
   cancel_message message_;
   bool enough_ = false;
   bool cancel_requested_ = false;
+  bool own_failed_ = false;
 };
 
 /// The awaiter: a rule and its children. A rule has
 ///
 ///   static constexpr char const* caller;     // the function, for what is refused
 ///   static constexpr char const* too_late;   // what the exception handler is told of an error that nobody will have
-///   void require_possible(std::size_t count) const;   // optional: throws what says that so many are too few;
-///                                                     // nothing was started then
+///   void begin(std::size_t count);           // optional; or bool
 ///   bool enough_with(child_view child, std::size_t index);
 ///   auto take(Children& children);
 ///
-/// enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is over with the
-/// last child in any case. The rule is not asked again after it said so, nor after a cancellation: what fails then is
-/// reported. If it throws, the program ends.
-/// take: what the co_await gives, or throws. `children` are argument_children or element_children: at(index) is the
-/// child_view; of slot<Index>() or slot(index) detail::take_result<false, Child> takes the value, or throws the error.
-/// An error for which neither that nor child_view::error() was called is not heard of. Take none before: where the task
-/// is cancelled take() is not called, and what nobody read is reported.
+/// begin: there are so many children. It is called once and first, and nothing else says their number. If it throws,
+/// nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
+/// is enough with none: nothing is started, and take() is called. So it is with no children, unless it throws.
+/// enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is asked once
+/// about each, in the order in which they end; first about those of others that were done before any was started, in
+/// the order in which they were given. It is not asked again after it said so, nor after a cancellation: what fails
+/// then is reported. Once it was asked about all there is enough, whatever it said of the last. If it throws, the
+/// program ends.
+/// take: what the co_await gives, or throws; it is called when there was enough, and all of its own have ended.
+/// `children` are argument_children or element_children: take(index) gives a Children::value_type, or throws what that
+/// child ended with; at(index) is its child_view. Errors of its own that were not taken by then, by children.take(),
+/// child_view::error() or group_of(), are reported as too_late, also where take() throws. Take none before: where the
+/// task is cancelled take() is not called.
+///
+/// In enough_with and in take, for any index that enough_with was asked about, child_view::core is not null, and the
+/// child is done. Of other indices take() asks only where there was not enough before any was started, in which case
+/// the rest was let go; somebody else's may be pending then. No child is ever gone: the wait has a handle of each.
 ///
 /// A cancellation that comes before there was enough cancels its own children, and is thrown when they have ended. One
 /// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3).
@@ -200,8 +231,9 @@ class race_awaiter final : public children_race {
       : children_race(std::move(other)), rule_(std::move(other.rule_)), children_(std::move(other.children_)) {}
 
   bool await_ready() {
-    if constexpr (requires { rule_.require_possible(std::size_t{}); }) rule_.require_possible(children_.size());
+    bool const none = enough_with_none();
     children_.require_fit(Rule::caller, loop());
+    if (none) return let_go();
     begin(children_.size());
     if constexpr (Children::listens) {
       bool enough = false;
@@ -210,10 +242,7 @@ class race_awaiter final : public children_race {
         slot.found_done();
         enough = this->settled_before({slot.core(), slot.listener()}, index);
       });
-      if (enough) {
-        children_.for_each([](auto& slot, std::size_t) { slot.close(); });
-        return true;
-      }
+      if (enough) return let_go();
     }
     children_.start(parent(), loop(), frame_->where);
     started(children_.own_count());
@@ -226,10 +255,31 @@ class race_awaiter final : public children_race {
   }
   auto await_resume() {
     finish();
+    struct reports {
+      race_awaiter& wait;
+      ~reports() { wait.report_unread(); }
+    } const at_end{*this};
     return rule_.take(children_);
   }
 
  private:
+  bool enough_with_none() {
+    if constexpr (requires { rule_.begin(std::size_t{}); }) {
+      if constexpr (std::is_void_v<decltype(rule_.begin(std::size_t{}))>) {
+        rule_.begin(children_.size());
+      } else if (rule_.begin(children_.size())) {
+        return true;
+      }
+    }
+    return children_.size() == 0;
+  }
+  /// Starts none.
+  bool let_go() noexcept {
+    over_before();
+    children_.for_each([](auto& slot, std::size_t) { slot.close(); });
+    return true;
+  }
+
   child_view at(std::size_t index) noexcept override { return children_.at(index); }
   bool enough_with(child_view child, std::size_t index) noexcept override { return rule_.enough_with(child, index); }
   char const* too_late() const noexcept override { return Rule::too_late; }
@@ -238,17 +288,38 @@ class race_awaiter final : public children_race {
   Children children_;
 };
 
-/// What is awaited: `rule` for children given as arguments,
-template <class Rule, class... Children>
-auto race_children(Rule rule, Children&&... children) {
-  return race_awaiter<Rule, argument_children<child_of<Children>...>>(
-      std::move(rule), detail::as_child(std::forward<Children>(children))...);
-}
-/// and as the elements of a range.
+/// The awaiter of a range,
 template <class Rule, class Range>
 auto race_elements(Rule rule, Range&& children) {
   return race_awaiter<Rule, element_children<child_of<std::ranges::range_value_t<Range>>>>(
       std::move(rule), std::forward<Range>(children));
+}
+/// and that of whatever children_or_range allows.
+template <class Rule, class... Given>
+auto race_children(Rule rule, Given&&... given) {
+  if constexpr ((can_be_child<Given> && ...)) {
+    return race_awaiter<Rule, argument_children<child_of<Given>...>>(
+        std::move(rule), detail::as_child(std::forward<Given>(given))...);
+  } else {
+    return detail::race_elements(std::move(rule), detail::unmoved(std::forward<Given>(given))...);
+  }
+}
+
+/// What those of `indices` ended with that did not succeed, which some did not, and their names. They count as read
+/// then; where there is no memory for the group, none does: what is its own is reported, as race_awaiter says.
+template <class Children, class Indices>
+exception_group group_of(char const* message, Children& children, Indices const& indices) {
+  std::vector<std::exception_ptr> errors;
+  std::vector<std::string> names;
+  for (std::size_t const index : indices) {
+    child_view const child = children.at(index);
+    if (child.succeeded()) continue;
+    names.push_back(child.name());
+    errors.push_back(child.core->peek_error());
+  }
+  exception_group made(message, std::move(errors), std::move(names));
+  for (std::size_t const index : indices) children.at(index).core->mark_error_read();
+  return made;
 }
 
 }  // namespace aio::detail

@@ -133,8 +133,10 @@ class future_core : public waitable {
   /// The error or the cancellation as an exception; null if there is a value. Reading it counts.
   [[nodiscard]] std::exception_ptr read_error() {
     status_.error_was_read = true;
-    return cancelled() ? read_cancellation() : error_;
+    return peek_error();
   }
+  /// The same, but it does not count: who is sure to pass it on calls mark_error_read().
+  [[nodiscard]] std::exception_ptr peek_error() { return cancelled() ? read_cancellation() : error_; }
 
   /// Throws invalid_state_error while pending or when the value was taken; what was stored if
   /// that is an error.
@@ -147,6 +149,9 @@ class future_core : public waitable {
 
   void mark_error_read() noexcept { status_.error_was_read = true; }
   [[nodiscard]] bool error_was_read() const noexcept { return status_.error_was_read; }
+
+  /// Whether this is a task_core.
+  [[nodiscard]] bool is_of_task() const noexcept { return status_.is_task; }
 
   /// Once a task awaited itself, nobody else can await it while it runs: so it is with CPython's
   /// accelerated tasks.
@@ -216,7 +221,7 @@ class future_core : public waitable {
   virtual void describe_unread(exception_context&) const {}
 
   // 0 if it is not known: a task that is not done has its loop.
-  [[nodiscard]] std::uint32_t loop_serial() const noexcept { return status_.is_task ? 0 : status_.cancel_requests; }
+  [[nodiscard]] std::uint32_t loop_serial() const noexcept { return is_of_task() ? 0 : status_.cancel_requests; }
 
   // The last handle needs no addition that others see: nobody has one that could be copied meanwhile.
   AIO_ALWAYS_INLINE std::int32_t count_down() noexcept {
