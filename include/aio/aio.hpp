@@ -34,3 +34,4 @@
 #include "aio/to_thread.hpp"
 #include "aio/use_awaitable.hpp"
 #include "aio/wait.hpp"
+#include "aio/wait_signal.hpp"
