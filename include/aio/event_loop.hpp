@@ -187,12 +187,12 @@ class event_loop : private detail::loop_core {
 #if AIO_HAS_SIGACTION
   /// Calls `fn(args...)` for each time that the signal comes, as a callback of the loop and never inside a step: in the
   /// iteration after the one that notices it (SIG-20 to SIG-22). A second handler of this loop for the signal replaces
-  /// the first, in between as well as inside of it. A handler keeps the loop's context going.
+  /// the first, also inside of it. A handler keeps the loop's context going.
   ///
-  /// Any number of loops, on any threads, may handle the same signal: each hears of it. While one handles a signal, run()
-  /// leaves it alone, and so is what the program had for it; that comes back when the last has let go (D41). A handler
-  /// that the program sets in between stays. A child process has none of them: there the signal does what it would
-  /// have done before. Where there is no sigaction (Windows), it is deleted.
+  /// Any number of loops, on any threads, may handle the same signal: each hears of it. Meanwhile neither run() nor what
+  /// the program had for the signal does; that comes back when the last has let go, unless the program has set another
+  /// handler of its own since (D41). A child process has none of these handlers: there the signal does what it would
+  /// have done without them. Where there is no sigaction (Windows) the function is deleted.
   /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP, and the signals of a
   /// fault; std::system_error if there are no descriptors for it. Nothing has changed then.
   /// asyncio: add_signal_handler, SIG-20 to SIG-34.
@@ -212,8 +212,8 @@ class event_loop : private detail::loop_core {
   /// libraries that have descriptors of their own, and want to be called; tasks use operations of Asio.
   ///
   /// A second reader of a descriptor replaces the first, and so does a second writer. The descriptor stays the caller's,
-  /// who may close it at any time; it should remove these before, for a new one may get its number. They keep the
-  /// loop's context going. Linux, macOS and BSD; elsewhere they are deleted.
+  /// who may close it at any time, and should remove these before: a new one may get its number. They keep the loop's
+  /// context going. Linux, macOS and BSD; elsewhere the functions are deleted.
   /// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
   /// negative. The one before is still there then.
   /// asyncio: add_reader, add_writer, FD-1 to FD-4.

@@ -25,9 +25,12 @@
 
 #include "aio/detail/loop_core.hpp"
 #include "aio/event_loop.hpp"
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio {
+
+#if AIO_HAS_SIGACTION
 
 namespace detail {
 template <class Loop>
@@ -36,13 +39,14 @@ class signal_wait;
 
 /// Waits for the first of some signals, and gives its number.
 ///
-/// From the first wait for a signal on the loop remembers it whenever it comes while no task waits for it, until the
-/// loop is closed. So none is missed between two waits: the next one for it has it at once. Where it came more than once
-/// in between that is one, as if the process had blocked it, and of several signals the one that came first is given.
-/// All tasks get a signal that wait for it when it comes; it is remembered for none of them then. A handler of the loop
-/// for the signal is called, too.
-/// As long, other loops, run() and what the program had are as event_loop::add_signal_handler says: a second Ctrl-C is
-/// remembered like any other signal, and does not end the process.
+/// From the first wait for a signal on, until it is closed, the loop remembers that signal whenever it comes while no
+/// task waits for it. So none is missed between two waits: the next one has it at once. Where it came more than once in
+/// between that is one, as if the process had blocked it; of several signals the one that came first is given. All tasks
+/// that wait for it when it comes get it, and it is remembered for none of them then. A handler of the loop for the
+/// signal is called, too. What is remembered when the loop is closed is forgotten.
+///
+/// As long, run(), other loops and what the program had for the signal are as event_loop::add_signal_handler says: so a
+/// second Ctrl-C is remembered like any signal, and does not end the process.
 ///
 /// Suspends: unless one of them is remembered.
 /// Resumes: in the iteration after the one that hands the signal out, see SIG-21, in the order of the waits.
@@ -97,9 +101,10 @@ detail::signal_wait<detail::loop_core> wait_signal(Numbers... numbers) {
   return detail::signal_wait<detail::loop_core>(wanted);
 }
 
+#endif
+
 }  // namespace aio
 
 #pragma GCC visibility pop
-#endif
 
 #include "aio/detail/keywords_back.hpp"

@@ -40,9 +40,12 @@
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
+
+#if AIO_HAS_READERS
 
 /// What a descriptor is to be ready for.
 enum class readiness : std::uint8_t {
@@ -312,9 +315,10 @@ descriptor_part& descriptor_part::of(Loop& loop) {
   return *find(loop);
 }
 
+#endif
+
 }  // namespace aio::detail
 
 #pragma GCC visibility pop
-#endif
 
 #include "aio/detail/keywords_back.hpp"

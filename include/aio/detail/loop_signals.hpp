@@ -32,9 +32,12 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
+
+#if AIO_HAS_SIGACTION
 
 using signal_numbers = std::bitset<signal_table::limit>;
 
@@ -297,9 +300,10 @@ signal_part& signal_part::of(Loop& loop) {
   return *find(loop);
 }
 
+#endif
+
 }  // namespace aio::detail
 
 #pragma GCC visibility pop
-#endif
 
 #include "aio/detail/keywords_back.hpp"

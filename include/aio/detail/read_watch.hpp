@@ -16,9 +16,12 @@
 
 #include <asio/io_context.hpp>
 #include <asio/posix/basic_stream_descriptor.hpp>
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
+
+#if defined(__unix__) || defined(__APPLE__)
 
 /// Owns one, or none.
 class descriptor {
@@ -108,9 +111,10 @@ class read_watch {
   std::shared_ptr<shared> shared_;
 };
 
+#endif
+
 }  // namespace aio::detail
 
 #pragma GCC visibility pop
-#endif
 
 #include "aio/detail/keywords_back.hpp"

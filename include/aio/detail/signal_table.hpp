@@ -24,9 +24,14 @@
 #define AIO_HAS_SIGACTION 1
 #include <pthread.h>
 #include <unistd.h>
+#else
+#define AIO_HAS_SIGACTION 0
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
+
+#if AIO_HAS_SIGACTION
 
 class signal_table {
  public:
@@ -282,9 +287,8 @@ class signal_table {
   inline static constinit std::array<std::atomic<bool>, background_signals.size() + 1> background_set_{};
 };
 
+#endif
+
 }  // namespace aio::detail
 
 #pragma GCC visibility pop
-#else
-#define AIO_HAS_SIGACTION 0
-#endif
