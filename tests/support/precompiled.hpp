@@ -95,6 +95,9 @@
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include "support/in_process.hpp"
+#endif
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"

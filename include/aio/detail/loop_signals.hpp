@@ -236,7 +236,7 @@ class loop_signals final : public signal_part, private repeated_calls {
       stage_ = stage::due;
       return queue();
     }
-    deliver();
+    if (deliver()) return queue();
     try {
       if (armed_) pipe_->arm();
       stage_ = stage::none;
@@ -245,17 +245,20 @@ class loop_signals final : public signal_part, private repeated_calls {
     }
   }
 
-  void deliver() noexcept {
-    std::array<unsigned char, 64> batch;  // what is left comes next
+  // Says whether there may be more: it comes in the next iteration.
+  bool deliver() noexcept {
+    std::array<unsigned char, 64> batch;
     ssize_t size = 0;
     do {
       size = ::read(pipe_->number(), batch.data(), batch.size());
     } while (size < 0 && errno == EINTR);
     for (ssize_t i = 0; i < size; ++i) arrived(batch[static_cast<std::size_t>(i)]);
-    if (size == static_cast<ssize_t>(batch.size()) || !watcher_.take_any_missed()) return;
+    if (size == static_cast<ssize_t>(batch.size())) return true;
+    if (!watcher_.take_any_missed()) return false;
     for (int number = 1; number < signal_table::limit; ++number) {
       for (unsigned left = watcher_.take_missed(number); left > 0; --left) arrived(number);
     }
+    return false;
   }
 
   void arrived(int number) noexcept {
