@@ -472,9 +472,9 @@ TEST_CASE("signal: loops that come and go while signals come lose none that was 
   for (int i = 0; i < 3; ++i) {
     threads.emplace_back([&] {
       for (int round = 0; round < 30; ++round) {
+        int calls = 0;  // outlives the loop, which calls to its very end
         aio::run([&]() -> aio::task<> {
           auto& loop = aio::get_running_loop();
-          int calls = 0;
           loop.add_signal_handler(SIGUSR1, [&] { ++calls; });
           std::raise(SIGUSR1);
           while (calls == 0) co_await aio::sleep_for(0s);

@@ -193,6 +193,7 @@ class event_loop : private detail::loop_core {
   /// the program had for the signal does; that comes back when the last has let go, unless the program has set another
   /// handler of its own since (D41). A child process has none of these handlers: there the signal does what it would
   /// have done without them. Where there is no sigaction (Windows) the function is deleted.
+  /// Lifetime: what `fn` refers to must live until it is removed, or the loop is closed.
   /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP, and the signals of a
   /// fault; std::system_error if there are no descriptors for it. Nothing has changed then.
   /// asyncio: add_signal_handler, SIG-20 to SIG-34.
@@ -214,6 +215,7 @@ class event_loop : private detail::loop_core {
   /// A second reader of a descriptor replaces the first, and so does a second writer. The descriptor stays the caller's,
   /// who may close it at any time, and should remove these before: a new one may get its number. They keep the loop's
   /// context going. Linux, macOS and BSD; elsewhere the functions are deleted.
+  /// Lifetime: as that of a signal handler.
   /// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
   /// negative. The one before is still there then.
   /// asyncio: add_reader, add_writer, FD-1 to FD-4.
