@@ -89,7 +89,7 @@ class pipe_pair {
 
 }  // namespace
 
-TEST_CASE("descriptor: a reader is called once in each iteration while there is something, behind what was there before") {
+TEST_CASE("descriptor: a reader is called once in each iteration while there is something, behind what was there") {
   // As CPython does.
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
@@ -231,7 +231,7 @@ TEST_CASE("descriptor: a second reader replaces the first, also in the iteration
         }) == "1:one | 2:two, the second");
 }
 
-TEST_CASE("descriptor: a reader that is removed is not called any more, also in the same iteration, and may be itself") {
+TEST_CASE("descriptor: a reader that is removed is not called any more, also in the same iteration, or itself") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           std::vector<std::unique_ptr<pipe_pair>> pipes;
@@ -264,7 +264,9 @@ TEST_CASE("descriptor: functions keep their arguments and what they change in th
     variable.set(1);
     loop.add_reader(
         pipe.in(),
-        [&, calls = 0](std::unique_ptr<std::string> const& what) mutable { log(words(*what, ++calls, variable.get())); },
+        [&, calls = 0](std::unique_ptr<std::string> const& what) mutable {
+          log(words(*what, ++calls, variable.get()));
+        },
         std::make_unique<std::string>("kept"));
     variable.set(2);
     pipe.put("x");

@@ -189,10 +189,10 @@ class event_loop : private detail::loop_core {
   /// iteration after the one that notices it (SIG-20 to SIG-22). A second handler of this loop for the signal replaces
   /// the first, also inside of it. A handler keeps the loop's context going.
   ///
-  /// Any number of loops, on any threads, may handle the same signal: each hears of it. Meanwhile neither run() nor what
-  /// the program had for the signal does; that comes back when the last has let go, unless the program has set another
-  /// handler of its own since (D41). A child process has none of these handlers: there the signal does what it would
-  /// have done without them. Where there is no sigaction (Windows) the function is deleted.
+  /// Any number of loops, on any threads, may handle the same signal: each hears of it. Meanwhile run() does not,
+  /// nor what the program had for the signal; that comes back when the last has let go, unless the program has set
+  /// another handler of its own since (D41). A child process has none of these handlers: there the signal does what
+  /// it would have done without them. Where there is no sigaction (Windows) the function is deleted.
   /// Lifetime: what `fn` refers to must live until it is removed, or the loop is closed.
   /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP, and the signals of a
   /// fault; std::system_error if there are no descriptors for it. Nothing has changed then.
@@ -212,9 +212,9 @@ class event_loop : private detail::loop_core {
   /// Calls `fn(args...)` once in each iteration in which the descriptor can be read, or has hung up; or written to. For
   /// libraries that have descriptors of their own, and want to be called; tasks use operations of Asio.
   ///
-  /// A second reader of a descriptor replaces the first, and so does a second writer. The descriptor stays the caller's,
-  /// who may close it at any time, and should remove these before: a new one may get its number. They keep the loop's
-  /// context going. Linux, macOS and BSD; elsewhere the functions are deleted.
+  /// A second reader of a descriptor replaces the first, as does a second writer. The descriptor stays the caller's,
+  /// who may close it at any time, and should remove these before: a new one may get its number. They keep the
+  /// loop's context going. Linux, macOS and BSD; elsewhere the functions are deleted.
   /// Lifetime: as that of a signal handler.
   /// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
   /// negative. The one before is still there then.

@@ -40,10 +40,10 @@ class signal_wait;
 /// Waits for the first of some signals, and gives its number.
 ///
 /// From the first wait for a signal on, until it is closed, the loop remembers that signal whenever it comes while no
-/// task waits for it. So none is missed between two waits: the next one has it at once. Where it came more than once in
-/// between that is one, as if the process had blocked it; of several signals the one that came first is given. All tasks
-/// that wait for it when it comes get it, and it is remembered for none of them then. A handler of the loop for the
-/// signal is called, too. What is remembered when the loop is closed is forgotten.
+/// task waits for it. So none is missed between two waits: the next one has it at once. Where it came more than once
+/// before a task could have it that is one, as if the process had blocked it; of several signals the one that came
+/// first is given. All tasks that wait for it when the loop notices it get it, and it is remembered for none of them
+/// then. A handler of the loop for the signal is called, too. What is remembered when the loop is closed is forgotten.
 ///
 /// As long, run(), other loops and what the program had for the signal are as event_loop::add_signal_handler says: so a
 /// second Ctrl-C is remembered like any signal, and does not end the process.

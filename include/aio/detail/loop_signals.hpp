@@ -194,6 +194,7 @@ class loop_signals final : public signal_part, private repeated_calls {
     repeated_call_ptr handler;
     bool awaited = false;    // was waited for: it is remembered while nobody waits
     std::uint64_t came = 0;  // remembered: it was the how manyth; else 0
+    std::uint64_t seen_in = 0;  // the last turn that found it
   };
   static std::size_t index(int number) noexcept { return static_cast<std::size_t>(number); }
 
@@ -248,6 +249,7 @@ class loop_signals final : public signal_part, private repeated_calls {
   // Says whether there may be more: it comes in the next iteration.
   bool deliver() noexcept {
     std::array<unsigned char, 64> batch;
+    ++turn_;
     ssize_t size = 0;
     do {
       size = ::read(pipe_->number(), batch.data(), batch.size());
@@ -263,7 +265,8 @@ class loop_signals final : public signal_part, private repeated_calls {
 
   void arrived(int number) noexcept {
     entry& at = entries_[index(number)];
-    if (at.awaited) {
+    // For tasks, several that are noticed at once are one, wherever a wait began between them.
+    if (at.awaited && std::exchange(at.seen_in, turn_) != turn_) {
       bool heard = false;
       for (signal_waiter* waiter = waiters_.front(); waiter;) {
         signal_waiter& each = *std::exchange(waiter, waiters_.after(*waiter));
@@ -293,6 +296,7 @@ class loop_signals final : public signal_part, private repeated_calls {
   intrusive_list<signal_waiter, signal_waiter_tag> waiters_;
   std::size_t handlers_ = 0;
   std::uint64_t count_ = 0;
+  std::uint64_t turn_ = 0;
   stage stage_ = stage::none;
   bool armed_ = false;
 };
