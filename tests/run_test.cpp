@@ -316,6 +316,7 @@ TEST_CASE("runner: takes a loop of the caller's making") {
 
 namespace {
 
+using aio_test::child_end;
 using aio_test::in_process;
 using aio_test::say;
 

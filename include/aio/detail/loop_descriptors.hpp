@@ -134,13 +134,13 @@ class descriptor_poll {
   }
 
  private:
-  static int apply(int list, int number, short filter, std::uint32_t serial, unsigned before,
+  static int apply(int list, int number, int filter, std::uint32_t serial, unsigned before,
                    unsigned wanted) noexcept {
     if (before == 0 && wanted == 0) return 0;
     struct kevent change{};
     change.ident = static_cast<std::uintptr_t>(number);
-    change.filter = filter;
-    change.flags = wanted != 0 ? EV_ADD : EV_DELETE;
+    change.filter = static_cast<decltype(change.filter)>(filter);
+    change.flags = static_cast<decltype(change.flags)>(wanted != 0 ? EV_ADD : EV_DELETE);
     change.udata = reinterpret_cast<decltype(change.udata)>(static_cast<std::uintptr_t>(serial));
     return ::kevent(list, &change, 1, nullptr, 0, nullptr) == 0 || wanted == 0 ? 0 : errno;
   }
