@@ -42,6 +42,7 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <cerrno>
 #include <chrono>
 #include <coroutine>
 #include <csignal>
