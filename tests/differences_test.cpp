@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// The deliberate differences from asyncio (D1 to D8 in the README), in one place: what aio does, and
+// The deliberate differences from asyncio (the table in the README), in one place: what aio does, and
 // where it lets a program choose what asyncio does, that too.
 
 #include <aio/aio.hpp>
@@ -287,4 +287,38 @@ TEST_CASE("D1 to D3: a cancellation from outside that waits for the next suspens
       });
     }
   }
+}
+
+TEST_CASE("D41: a signal is shared by loops and run, and what there was before comes back") {
+  auto* const of_catch = std::signal(SIGINT, SIG_DFL);
+  trace log;
+  auto const main = [&]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    aio::event_loop another;
+    another.add_signal_handler(SIGINT, [] {});
+    loop.add_signal_handler(SIGINT, [&] { log("handled"); });
+    std::raise(SIGINT);
+    co_await aio::sleep_for(1ms);
+    loop.remove_signal_handler(SIGINT);
+    another.remove_signal_handler(SIGINT);
+    std::raise(SIGINT);
+    co_await tell_end(log, "main");
+  };
+  CHECK_THROWS_AS(aio::run(aio::run_options().signals(aio::on_signal::raise), main), aio::interrupted);
+  CHECK(log.text() == "handled | main cancelled");
+
+  log.clear();
+  aio::run([&]() -> aio::task<> {
+    auto const waits = []() -> aio::task<int> { co_return co_await aio::wait_signal(SIGTERM, SIGINT); };
+    auto const first = aio::create_task(waits);
+    co_await aio::sleep_for(1ms);
+    std::raise(SIGINT);
+    int const one = co_await first;
+    std::raise(SIGINT);  // nobody waits
+    co_await aio::sleep_for(1ms);
+    int const two = co_await waits();
+    log(one == SIGINT && two == SIGINT ? "both" : "not both");
+  });
+  CHECK(log.text() == "both");
+  CHECK(std::signal(SIGINT, of_catch) == SIG_DFL);
 }

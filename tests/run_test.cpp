@@ -21,6 +21,7 @@
 #include "aio/use_awaitable.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#include "support/in_process.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -315,62 +316,12 @@ TEST_CASE("runner: takes a loop of the caller's making") {
 
 namespace {
 
-struct child_end {
-  int status;
-  std::string output;
-
-  [[nodiscard]] std::string how() const {
-    return WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
-                               : "exit " + std::to_string(WEXITSTATUS(status));
-  }
-};
+using aio_test::child_end;
+using aio_test::in_process;
+using aio_test::say;
 
 std::string const by_sigint = "signal " + std::to_string(SIGINT);
 std::string const by_sigterm = "signal " + std::to_string(SIGTERM);
-
-/// Writes at once, not through the buffers of the process.
-void say(std::string_view text) { [[maybe_unused]] auto const n = ::write(1, text.data(), text.size()); }
-
-/// Runs `fn` in a new process with signals in their default state. Sends it `signal_number` as
-/// soon as it says something, if that is not 0.
-child_end in_process(std::function<int()> const& fn, int signal_number = 0) {
-  int ends[2];
-  REQUIRE(::pipe(ends) == 0);
-  std::cout.flush();
-  std::fflush(nullptr);
-  pid_t const child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    ::dup2(ends[1], 1);
-    ::close(ends[0]);
-    ::close(ends[1]);
-    std::signal(SIGINT, SIG_DFL);
-    std::signal(SIGTERM, SIG_DFL);
-    std::signal(SIGALRM, SIG_DFL);
-    ::alarm(30);
-    int code = 99;
-    try {
-      code = fn();
-    } catch (std::exception const& e) {
-      std::cout << "threw " << e.what();
-    } catch (aio::cancelled_error const&) {
-      std::cout << "threw cancelled_error";
-    }
-    std::cout.flush();
-    std::fflush(nullptr);
-    ::_exit(code);
-  }
-  ::close(ends[1]);
-  child_end end{};
-  char buffer[256];
-  for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
-    end.output.append(buffer, static_cast<std::size_t>(n));
-    if (signal_number != 0) ::kill(child, std::exchange(signal_number, 0));
-  }
-  ::close(ends[0]);
-  REQUIRE(::waitpid(child, &end.status, 0) == child);
-  return end;
-}
 
 /// Interrupts this process once everything is set up.
 aio::task<> interrupt_soon(int signal_number) {

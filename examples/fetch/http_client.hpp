@@ -10,24 +10,21 @@
 // Why libcurl and not a parser of our own: TLS, redirects, chunked and compressed bodies, proxies,
 // kept-alive connections and HTTP/2 are its trade, and its "multi socket" interface leaves the
 // waiting to somebody else. It says which sockets to watch (on_socket) and when to call it at the
-// latest (on_timer); Asio and the loop do both, and each transfer that curl reports as finished
-// completes the future that its task awaits. A library of callbacks becomes an awaitable.
+// latest (on_timer); the loop does both (add_reader and add_writer, call_later), and each transfer
+// that curl reports as finished completes the future that its task awaits. A library of callbacks
+// becomes an awaitable.
 
 #include <aio/aio.hpp>
-
-#include <asio/posix/stream_descriptor.hpp>
 
 #include <curl/curl.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 struct http_response {
@@ -62,26 +59,15 @@ class http_client {
  private:
   struct transfer;
 
-  // A socket of curl's that Asio watches for us. Kept alive by the pending waits, because
-  // these complete (as aborted) only after curl has let go of the socket.
-  struct watch {
-    http_client* client;  // null when curl has let go
-    asio::posix::stream_descriptor descriptor;
-    int events = 0;  // what curl wants to hear of: CURL_POLL_IN, CURL_POLL_OUT or both
-    bool reading = false;
-    bool writing = false;
-  };
-
   static int on_socket(CURL*, curl_socket_t socket, int events, void* self, void*) noexcept;
   static int on_close(void* self, curl_socket_t socket) noexcept;
   static int on_timer(CURLM*, long milliseconds, void* self) noexcept;
-  void wait(std::shared_ptr<watch> const& socket);
-  void ready(std::shared_ptr<watch> const& socket, int event);
-  void forget(curl_socket_t socket);
+  void watch(curl_socket_t socket, int events);
+  void forget(curl_socket_t socket) noexcept;
   void act(curl_socket_t socket, int what);
 
   aio::event_loop& loop_ = aio::get_running_loop();
-  std::unordered_map<curl_socket_t, std::shared_ptr<watch>> watched_;
+  std::unordered_set<curl_socket_t> watched_;  // sockets of curl's
   aio::callback_handle timer_;
   CURLM* multi_;
 };
@@ -147,7 +133,7 @@ inline http_client::http_client() {
 inline http_client::~http_client() {
   curl_multi_cleanup(multi_);  // closes the connections, which calls on_socket
   timer_.cancel();
-  while (!watched_.empty()) forget(watched_.begin()->first);
+  while (!watched_.empty()) forget(*watched_.begin());
 }
 
 inline aio::task<http_response> http_client::get(std::string url) {
@@ -171,54 +157,35 @@ inline int http_client::on_socket(CURL*, curl_socket_t socket, int events, void*
     return 0;
   }
   try {
-    auto& entry = client.watched_[socket];
-    if (!entry) {
-      asio::posix::stream_descriptor descriptor(client.loop_.context(), socket);
-      entry = std::make_shared<watch>(watch{&client, std::move(descriptor)});
-    }
-    entry->events = events;
-    client.wait(entry);
+    client.watch(socket, events);
     return 0;
   } catch (...) {
     return -1;  // curl fails the transfers
   }
 }
 
-inline void http_client::wait(std::shared_ptr<watch> const& socket) {
-  using descriptor = asio::posix::descriptor_base;
-  if ((socket->events & CURL_POLL_IN) && !std::exchange(socket->reading, true)) {
-    socket->descriptor.async_wait(descriptor::wait_read, [socket](std::error_code) {
-      socket->reading = false;
-      if (socket->client) socket->client->ready(socket, CURL_POLL_IN);
-    });
+inline void http_client::watch(curl_socket_t socket, int events) {
+  watched_.insert(socket);
+  if (events & CURL_POLL_IN) {
+    loop_.add_reader(socket, [this, socket] { act(socket, CURL_CSELECT_IN); });
+  } else {
+    loop_.remove_reader(socket);
   }
-  if ((socket->events & CURL_POLL_OUT) && !std::exchange(socket->writing, true)) {
-    socket->descriptor.async_wait(descriptor::wait_write, [socket](std::error_code) {
-      socket->writing = false;
-      if (socket->client) socket->client->ready(socket, CURL_POLL_OUT);
-    });
+  if (events & CURL_POLL_OUT) {
+    loop_.add_writer(socket, [this, socket] { act(socket, CURL_CSELECT_OUT); });
+  } else {
+    loop_.remove_writer(socket);
   }
 }
 
-inline void http_client::ready(std::shared_ptr<watch> const& socket, int event) {
-  if (socket->events & event) {  // else curl has lost interest since the wait began
-    act(socket->descriptor.native_handle(),
-        event == CURL_POLL_IN ? CURL_CSELECT_IN : CURL_CSELECT_OUT);
-  }
-  if (socket->client) wait(socket);
-}
-
-inline void http_client::forget(curl_socket_t socket) {
-  auto const found = watched_.find(socket);
-  if (found == watched_.end()) return;
-  found->second->client = nullptr;
-  found->second->descriptor
-      .release();  // ends the pending waits; closing the socket is curl's business
-  watched_.erase(found);
+inline void http_client::forget(curl_socket_t socket) noexcept {
+  if (watched_.erase(socket) == 0) return;
+  loop_.remove_reader(socket);
+  loop_.remove_writer(socket);
 }
 
 // curl: "close this socket". Usually it has said CURL_POLL_REMOVE before, but not every release
-// does on every path, and Asio must not go on watching a number that the next socket may get.
+// does on every path, and the loop must not go on watching a number that the next socket may get.
 inline int http_client::on_close(void* self, curl_socket_t socket) noexcept {
   static_cast<http_client*>(self)->forget(socket);
   return ::close(socket);

@@ -38,3 +38,4 @@
 #include "aio/transport.hpp"
 #include "aio/use_awaitable.hpp"
 #include "aio/wait.hpp"
+#include "aio/wait_signal.hpp"

@@ -42,7 +42,10 @@
 #include "aio/detail/callback.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/loop_descriptors.hpp"
 #include "aio/detail/loop_shutdown.hpp"
+#include "aio/detail/loop_signals.hpp"
+#include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/thread_pool.hpp"
@@ -180,6 +183,58 @@ class event_loop : private detail::loop_core {
   /// call_soon() from any thread; wakes the loop.
   template <class Fn, class... Args>
   callback_handle call_soon_threadsafe(Fn&& fn, Args&&... args);
+
+#if AIO_HAS_SIGACTION
+  /// Calls `fn(args...)` for each time that the signal comes, as a callback of the loop and never inside a step: in the
+  /// iteration after the one that notices it (SIG-20 to SIG-22). A second handler of this loop for the signal replaces
+  /// the first, also inside of it. A handler keeps the loop's context going.
+  ///
+  /// Any number of loops, on any threads, may handle the same signal: each hears of it. Meanwhile run() does not,
+  /// nor what the program had for the signal; that comes back when the last has let go, unless the program has set
+  /// another handler of its own since (D41). A child process has none of these handlers: there the signal does what
+  /// it would have done without them. Where there is no sigaction (Windows) the function is deleted.
+  /// Lifetime: what `fn` refers to must live until it is removed, or the loop is closed.
+  /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP, and the signals of a
+  /// fault; std::system_error if there are no descriptors for it. Nothing has changed then.
+  /// asyncio: add_signal_handler, SIG-20 to SIG-34.
+  template <class Fn, class... Args>
+  void add_signal_handler(int number, Fn&& fn, Args&&... args);
+  /// Takes it back, also for signals that came already; false: there was none. Closing the loop takes all back.
+  /// Throws: std::invalid_argument if there is no such signal. asyncio: remove_signal_handler, SIG-24.
+  bool remove_signal_handler(int number);
+#else
+  template <class... Args>
+  void add_signal_handler(Args&&...) = delete;
+  bool remove_signal_handler(int) = delete;
+#endif
+
+#if AIO_HAS_READERS
+  /// Calls `fn(args...)` once in each iteration in which the descriptor can be read, or has hung up; or written to. For
+  /// libraries that have descriptors of their own, and want to be called; tasks use operations of Asio.
+  ///
+  /// A second reader of a descriptor replaces the first, as does a second writer. The descriptor stays the caller's,
+  /// who may close it at any time, and should remove these before: a new one may get its number. They keep the
+  /// loop's context going. Linux, macOS and BSD; elsewhere the functions are deleted.
+  /// Lifetime: as that of a signal handler.
+  /// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
+  /// negative. The one before is still there then.
+  /// asyncio: add_reader, add_writer, FD-1 to FD-4.
+  template <class Fn, class... Args>
+  void add_reader(int descriptor, Fn&& fn, Args&&... args);
+  template <class Fn, class... Args>
+  void add_writer(int descriptor, Fn&& fn, Args&&... args);
+  /// Takes them back: they are not called any more. False: there was none. Closing the loop takes all back.
+  /// asyncio: remove_reader, remove_writer, FD-2.
+  bool remove_reader(int descriptor) noexcept;
+  bool remove_writer(int descriptor) noexcept;
+#else
+  template <class... Args>
+  void add_reader(Args&&...) = delete;
+  template <class... Args>
+  void add_writer(Args&&...) = delete;
+  bool remove_reader(int) noexcept = delete;
+  bool remove_writer(int) noexcept = delete;
+#endif
 
   /// aio::create_task() on this loop, also while it does not run.
   template <class T>
@@ -343,6 +398,58 @@ callback_handle event_loop::call_soon_threadsafe(Fn&& fn, Args&&... args) {
   }
   return handle;
 }
+
+#define AIO_REFUSE_COROUTINE(name, ...)                                                           \
+  static_assert(!::aio::is_task<std::invoke_result_t<__VA_ARGS__>>,                               \
+                name " takes a function that is called, and nobody would await a coroutine: let " \
+                     "it call create_task()")
+
+#if AIO_HAS_SIGACTION
+template <class Fn, class... Args>
+void event_loop::add_signal_handler(int number, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_COROUTINE("add_signal_handler", std::decay_t<Fn>&, std::decay_t<Args> & ...);
+  check_call("add_signal_handler");
+  detail::repeated_call_ptr made =
+      detail::make_repeated_call(detail::read_context(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+  detail::signal_part::of<detail::loop_core>(*this).add_handler(number, std::move(made));
+}
+
+inline bool event_loop::remove_signal_handler(int number) {
+  check_thread("remove_signal_handler");
+  detail::check_signal(number, "remove_signal_handler");
+  detail::signal_part* const signals = detail::signal_part::find(*this);
+  return signals && signals->remove_handler(number);
+}
+#endif
+
+#if AIO_HAS_READERS
+template <class Fn, class... Args>
+void event_loop::add_reader(int descriptor, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_COROUTINE("add_reader", std::decay_t<Fn>&, std::decay_t<Args> & ...);
+  check_call("add_reader");
+  detail::repeated_call_ptr made =
+      detail::make_repeated_call(detail::read_context(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+  detail::descriptor_part::of<detail::loop_core>(*this).add(descriptor, detail::readiness::read, std::move(made));
+}
+
+template <class Fn, class... Args>
+void event_loop::add_writer(int descriptor, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_COROUTINE("add_writer", std::decay_t<Fn>&, std::decay_t<Args> & ...);
+  check_call("add_writer");
+  detail::repeated_call_ptr made =
+      detail::make_repeated_call(detail::read_context(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+  detail::descriptor_part::of<detail::loop_core>(*this).add(descriptor, detail::readiness::write, std::move(made));
+}
+
+inline bool event_loop::remove_reader(int descriptor) noexcept {
+  detail::descriptor_part* const watched = detail::descriptor_part::find(*this);
+  return watched && watched->remove(descriptor, detail::readiness::read);
+}
+inline bool event_loop::remove_writer(int descriptor) noexcept {
+  detail::descriptor_part* const watched = detail::descriptor_part::find(*this);
+  return watched && watched->remove(descriptor, detail::readiness::write);
+}
+#endif
 
 template <class T>
 T event_loop::run_until_complete(task<T>&& main, std::source_location created) {

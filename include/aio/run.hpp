@@ -34,10 +34,10 @@
 
 namespace aio {
 
-/// What run() does about SIGINT (Ctrl-C) and SIGTERM. A signal that the program handles itself,
-/// by asio::signal_set or sigaction, is never touched, and one that it begins to handle later
-/// is its own from then on; so a signal that the process was started with ignored (nohup, a job in the
-/// background of a script) stays ignored.
+/// What run() does about SIGINT (Ctrl-C) and SIGTERM. A signal that the program handles itself, by asio::signal_set or
+/// sigaction, is never touched, and one that it begins to handle later is its own from then on; so a signal that the
+/// process was started with ignored (nohup, a job in the background of a script) stays ignored. One that a loop
+/// handles, or has waited for (wait_signal.hpp), is that loop's until it lets go; then run() hears of it again (D41).
 ///
 /// Where several threads run loops, the run() on the main thread hears the signal (Linux, macOS), or
 /// else the one that began first; one that ends leaves the next signal to the others. A child process

@@ -47,6 +47,7 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <cerrno>
 #include <chrono>
 #include <compare>
 #include <coroutine>
@@ -107,6 +108,9 @@
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include "support/in_process.hpp"
+#endif
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)

@@ -8,6 +8,7 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <concepts>
@@ -38,6 +39,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_executor.hpp"
 #include "aio/detail/ready_queue.hpp"
+#include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
@@ -68,6 +70,15 @@ class loop_operation : public waitable, public list_link<attention_tag> {
 
  private:
   friend class loop_core;
+};
+
+/// What a loop has from the first use of it on, until it is closed.
+class loop_part {
+ public:
+  loop_part() noexcept = default;
+  loop_part(loop_part const&) = delete;
+  loop_part& operator=(loop_part const&) = delete;
+  virtual ~loop_part() = default;
 };
 
 /// An event loop without its public face, which is event_loop: runs tasks, callbacks and timers in asyncio's
@@ -117,6 +128,16 @@ class loop_core : public scheduler {
   void check_call(char const* caller) const {
     require_open(caller);
     check_thread(caller);
+  }
+
+  enum class part_kind : std::uint8_t {
+    signals,
+    descriptors,
+  };
+  /// Null: there was no use for it.
+  [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
+  void set_part(part_kind kind, std::unique_ptr<loop_part> made) noexcept {
+    parts_[static_cast<std::size_t>(kind)] = std::move(made);
   }
 
   // Asio operations that may be pending say so, to be polled for in every iteration.
@@ -270,6 +291,7 @@ class loop_core : public scheduler {
   void blame(std::exception_ptr const& error) noexcept;
   void discard_callbacks() noexcept;
   void drop_what_is_left() noexcept;
+  void drop_parts() noexcept;
   void leave_to_the_system() noexcept;
   template <class Run>
   std::size_t run_handlers(Run run) noexcept;
@@ -321,6 +343,8 @@ class loop_core : public scheduler {
   std::unique_ptr<host_context> host_;  // on a context that the program runs; else null
 
   std::shared_ptr<loop_address> const address_ = std::make_shared<loop_address>(context_);
+
+  std::array<std::unique_ptr<loop_part>, 2> parts_;
 
   // Through pointers, so that programs which do without do not compile it.
   void (loop_core::*watch_)(ready_node&) noexcept = nullptr;  // runs a node in debug mode
@@ -464,6 +488,8 @@ AIO_NEVER_INLINE void loop_core::run_watched(ready_node& node) noexcept {
     if (!look_at_arguments(*task)) return;
   } else if (callback::is_callback(node)) {
     origin = static_cast<callback&>(node).origin();
+  } else if (repeated_calls::is_one(node)) {
+    origin = static_cast<repeated_calls&>(node).origin();
   }
   auto const begin = std::chrono::steady_clock::now();
   task_core::run_any(node);

@@ -5,6 +5,7 @@
 
 #include "aio/config.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -160,6 +161,11 @@ inline void loop_core::drop_what_is_left() noexcept {
   } while (!idle());
 }
 
+// What they own may ask for them again when it goes: they are not there any more.
+AIO_COLD AIO_NEVER_INLINE void loop_core::drop_parts() noexcept {
+  for (auto& each : parts_) std::exchange(each, nullptr).reset();
+}
+
 // Called by exit(), which never returns into the step that called it.
 AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
   std::thread::id const runner = host_ ? thread_.load(std::memory_order_relaxed) : runs_on();
@@ -197,9 +203,10 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
     void* context;
     void* host;
     void* threads;
+    std::array<void*, 2> parts;
   };
   static kept left{};
-  left = {own_.release(), host_.release(), threads_.release()};
+  left = {own_.release(), host_.release(), threads_.release(), {parts_[0].release(), parts_[1].release()}};
 }
 
 inline void loop_core::close() {
@@ -210,6 +217,7 @@ inline void loop_core::close() {
   } while (serve_threads() || serve_lingering());
   threads_.reset();
   closed_ = true;
+  if (parts_[0] || parts_[1]) drop_parts();
   address_->close();
   if (host_) host_->detach();
   close_inbox();

@@ -31,6 +31,7 @@ enum class node_kind : std::uintptr_t {
   // A marked_node:
   callback,
   shield_report,
+  repeated_calls,
 };
 
 /// Something that the loop can run once. Stands in at most one list or timer_heap at a time.
@@ -79,7 +80,7 @@ struct marked_node : removable_node {
 };
 
 AIO_ALWAYS_INLINE void ready_node::run() noexcept {
-  if (what_ <= static_cast<std::uintptr_t>(node_kind::shield_report)) {
+  if (what_ <= static_cast<std::uintptr_t>(node_kind::repeated_calls)) {
     AIO_ASSERT(!is_task());
     static_cast<marked_node*>(this)->run_marked();
   } else {

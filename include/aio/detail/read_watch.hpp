@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A descriptor that tells a loop when it can be read. One class for all such, for with each more of Asio would be
+// compiled in every program.
+
+#include "aio/config.hpp"
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/basic_stream_descriptor.hpp>
+#endif
+#pragma GCC visibility push(default)
+
+namespace aio::detail {
+
+#if defined(__unix__) || defined(__APPLE__)
+
+/// Owns one, or none.
+class descriptor {
+ public:
+  descriptor() noexcept = default;
+  explicit descriptor(int number) noexcept : number_(number) {}
+  descriptor(descriptor&& other) noexcept : number_(other.release()) {}
+  descriptor& operator=(descriptor&& other) noexcept {
+    close();
+    number_ = other.release();
+    return *this;
+  }
+  ~descriptor() { close(); }
+
+  [[nodiscard]] int number() const noexcept { return number_; }
+  int release() noexcept { return std::exchange(number_, -1); }
+  void close() noexcept {
+    if (number_ >= 0) ::close(std::exchange(number_, -1));
+  }
+
+ private:
+  int number_ = -1;
+};
+
+/// Both ends do not wait, and are closed when the process becomes another program. False: `errno` says why not.
+inline bool make_pipe(descriptor& read_end, descriptor& write_end) noexcept {
+  int ends[2];
+#if defined(__linux__)
+  if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+#else
+  if (::pipe(ends) != 0) return false;
+  for (int const end : ends) {
+    ::fcntl(end, F_SETFD, FD_CLOEXEC);
+    ::fcntl(end, F_SETFL, O_NONBLOCK);
+  }
+#endif
+  read_end = descriptor(ends[0]);
+  write_end = descriptor(ends[1]);
+  return true;
+}
+
+/// Threads: that of the context, which outlives it.
+class read_watch {
+ public:
+  /// Plain pointers, for every program compiles it.
+  struct reaction {
+    void (*call)(void* to);
+    void* to;
+  };
+
+  /// Takes `watched`. Throws: std::system_error if there is no descriptor left for what Asio needs itself.
+  read_watch(asio::io_context& context, descriptor& watched, reaction on_readable)
+      : shared_(std::make_shared<shared>(context, watched, on_readable)) {}
+  read_watch(read_watch const&) = delete;
+  read_watch& operator=(read_watch const&) = delete;
+  ~read_watch() {
+    shared_->tell.call = nullptr;  // Asio keeps it until the handler has run
+    asio::error_code ignored;
+    (void)shared_->watched.close(ignored);
+  }
+
+  /// As soon as it can be read the reaction is called, once. After a disarm() that came too late it may be called once
+  /// more than there were arm()s.
+  void arm() {
+    shared_->watched.async_wait(reader::wait_read, [keep = shared_](auto const& error) {
+      if (!error && keep->tell.call) keep->tell.call(keep->tell.to);
+    });
+  }
+  void disarm() noexcept {
+    asio::error_code ignored;
+    (void)shared_->watched.cancel(ignored);
+  }
+
+  [[nodiscard]] int number() const noexcept { return shared_->watched.native_handle(); }
+
+ private:
+  using reader = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
+  struct shared {
+    shared(asio::io_context& context, descriptor& from, reaction on_readable)
+        : watched(context, from.number()), tell(on_readable) {
+      from.release();
+    }
+    reader watched;
+    reaction tell;
+  };
+
+  std::shared_ptr<shared> shared_;
+};
+
+#endif
+
+}  // namespace aio::detail
+
+#pragma GCC visibility pop
+
+#include "aio/detail/keywords_back.hpp"
