@@ -11,6 +11,7 @@
 #include "aio/barrier.hpp"
 #include "aio/condition.hpp"
 #include "aio/context_var.hpp"
+#include "aio/datagram.hpp"
 #include "aio/error.hpp"
 #include "aio/event.hpp"
 #include "aio/event_loop.hpp"
