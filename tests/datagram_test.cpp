@@ -61,7 +61,9 @@ class folder {
   }
   folder(folder const&) = delete;
   ~folder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] socket_address operator/(char const* name) const { return socket_address::from_path((path_ / name).string()); }
+  [[nodiscard]] socket_address operator/(char const* name) const {
+    return socket_address::from_path((path_ / name).string());
+  }
 
  private:
   std::filesystem::path path_;
@@ -280,7 +282,7 @@ TEST_CASE("datagram: one is delivered once, whatever a cancellation does") {
       co_await a.sendto("1", a.sockname());
       co_await hops(when);
       receiver.cancel();
-      co_await aio::as_result(receiver);
+      (void)co_await aio::as_result(receiver);
       co_await a.sendto("2", a.sockname());
       while (got.empty() || got.back() != "2") {
         auto const came = co_await a.receive();
@@ -457,7 +459,7 @@ TEST_CASE("datagram: sending waits while a Unix socket's peer has no room, and c
       }
       CHECK(sent > 0);
       sender.cancel();
-      co_await aio::as_result(sender);
+      (void)co_await aio::as_result(sender);
       auto const late = aio::create_task(client.sendto("late", here / "s"));
       co_await hops(5);
       CHECK_FALSE(late.done());

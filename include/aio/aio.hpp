@@ -16,6 +16,7 @@
 #include "aio/event.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
+#include "aio/file.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"

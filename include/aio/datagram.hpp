@@ -248,8 +248,8 @@ class datagram_socket {
   static inline task<datagram_socket> open(datagram_options options);
   static inline std::shared_ptr<state> open_first(datagram_options const& options, addresses const& locals,
                                                   addresses const& remotes);
-  static inline std::shared_ptr<state> open_one(datagram_options const& options, int family, socket_address const& local,
-                                                socket_address const& remote);
+  static inline std::shared_ptr<state> open_one(datagram_options const& options, int family,
+                                                socket_address const& local, socket_address const& remote);
   static inline void open_descriptor(socket_type& socket, int family);
   static inline void bind(socket_type& socket, socket_address const& local);
   static inline bool remove_stale(socket_address const& local) noexcept;
