@@ -21,7 +21,6 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #if defined(__unix__) || defined(__APPLE__)
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -47,7 +46,10 @@
 #include "aio/stop_token.hpp"
 #include "aio/task.hpp"
 #include "aio/to_thread.hpp"
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace aio {
 
@@ -486,8 +488,8 @@ inline void file::seek(std::uint64_t position) {
 
 }  // namespace aio
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop
 
 #include "aio/detail/keywords_back.hpp"
