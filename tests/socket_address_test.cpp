@@ -95,6 +95,7 @@ TEST_CASE("socket_address: of Unix sockets, with a path, an abstract name, and w
   CHECK((unnamed.path().empty() && unnamed.to_string().empty()));
   CHECK(unnamed != socket_address());
   CHECK(unnamed == socket_address::from_path(""));
+  CHECK(unnamed == socket_address::from_path({}));
 #if defined(__linux__)
   auto const abstract = socket_address::from_path("\0abstract"s);
   CHECK(abstract.path() == "\0abstract"s);

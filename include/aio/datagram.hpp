@@ -58,6 +58,9 @@
 namespace aio {
 
 struct datagram {
+  datagram() = default;  // no aggregate: g++ 12 destroys those twice where they are made inside of a co_await
+  datagram(std::string what, socket_address const& whence) : data(std::move(what)), from(whence) {}
+
   std::string data;     // may be empty: so may a datagram
   socket_address from;  // none, if the peer is a Unix socket without a name
 };
@@ -335,25 +338,23 @@ inline std::error_code datagram_socket::state::try_receive(std::span<char> into,
 
 #endif
 
-// Not inlined: what is on this stack would be on that of every caller.
-AIO_NEVER_INLINE std::error_code datagram_socket::state::try_receive(datagram& whole) {
+inline std::error_code datagram_socket::state::try_receive(datagram& whole) {
   datagram_info info;
-  std::error_code failed;
-  if (family == AF_INET || family == AF_INET6) {
-    char data[65536];  // more than the longest
-    failed = try_receive(data, info);
-    if (!failed) whole.data.assign(data, info.size);
-  } else {
-    std::size_t longest = 256 * 1024;
 #if defined(__linux__)
-    ::ssize_t const size = ::recv(socket.native_handle(), nullptr, 0, MSG_PEEK | MSG_TRUNC);
-    if (size < 0) return {errno, std::system_category()};
-    longest = static_cast<std::size_t>(size);
+  ::ssize_t size = 0;
+  do {
+    size = ::recv(socket.native_handle(), nullptr, 0, MSG_PEEK | MSG_TRUNC);  // says how long the next one is
+  } while (size < 0 && errno == EINTR);
+  if (size < 0) return {errno, std::system_category()};
+  whole.data.resize(static_cast<std::size_t>(size));
+  std::error_code failed = try_receive(std::span<char>(whole.data), info);
+  whole.data.resize(failed ? 0 : info.size);
+#else
+  std::size_t const longest = family == AF_INET || family == AF_INET6 ? 65536 : 256 * 1024;
+  std::unique_ptr<char[]> const memory(new char[longest]);
+  std::error_code failed = try_receive(std::span<char>(memory.get(), longest), info);
+  if (!failed) whole.data.assign(memory.get(), info.size);
 #endif
-    whole.data.resize(longest);
-    failed = try_receive(whole.data, info);
-    whole.data.resize(failed ? 0 : info.size);
-  }
   if (!failed && info.truncated) failed = std::make_error_code(std::errc::message_size);
   whole.from = info.from;
   return failed;

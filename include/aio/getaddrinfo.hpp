@@ -72,6 +72,9 @@ struct name_query;
                                                                                int family = 0, int flags = 0);
 
 struct name_info {
+  name_info() = default;  // no aggregate, see closure.hpp
+  name_info(std::string of_host, std::string of_service) : host(std::move(of_host)), service(std::move(of_service)) {}
+
   std::string host;
   std::string service;
 };
