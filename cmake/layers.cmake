@@ -16,15 +16,16 @@ set(AIO_LAYERS
   6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
-    detail/loop_signals.hpp detail/socket_transport.hpp detail/stream_state.hpp detail/wait_line.hpp
-  9 event.hpp lock.hpp detail/promise.hpp detail/stream_operations.hpp
+    detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
+    detail/wait_line.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 task_handle.hpp
   12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
     testing/memory_stream.hpp
-  14 barrier.hpp gather.hpp race.hpp run.hpp
+  14 barrier.hpp datagram.hpp file.hpp gather.hpp race.hpp run.hpp
   15 aio.hpp testing/virtual_clock.hpp
 )
 

@@ -285,6 +285,24 @@ TEST_CASE("allocation: none per Asio read or write, be it ready or not") {
           co_return co_await steady(std::ref(exchange));
         }) == 0);
 }
+
+TEST_CASE("allocation: none per datagram that is sent, or received into the caller's memory") {
+  CHECK(aio::testing::run([]() -> aio::task<long> {
+          auto socket = co_await aio::open_datagram(aio::datagram_options().local_address("127.0.0.1", 0));
+          auto const here = socket.sockname();
+          std::array<char, 64> memory{};
+          auto exchange = [&]() -> aio::task<> {
+            auto receiver = aio::create_task(socket.receive_into(memory));  // begins before there is anything
+            co_await aio::sleep_for(0s);
+            co_await socket.sendto("12345", here);
+            auto const info = co_await receiver;
+            co_await socket.sendto("123", here);
+            auto const at_once = co_await socket.receive_into(memory);
+            if (info.size + at_once.size != 8 || info.from != here) FAIL("wrong datagrams");
+          };
+          co_return co_await steady(std::ref(exchange));
+        }) == 0);
+}
 #endif
 
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// The deliberate differences from asyncio (the table in the README), in one place: what aio does, and
+// The deliberate differences from asyncio (D1 and on in the README), in one place: what aio does, and
 // where it lets a program choose what asyncio does, that too.
 
 #include <aio/aio.hpp>
@@ -9,13 +9,16 @@
 #include <chrono>
 #include <csignal>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
 #include <sys/wait.h>
 #include <thread>
+#include <type_traits>
 #include <unistd.h>
+#include <utility>
 
 #include <asio/post.hpp>
 #include <asio/read.hpp>
@@ -228,6 +231,55 @@ TEST_CASE("D8: tasks that are made while run shuts down are cancelled and awaite
 
 // Two of them at once: a cancellation from outside that waits for the next suspension, because an
 // operation had completed (D3) or because a child that started eagerly asked for it, wins in every block.
+
+TEST_CASE("D42: a look-up that hangs is left behind by a cancellation and by the end of run, and keeps no thread") {
+  auto const open = std::make_shared<std::atomic<bool>>(false);
+  auto const ended = std::make_shared<std::atomic<int>>(0);
+  auto const hang = [=] {
+    open->wait(false);
+    return ++*ended;
+  };
+  trace log;
+  aio::run(aio::run_options().signals(aio::on_signal::leave), [&]() -> aio::task<> {
+    auto const look_up = [&]() -> aio::task<int> {
+      aio::detail::lookup_awaiter<std::remove_const_t<decltype(hang)>> awaiter(hang);
+      co_return co_await std::move(awaiter);
+    };
+    auto const cancelled = aio::create_task(look_up());
+    auto const left = aio::create_task(look_up());
+    co_await aio::sleep_for(1ms);
+    cancelled.cancel();
+    auto const outcome = co_await aio::as_result(cancelled);
+    log(said(outcome));
+    co_await aio::to_thread([] {});
+    log("a function in a thread");
+  });
+  log(std::to_string(*ended) + " have ended");
+  *open = true;
+  open->notify_all();
+  CHECK(log.text() == "aio::cancelled_error | a function in a thread | 0 have ended");
+}
+
+TEST_CASE("D44: a datagram is not lost to a cancellation in the same turn, and a second receiver is refused") {
+  aio::run(aio::run_options().signals(aio::on_signal::leave), []() -> aio::task<> {
+    auto socket = co_await aio::open_datagram(aio::datagram_options().local_address("127.0.0.1", 0));
+    trace log;
+    auto const receive = [&]() -> aio::task<> {
+      auto const came = co_await socket.receive();
+      log("received " + came.data);
+    };
+    auto const first = aio::create_task(receive());
+    co_await aio::sleep_for(0s);
+    log(said(co_await aio::as_result(socket.receive())));
+    co_await socket.sendto("x", socket.sockname());
+    co_await aio::sleep_for(0s);
+    first.cancel();
+    (void)co_await aio::as_result(first);
+    if (first.cancelled()) co_await receive();
+    CHECK(log.text() ==
+          "aio::usage_error: datagram_socket::receive: another task waits to receive from this socket | received x");
+  });
+}
 
 TEST_CASE("D1 to D3: a cancellation from outside that waits for the next suspension wins in every block") {
   struct block {

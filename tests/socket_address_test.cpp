@@ -95,6 +95,7 @@ TEST_CASE("socket_address: of Unix sockets, with a path, an abstract name, and w
   CHECK((unnamed.path().empty() && unnamed.to_string().empty()));
   CHECK(unnamed != socket_address());
   CHECK(unnamed == socket_address::from_path(""));
+  CHECK(unnamed == socket_address::from_path({}));
 #if defined(__linux__)
   auto const abstract = socket_address::from_path("\0abstract"s);
   CHECK(abstract.path() == "\0abstract"s);
@@ -177,8 +178,8 @@ TEST_CASE("socket_address: is ordered by host and then by port, and is a key") {
 TEST_CASE("socket_address: of a numeric host, and of nothing else") {
   CHECK(socket_address::from_numeric("127.0.0.1", 80) == v4("127.0.0.1", 80));
   CHECK(socket_address::from_numeric("::ffff:1.2.3.4", 80)->to_string() == "[::ffff:1.2.3.4]:80");
-  for (auto const& other : {"localhost"s, ""s, "fe80::1%lo"s, "127.1"s, "1.2.3.4 "s, "1.2.3.4\0x"s, "[::1]"s, "256.1.1.1"s,
-                            "1.2.3.4:80"s, std::string(100, '1')}) {
+  for (auto const& other : {"localhost"s, ""s, "fe80::1%lo"s, "127.1"s, "1.2.3.4 "s, "1.2.3.4\0x"s, "[::1]"s,
+                            "256.1.1.1"s, "1.2.3.4:80"s, std::string(100, '1')}) {
     INFO(other);
     CHECK(socket_address::from_numeric(other, 80) == std::nullopt);
   }

@@ -214,7 +214,7 @@ inline socket_address socket_address::from_path(std::string_view path) {
   }
   socket_address made;
   made.storage_.ss_family = AF_UNIX;
-  std::memcpy(reinterpret_cast<char*>(&made.storage_) + path_offset, path.data(), path.size());
+  if (!path.empty()) std::memcpy(reinterpret_cast<char*>(&made.storage_) + path_offset, path.data(), path.size());
   made.size_ = path_offset + path.size();
   made.normalise();
   return made;
