@@ -112,6 +112,31 @@ std::set<int> open_descriptors() {
   return open;
 }
 
+/// So many more can be opened in this scope.
+class few_descriptors {
+ public:
+  explicit few_descriptors(int left) {
+    ::getrlimit(RLIMIT_NOFILE, &usual_);
+    ::rlimit tight = usual_;
+    tight.rlim_cur = static_cast<::rlim_t>(*open_descriptors().rbegin()) + 10;
+    ::setrlimit(RLIMIT_NOFILE, &tight);
+    for (int next = ::dup(0); next >= 0; next = ::dup(0)) filling_.push_back(next);
+    for (; left > 0; --left) {
+      ::close(filling_.back());
+      filling_.pop_back();
+    }
+  }
+  few_descriptors(few_descriptors const&) = delete;
+  ~few_descriptors() {
+    for (int const each : filling_) ::close(each);
+    ::setrlimit(RLIMIT_NOFILE, &usual_);
+  }
+
+ private:
+  ::rlimit usual_{};
+  std::vector<int> filling_;
+};
+
 process_options piped() { return process_options().in(stdio::pipe()).out(stdio::pipe()); }
 process_options output() { return process_options().in(stdio::devnull()).out(stdio::pipe()); }
 
@@ -452,20 +477,13 @@ TEST_CASE("process: children are waited for where the program was started with S
 TEST_CASE("process: without descriptors it is not started, and nothing is left of the attempt") {
   run([]() -> aio::task<> {
     auto const before = open_descriptors();
-    ::rlimit usual{};
-    ::getrlimit(RLIMIT_NOFILE, &usual);
     auto const all = process_options().in(stdio::pipe()).out(stdio::pipe()).err(stdio::pipe());
-    std::string texts;
-    for (::rlim_t more = 0; more < 6; ++more) {
-      ::rlimit tight = usual;
-      tight.rlim_cur = static_cast<::rlim_t>(*before.rbegin()) + 1 + more;
-      for (int number = 0; number < *before.rbegin(); ++number) CHECK(before.contains(number));
-      ::setrlimit(RLIMIT_NOFILE, &tight);
+    for (int left = 0; left < 6; ++left) {
+      few_descriptors const few(left);
       auto const text = co_await refused([&] { return aio::create_subprocess_exec(all, "true"); });
-      ::setrlimit(RLIMIT_NOFILE, &usual);
       CHECK(text == "no pipe: Too many open files");
-      CHECK(open_descriptors() == before);
     }
+    CHECK(open_descriptors() == before);
     CHECK(no_child_is_left());
     auto const done = co_await aio::run_process(all, "true");
     CHECK(done.returncode == 0);
@@ -474,16 +492,9 @@ TEST_CASE("process: without descriptors it is not started, and nothing is left o
 
 TEST_CASE("process: without a descriptor to hear of its end, a thread hears of it") {
   run([]() -> aio::task<> {
-    auto const before = open_descriptors();
-    ::rlimit usual{};
-    ::getrlimit(RLIMIT_NOFILE, &usual);
-    ::rlimit tight = usual;
-    tight.rlim_cur = static_cast<::rlim_t>(*before.rbegin()) + 1;
-    ::setrlimit(RLIMIT_NOFILE, &tight);
-    auto made = co_await aio::as_result(aio::create_subprocess_exec("true"));
-    ::setrlimit(RLIMIT_NOFILE, &usual);
-    REQUIRE(made.has_value());
-    int const code = co_await made.value().wait();
+    few_descriptors const none(0);
+    auto child = co_await aio::create_subprocess_exec("true");
+    int const code = co_await child.wait();
     CHECK(code == 0);
   });
 }
