@@ -81,7 +81,8 @@ class replaced {
 
 struct terminal {
   terminal() : master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
-    if (!master || ::grantpt(master.get()) != 0 || ::unlockpt(master.get()) != 0) throw std::runtime_error("no terminal");
+    bool const made = master && ::grantpt(master.get()) == 0 && ::unlockpt(master.get()) == 0;
+    if (!made) throw std::runtime_error("no terminal");
     slave = owned_descriptor(::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
   }
   owned_descriptor master;

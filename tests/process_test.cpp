@@ -236,7 +236,8 @@ TEST_CASE("process: a program that is not there is an error of the call, which n
     CHECK(forbidden == "cannot start /etc/passwd: Permission denied");
     auto const nothing = co_await refused([&] { return aio::create_subprocess_exec(all, ""); });
     CHECK(nothing == "a process needs a program");
-    auto const zero = co_await refused([&] { return aio::create_subprocess_exec(all, "true", std::string("a\0b", 3)); });
+    std::string const cut("a\0b", 3);
+    auto const zero = co_await refused([&] { return aio::create_subprocess_exec(all, "true", cut); });
     CHECK(zero == "an argument of a process has a character 0 in it");
     CHECK(open_descriptors() == inside);
     CHECK(no_child_is_left());
@@ -277,7 +278,8 @@ TEST_CASE("process: it runs in the directory that it is given, and one that is n
     auto const missing = (folder.path / "nowhere").string();
     auto const text = co_await refused([&] { return aio::create_subprocess_exec(output().cwd(missing), "true"); });
     CHECK(text == "cannot start a process in the directory " + missing + ": No such file or directory");
-    auto const file = co_await refused([&] { return aio::create_subprocess_exec(output().cwd("/etc/passwd"), "true"); });
+    auto const file =
+        co_await refused([&] { return aio::create_subprocess_exec(output().cwd("/etc/passwd"), "true"); });
     CHECK(file == "cannot start a process in the directory /etc/passwd: Not a directory");
   });
 }
@@ -369,10 +371,10 @@ TEST_CASE("process: its error goes where its output goes, to nobody, or apart") 
     CHECK(words(apart.out, apart.err) == words("out\n", "err\n"));
     auto quiet = co_await aio::run_shell(output().err(stdio::devnull()), both);
     CHECK(words(quiet.out, quiet.err) == words("out\n", ""));
-    auto silent = co_await aio::run_shell(process_options().in(stdio::devnull()).out(stdio::devnull()).err(stdio::pipe()),
-                                          both);
+    auto silent = co_await aio::run_shell(output().out(stdio::devnull()).err(stdio::pipe()), both);
     CHECK(words(silent.out, silent.err) == words("", "err\n"));
-    auto const wrong = co_await refused([&] { return aio::create_subprocess_exec(output().out(stdio::merge()), "true"); });
+    auto const wrong =
+        co_await refused([&] { return aio::create_subprocess_exec(output().out(stdio::merge()), "true"); });
     CHECK(wrong == "stdio::merge() is for the standard error alone");
   });
 }
@@ -696,7 +698,7 @@ TEST_CASE("process: killed, a shell that waits for its child ends at once") {
   });
 }
 
-TEST_CASE("process: what is left of a group whose leader has ended can be killed, by its numbers that nobody else can have") {
+TEST_CASE("process: what is left of a group whose leader has ended can be killed: nobody else can have its number") {
   run_each_way([]() -> aio::task<> {
     auto shell = co_await started("trap '' TERM; sleep 100 & trap - TERM; echo ready; wait");
     CHECK(shell.terminate());
@@ -882,11 +884,12 @@ TEST_CASE("process: a loop on a context of the program's goes on while a process
   asio::io_context context;
   aio::event_loop loop{context};
   int code = -1;
-  auto const main = loop.create_task([](int& result) -> aio::task<> {
+  auto const body = [&]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec("/bin/sh", "-c", "exit 8");
-    result = co_await child.wait();
+    code = co_await child.wait();
     auto const dropped = co_await aio::create_subprocess_exec(piped(), "cat");
-  }, std::ref(code));
+  };
+  auto const main = loop.create_task(body());
   context.run();
   CHECK(main.done());
   CHECK(code == 8);
@@ -1180,7 +1183,9 @@ TEST_CASE("process: a thousand programs, a hundred at a time, leave no descripto
   CHECK(soon(no_child_is_left));
   CHECK(open_descriptors() == before);
 #if defined(__linux__)
-  auto const threads = [] { return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator()); };
+  auto const threads = [] {
+    return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+  };
   CHECK(soon([&] { return threads() <= 2; }));  // and one of a sanitizer's
 #endif
 }

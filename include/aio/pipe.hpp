@@ -22,7 +22,10 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/stream.hpp"
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace aio {
 
@@ -91,6 +94,6 @@ inline stream_writer open_stderr(stream_options const& options) {
 
 }  // namespace aio
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop

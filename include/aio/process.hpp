@@ -58,7 +58,10 @@
 #include "aio/task_handle.hpp"
 #include "aio/timeout.hpp"
 #include "aio/wait.hpp"
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace aio {
 
@@ -202,8 +205,8 @@ class process {
   /// Writes `input`, closes its standard input, reads all that it writes, and waits for its end. That it does not
   /// want to read the input is no error (PROC-22).
   ///
-  /// Cancelled: the process runs on, and nothing that it wrote is lost: the next communicate(), or whoever reads, begins
-  /// with it (D14). What is left of `input` is sent still.
+  /// Cancelled: the process runs on, and nothing that it wrote is lost: the next communicate(), or whoever reads,
+  /// begins with it (D14). What is left of `input` is sent still.
   /// Throws: usage_error for input without a pipe (D39), and while another communicate() runs; what reading throws.
   /// Lifetime: `input` must stay until it is over.
   [[nodiscard("co_await it: nothing is read before")]] task<completed_process> communicate(std::string_view input = {});
@@ -271,8 +274,8 @@ template <detail::program_argument... Args>
 [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
     process_options options, std::vector<std::string> command);
 /// The same with a shell.
-[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(process_options options,
-                                                                                         std::string command);
+[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(
+    process_options options, std::string command);
 
 // ---------------------------------------------------------------- implementation
 
@@ -641,6 +644,6 @@ inline task<completed_process> run_shell(process_options options, std::string co
 
 }  // namespace aio
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop

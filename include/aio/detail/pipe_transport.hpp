@@ -58,7 +58,10 @@
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/spawn.hpp"
 #include "aio/transport.hpp"
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace aio::detail {
 
@@ -153,7 +156,7 @@ class pipe_transport final : public transport, private context_member {
     std::size_t used = 0;
     std::size_t room = access_ == pipe_access::shared ? std::size_t{PIPE_BUF} : ~std::size_t{0};
     for (asio::const_buffer const& each : parts.first(std::min(parts.size(), pieces.size()))) {
-      std::size_t const length = std::min(each.size(), room);
+      std::size_t const length = (std::min)(each.size(), room);
       pieces[used++] = {const_cast<void*>(each.data()), length};
       room -= length;
       if (room == 0) break;
@@ -209,7 +212,8 @@ class pipe_transport final : public transport, private context_member {
     if (!file_) return;  // whoever waits is told: the waiter goes
     if (!watch_ && !open_watch()) return asio::post(loop_.context(), ready_handler(counted(), std::move(waiter)));
     bool const watches_file = access_ == pipe_access::unshared || !nests;
-    auto const what = direction_ == pipe_direction::in || !watches_file ? descriptor::wait_read : descriptor::wait_write;
+    bool const for_reading = direction_ == pipe_direction::in || !watches_file;
+    auto const what = for_reading ? descriptor::wait_read : descriptor::wait_write;
     loop_.io_started();
     try {
       watch_->async_wait(what, ready_handler(loop_, std::move(waiter)));
@@ -296,9 +300,9 @@ inline owned_descriptor open_again(int number, struct stat const& file, pipe_dir
   return owned_descriptor();
 }
 
-/// A descriptor that others may share, as it can be used without their noticing. `given`: it is this program's to close;
-/// else that one stays as it is. Throws: std::system_error; std::invalid_argument for a directory, or a regular file
-/// unless `files` are allowed. One that was given is closed then.
+/// A descriptor that others may share, as it can be used without their noticing. `given`: it is this program's to
+/// close; else that one stays as it is. Throws: std::system_error; std::invalid_argument for a directory, or a regular
+/// file unless `files` are allowed. One that was given is closed then.
 inline opened_pipe open_shared(int number, pipe_direction direction, bool given, bool files) {
   owned_descriptor owned(given ? number : -1);
   struct stat file{};
@@ -325,6 +329,6 @@ inline opened_pipe open_shared(int number, pipe_direction direction, bool given,
 
 }  // namespace aio::detail
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop

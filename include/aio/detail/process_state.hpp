@@ -53,7 +53,10 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/spawn.hpp"
 #include "aio/detail/wait_line.hpp"
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
 
 namespace aio::detail {
 
@@ -129,7 +132,7 @@ class reaper {
         });
         if (left.empty()) break;
         changed.wait_for(lock, pause, [this] { return came; });
-        pause = std::exchange(came, false) ? std::chrono::milliseconds(1) : std::min(2 * pause, longest);
+        pause = std::exchange(came, false) ? std::chrono::milliseconds(1) : (std::min)(2 * pause, longest);
       }
       runs = false;
     }
@@ -452,6 +455,6 @@ class exit_wait final : public line_waiter {
 
 }  // namespace aio::detail
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop

@@ -34,9 +34,12 @@
 
 #include "aio/error.hpp"
 
-extern char** environ;  // not every <unistd.h> has it
-
+#endif
 #pragma GCC visibility push(default)
+
+#if defined(__unix__) || defined(__APPLE__)
+
+extern char** environ;  // not every <unistd.h> has it
 
 namespace aio::detail {
 
@@ -112,25 +115,31 @@ struct spawn_request {
 
 class spawn_actions {
  public:
-  spawn_actions() { check(::posix_spawn_file_actions_init(&raw_)); }
+  spawn_actions() { succeed(::posix_spawn_file_actions_init(&raw_)); }
   spawn_actions(spawn_actions const&) = delete;
   ~spawn_actions() { ::posix_spawn_file_actions_destroy(&raw_); }
 
-  void put(int source, int target) { check(::posix_spawn_file_actions_adddup2(&raw_, source, target)); }
-  void close(int number) { check(::posix_spawn_file_actions_addclose(&raw_, number)); }
-  void change_directory(char const* to) { check(::posix_spawn_file_actions_addchdir_np(&raw_, to)); }
+  void put(int source, int target) { succeed(::posix_spawn_file_actions_adddup2(&raw_, source, target)); }
+  void close(int number) { succeed(::posix_spawn_file_actions_addclose(&raw_, number)); }
+  void change_directory(char const* to) { succeed(::posix_spawn_file_actions_addchdir_np(&raw_, to)); }
+
+#if defined(__APPLE__)
+  static constexpr bool closes_what_is_not_named = true;  // POSIX_SPAWN_CLOEXEC_DEFAULT
+#else
+  static constexpr bool closes_what_is_not_named = false;
+#endif
 
   /// All from 3 on but `kept`, which are in order, each once.
   void close_others([[maybe_unused]] std::vector<int> const& kept) {
 #if defined(__APPLE__)
-    // POSIX_SPAWN_CLOEXEC_DEFAULT closes what no action names.
+    static_assert(closes_what_is_not_named);
 #elif defined(__GLIBC__) || defined(__FreeBSD__)
     int from = 3;
     for (int const each : kept) {
       for (; from < each; ++from) close(from);
       from = each + 1;
     }
-    check(::posix_spawn_file_actions_addclosefrom_np(&raw_, from));
+    succeed(::posix_spawn_file_actions_addclosefrom_np(&raw_, from));
 #else
     // Those that are open now: what other threads open meanwhile has to be closed on exec by itself.
     std::unique_ptr<DIR, int (*)(DIR*)> const open(::opendir("/proc/self/fd"), &::closedir);
@@ -146,7 +155,7 @@ class spawn_actions {
   [[nodiscard]] posix_spawn_file_actions_t const* get() const noexcept { return &raw_; }
 
  private:
-  static void check(int error) {
+  static void succeed(int error) {
     if (error == ENOMEM) throw std::bad_alloc();
     if (error != 0) throw_errno(error, "a descriptor of a new process");
   }
@@ -269,10 +278,11 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
     sources[i] = copies.back().get();
   }
   for (int i = 0; i < 3; ++i) {
-    if (sources[i] >= 0) actions.put(sources[i], i);
-#if defined(__APPLE__)
-    else actions.put(i, i);
-#endif
+    if (sources[i] >= 0) {
+      actions.put(sources[i], i);
+    } else if (spawn_actions::closes_what_is_not_named) {
+      actions.put(i, i);
+    }
   }
   std::vector<int> kept;
   for (int const each : of.passed) {
@@ -295,7 +305,7 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
   int error = ENOENT;
   std::string const path = detail::search_path(of);
   for (std::size_t from = 0; from <= path.size();) {
-    std::size_t const to = std::min(path.find(':', from), path.size());
+    std::size_t const to = (std::min)(path.find(':', from), path.size());
     std::string file = path.substr(from, to - from);
     file += file.empty() ? "./" : "/";
     file += program;
@@ -318,6 +328,6 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
 
 }  // namespace aio::detail
 
-#pragma GCC visibility pop
-
 #endif
+
+#pragma GCC visibility pop
