@@ -8,8 +8,9 @@ set(AIO_LAYERS
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/read_watch.hpp detail/ready_queue.hpp detail/state_ptr.hpp
     detail/waitable.hpp
-  2 socket_address.hpp detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/signal_table.hpp
-    detail/stream_buffer.hpp detail/thread_pool.hpp detail/timer_heap.hpp
+  2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
+    detail/exceptions.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp detail/thread_pool.hpp
+    detail/timer_heap.hpp
   3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
   4 detail/callback.hpp detail/future_core.hpp detail/repeated_call.hpp
   5 detail/task_core.hpp
@@ -18,14 +19,15 @@ set(AIO_LAYERS
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
-  9 event.hpp getaddrinfo.hpp lock.hpp detail/promise.hpp detail/stream_operations.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp detail/pipe_transport.hpp detail/process_state.hpp detail/promise.hpp
+    detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
-  11 task_handle.hpp
+  11 pipe.hpp task_handle.hpp
   12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
     testing/memory_stream.hpp
-  14 barrier.hpp datagram.hpp file.hpp gather.hpp race.hpp run.hpp
+  14 barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp
   15 aio.hpp testing/virtual_clock.hpp
 )
 

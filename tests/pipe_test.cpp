@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: MIT
+
+#include "aio/pipe.hpp"
+
+#if defined(__unix__) || defined(__APPLE__)
+
+#include <array>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "aio/as_result.hpp"
+#include "aio/run.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task_handle.hpp"
+#include "aio/timeout.hpp"
+#include "support/catch.hpp"
+#include "support/order.hpp"
+#include "support/reports.hpp"
+
+using namespace std::chrono_literals;
+using aio::detail::make_pipe;
+using aio::detail::owned_descriptor;
+using aio::detail::pipe_access;
+using aio::detail::pipe_direction;
+using aio_test::said;
+using aio_test::words;
+
+namespace {
+
+template <class Body>
+void run(Body const& body) {
+  aio::run([&]() -> aio::task<> { co_await aio::wait_for(body(), 60s); });
+}
+
+std::set<int> open_descriptors() {
+  std::set<int> open;
+  for (int number = 0; number < 1024; ++number) {
+    if (::fcntl(number, F_GETFD) >= 0) open.insert(number);
+  }
+  return open;
+}
+
+bool blocks(int number) { return (::fcntl(number, F_GETFL) & O_NONBLOCK) == 0; }
+
+/// What has arrived there.
+std::string take(int from) {
+  std::array<char, 256> block{};
+  auto const got = ::read(from, block.data(), block.size());
+  return std::string(block.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+}
+void put(int to, std::string const& text) {
+  if (::write(to, text.data(), text.size()) != static_cast<::ssize_t>(text.size())) throw std::runtime_error("write");
+}
+
+/// A standard descriptor is another one in this scope.
+class replaced {
+ public:
+  replaced(int number, int by) : number_(number), saved_(::fcntl(number, F_DUPFD_CLOEXEC, 10)) { ::dup2(by, number); }
+  replaced(replaced const&) = delete;
+  ~replaced() {
+    ::dup2(saved_, number_);
+    ::close(saved_);
+  }
+
+ private:
+  int number_;
+  int saved_;
+};
+
+struct terminal {
+  terminal() : master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {
+    bool const made = master && ::grantpt(master.get()) == 0 && ::unlockpt(master.get()) == 0;
+    if (!made) throw std::runtime_error("no terminal");
+    slave = owned_descriptor(::open(::ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  }
+  owned_descriptor master;
+  owned_descriptor slave;
+};
+
+/// Both ends of a pipe as streams, used in a certain way.
+aio::stream_reader reader_of(owned_descriptor file, pipe_access access) {
+  return aio::detail::stream_access::reader(
+      *aio::detail::make_pipe_stream({std::move(file), access}, pipe_direction::in, {}, "test"));
+}
+aio::stream_writer writer_of(owned_descriptor file, pipe_access access) {
+  return aio::detail::stream_access::writer(
+      *aio::detail::make_pipe_stream({std::move(file), access}, pipe_direction::out, {}, "test"));
+}
+
+std::string const much(std::size_t{1} << 20, 'm');
+
+}  // namespace
+
+TEST_CASE("pipe: what one end is written can be read from the other, to its end") {
+  auto const before = open_descriptors();
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    auto reader = aio::connect_read_pipe(ends.read.release());
+    auto writer = aio::connect_write_pipe(ends.write.release());
+    auto const reading = aio::create_task(reader.read());
+    co_await writer.send("small");
+    co_await writer.send(much);
+    CHECK(writer.can_write_eof());
+    writer.write("the last");
+    writer.write_eof();
+    auto const all = co_await reading;
+    CHECK(all == "small" + much + "the last");
+    CHECK(reader.at_eof());
+    CHECK_THROWS_AS(writer.write("x"), aio::usage_error);
+    writer.close();
+    co_await writer.wait_closed();
+  });
+  CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("pipe: in each way of using a descriptor all bytes arrive, in order") {
+  auto const before = open_descriptors();
+  run([]() -> aio::task<> {
+    std::string text;
+    for (int i = 0; text.size() < 300000; ++i) text += std::to_string(i);
+    for (auto const access : {pipe_access::unshared, pipe_access::shared}) {
+      auto ends = make_pipe();
+      if (access == pipe_access::unshared) {
+        (void)::fcntl(ends.read.get(), F_SETFL, O_NONBLOCK);
+        (void)::fcntl(ends.write.get(), F_SETFL, O_NONBLOCK);
+      }
+      int const read_end = ends.read.get();
+      auto reader = reader_of(std::move(ends.read), access);
+      auto writer = writer_of(std::move(ends.write), access);
+      auto const reading = aio::create_task(reader.read());
+      co_await aio::sleep_for(1ms);
+      co_await writer.send(text);
+      CHECK(blocks(read_end) == (access == pipe_access::shared));
+      writer.close();
+      auto const all = co_await reading;
+      CHECK(all == text);
+    }
+    int pair[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    int const kept = ::dup(pair[0]);
+    auto reader = aio::connect_read_pipe(pair[0]);
+    auto writer = aio::connect_write_pipe(pair[1]);
+    auto const reading = aio::create_task(reader.read());
+    co_await writer.send(text);
+    CHECK(blocks(kept));
+    writer.close();
+    auto const all = co_await reading;
+    CHECK(all == text);
+    ::close(kept);
+  });
+  CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("pipe: a reader that has gone is an error of who writes, which ends neither the program nor its signals") {
+  run([]() -> aio::task<> {
+    for (auto const access : {pipe_access::unshared, pipe_access::shared}) {
+      auto ends = make_pipe();
+      auto writer = writer_of(std::move(ends.write), access);
+      ends.read.reset();
+      auto const outcome = co_await aio::as_result(writer.send("lost"));
+      auto const* const error = outcome.error<std::system_error>();
+      CHECK((error && error->code() == std::errc::broken_pipe));
+      CHECK_THROWS_AS(writer.write("x"), std::system_error);
+    }
+    ::sigset_t pending;
+    sigemptyset(&pending);
+    ::sigpending(&pending);
+    CHECK(sigismember(&pending, SIGPIPE) == 0);
+    ::sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    CHECK(sigismember(&mask, SIGPIPE) == 0);
+  });
+}
+
+TEST_CASE("pipe: a signal of a broken pipe that the program has blocked and waits for stays where it is") {
+  run([]() -> aio::task<> {
+    ::sigset_t broken;
+    ::sigset_t before;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken, &before);
+    ::raise(SIGPIPE);
+    auto ends = make_pipe();
+    auto writer = aio::connect_write_pipe(ends.write.release());
+    ends.read.reset();
+    auto const outcome = co_await aio::as_result(writer.send("lost"));
+    CHECK(outcome.error<std::system_error>());
+    int came = 0;
+    ::sigwait(&broken, &came);
+    CHECK(came == SIGPIPE);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  });
+}
+
+TEST_CASE("pipe: who waits for a reader that goes hears of it") {
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    auto writer = aio::connect_write_pipe(ends.write.release());
+    auto const sending = aio::create_task(writer.send(much));
+    co_await aio::sleep_for(5ms);
+    CHECK_FALSE(sending.done());
+    ends.read.reset();
+    auto const outcome = co_await aio::as_result(sending);
+    auto const* const error = outcome.error<std::system_error>();
+    CHECK((error && error->code() == std::errc::broken_pipe));
+  });
+}
+
+TEST_CASE("pipe: files and directories are refused, and closed") {
+  run([]() -> aio::task<> {
+    auto const before = open_descriptors();
+    int const file = ::open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    CHECK_THROWS_AS(aio::connect_read_pipe(file), std::invalid_argument);
+    int const folder = ::open("/etc", O_RDONLY | O_CLOEXEC);
+    CHECK_THROWS_AS(aio::connect_read_pipe(folder), std::invalid_argument);
+    CHECK_THROWS_AS(aio::connect_read_pipe(999), std::system_error);
+    CHECK(open_descriptors() == before);
+    co_return;
+  });
+  auto ends = make_pipe();
+  int const number = ends.read.release();
+  CHECK_THROWS_AS(aio::connect_read_pipe(number), aio::usage_error);
+  CHECK(::fcntl(number, F_GETFD) < 0);
+}
+
+TEST_CASE("pipe: one that is read while its stream is closed ends") {
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    auto writer = aio::connect_write_pipe(ends.write.release());
+    auto const sending = aio::create_task(writer.send(much));
+    co_await aio::sleep_for(1ms);
+    writer.abort();
+    auto const outcome = co_await aio::as_result(sending);
+    CHECK_FALSE(outcome.has_value());
+    CHECK(take(ends.read.get()).size() == 256);
+  });
+}
+
+TEST_CASE("pipe: a stream may outlive its loop") {
+  auto const before = open_descriptors();
+  auto ends = make_pipe();
+  {
+    auto reader = aio::run([&]() -> aio::task<aio::stream_reader> {
+      auto made = aio::connect_read_pipe(ends.read.release());
+      auto const nothing = co_await aio::as_result(aio::wait_for(made.read(), 5ms));
+      CHECK(nothing.error<aio::timeout_error>());
+      co_return made;
+    });
+    CHECK(open_descriptors() != before);
+  }
+  ends.write.reset();
+  CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("pipe: the standard streams work over a terminal, which blocks for others as before") {
+  terminal const screen;
+  replaced const in(0, screen.slave.get());
+  replaced const out(1, screen.slave.get());
+  run([&]() -> aio::task<> {
+    auto const before = open_descriptors();
+    {
+      auto input = aio::open_stdin();
+      auto output = aio::open_stdout();
+      auto const line = aio::create_task(input.readline());
+      co_await aio::sleep_for(1ms);
+      put(screen.master.get(), "typed\n");
+      auto const typed = co_await line;
+      CHECK(typed == "typed\n");
+      co_await output.send("printed\n");
+      CHECK(blocks(0));
+      CHECK(blocks(1));
+      CHECK(blocks(screen.slave.get()));
+    }
+    CHECK(open_descriptors() == before);
+    put(1, "by others\n");
+  });
+  std::string shown;
+  while (shown.find("others") == std::string::npos) shown += take(screen.master.get());
+  CHECK(shown == "typed\r\nprinted\r\nby others\r\n");
+}
+
+TEST_CASE("pipe: the standard streams work over pipes, which block for others as before") {
+  auto in_ends = make_pipe();
+  auto out_ends = make_pipe();
+  replaced const in(0, in_ends.read.get());
+  replaced const out(2, out_ends.write.get());
+  run([&]() -> aio::task<> {
+    auto input = aio::open_stdin();
+    auto errors = aio::open_stderr();
+    put(in_ends.write.get(), "one\ntwo");
+    auto const line = co_await input.next_line();
+    CHECK(line == "one");
+    in_ends.write.reset();
+    auto const rest = co_await input.read();
+    CHECK(rest == "two");
+    co_await errors.send("told\n");
+    CHECK(take(out_ends.read.get()) == "told\n");
+    CHECK(blocks(0));
+    CHECK(blocks(2));
+  });
+}
+
+TEST_CASE("pipe: the standard streams work over files, from and to where these stand") {
+  std::string name = (std::filesystem::temp_directory_path() / "aio_pipe_XXXXXX").string();
+  owned_descriptor const file(::mkstemp(name.data()));
+  put(file.get(), "first\n");
+  {
+    replaced const out(1, file.get());
+    run([]() -> aio::task<> {
+      auto output = aio::open_stdout();
+      co_await output.send("second\n");
+      output.close();
+      co_await output.wait_closed();
+    });
+  }
+  ::lseek(file.get(), 3, SEEK_SET);
+  {
+    replaced const in(0, file.get());
+    run([]() -> aio::task<> {
+      auto input = aio::open_stdin();
+      auto const all = co_await input.read();
+      CHECK(all == "st\nsecond\n");
+    });
+  }
+  std::filesystem::remove(name);
+}
+
+TEST_CASE("pipe: the standard streams work over devices that are always ready") {
+  owned_descriptor const null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  replaced const in(0, null.get());
+  replaced const out(1, null.get());
+  run([]() -> aio::task<> {
+    auto input = aio::open_stdin();
+    auto output = aio::open_stdout();
+    auto const nothing = co_await input.read();
+    CHECK(nothing.empty());
+    co_await output.send(much);
+  });
+}
+
+TEST_CASE("pipe: a terminal that is hung up is at its end") {
+  terminal screen;
+  replaced const in(0, screen.slave.get());
+  screen.slave.reset();
+  run([&]() -> aio::task<> {
+    auto input = aio::open_stdin();
+    auto const reading = aio::create_task(input.read());
+    co_await aio::sleep_for(1ms);
+    screen.master.reset();
+    auto const all = co_await reading;
+    CHECK(all.empty());
+  });
+}
+
+#endif
