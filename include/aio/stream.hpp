@@ -74,7 +74,7 @@ class stream_options {
 /// Lifetime: it may go while its writer is used, and be moved while nobody awaits. Views that it gives are good until
 /// the next call on it. The connection ends with the last of both, see stream_writer.
 /// Threads: the loop's thread only.
-/// asyncio: StreamReader, STR-1 to STR-38.
+/// asyncio: StreamReader, STR-7 to STR-22, STR-24 to STR-26, STR-30, STR-35, STR-37.
 class stream_reader {
  public:
   stream_reader(stream_reader&&) noexcept = default;
@@ -140,7 +140,7 @@ class stream_reader {
 /// Throws, each function that sends: std::system_error, what ended the connection (D11); usage_error behind
 /// write_eof(), close() and abort().
 /// Threads: the loop's thread only.
-/// asyncio: StreamWriter, SW-1 to SW-40.
+/// asyncio: StreamWriter, SW-1, SW-4, SW-7 to SW-10, SW-13 to SW-17, SW-20, SW-22, SW-26, SW-30.
 class stream_writer {
  public:
   stream_writer(stream_writer&&) noexcept = default;
@@ -155,7 +155,7 @@ class stream_writer {
   void write(String&& data);
   void writelines(std::span<std::string_view const> parts);
 
-  /// Sends, and waits while more is queued than the high mark, until it is the low one (SW-7 to SW-15). Of 1 MiB that
+  /// Sends, and waits while more is queued than the high mark, until it is the low one (SW-7, SW-8). Of 1 MiB that
   /// was sent without suspending the sender lets others run once (D26).
   /// Cancelled: what was written goes out all the same.
   [[nodiscard]] auto drain();
