@@ -233,7 +233,7 @@ class race_awaiter final : public children_race {
   bool await_ready() {
     bool const none = enough_with_none();
     children_.require_fit(Rule::caller, loop());
-    if (none) return let_go();
+    if (none) return start_none();
     begin(children_.size());
     if constexpr (Children::listens) {
       bool enough = false;
@@ -242,7 +242,7 @@ class race_awaiter final : public children_race {
         slot.found_done();
         enough = this->settled_before({slot.core(), slot.listener()}, index);
       });
-      if (enough) return let_go();
+      if (enough) return start_none();
     }
     children_.start(parent(), loop(), frame_->where);
     started(children_.own_count());
@@ -273,8 +273,8 @@ class race_awaiter final : public children_race {
     }
     return children_.size() == 0;
   }
-  /// Starts none.
-  bool let_go() noexcept {
+  /// What was given goes, and take() is called.
+  bool start_none() noexcept {
     over_before();
     children_.for_each([](auto& slot, std::size_t) { slot.close(); });
     return true;
