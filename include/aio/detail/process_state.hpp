@@ -192,6 +192,7 @@ class process_state final : private context_member {
   /// The program has no object of it any more.
   void let_go() noexcept {
     if (!is_ours()) return;
+    (void)has_ended();  // if it has by itself, what it has left behind is not killed
     owned_ = false;
     if (returncode_) {
       if (zombie_) abandon();
