@@ -389,6 +389,24 @@ TEST_CASE("process: what is not a pipe cannot be read or written") {
   });
 }
 
+TEST_CASE("process: one that was moved away has no use, and says so") {
+  run([]() -> aio::task<> {
+    auto child = co_await aio::create_subprocess_exec(piped(), "cat");
+    auto other = std::move(child);
+    CHECK(child.pid() == 0);             // NOLINT(bugprone-use-after-move)
+    CHECK_FALSE(child.returncode());     // NOLINT(bugprone-use-after-move)
+    CHECK_THROWS_AS(child.kill(), aio::usage_error);
+    CHECK_THROWS_AS(child.out(), aio::usage_error);
+    CHECK_THROWS_AS(child.wait(), aio::usage_error);
+    CHECK_THROWS_AS(child.communicate(), aio::usage_error);
+    int const first = other.pid();
+    other = co_await aio::create_subprocess_exec(piped(), "cat");
+    bool const gone = co_await eventually([&] { return is_gone(first); });
+    CHECK(gone);
+    CHECK(runs(other.pid()));
+  });
+}
+
 TEST_CASE("process: an input from nowhere is at its end") {
   run([]() -> aio::task<> {
     auto const done = co_await aio::run_process(output(), "cat");
@@ -774,6 +792,39 @@ TEST_CASE("process: one that has ended by itself is not killed with its object, 
     CHECK(status == 3);
   });
   CHECK(no_child_is_left());
+}
+
+TEST_CASE("process: one whose end nobody has noticed yet is not killed either, nor is what it has left behind") {
+  run_each_way([]() -> aio::task<> {
+    auto ends = aio::detail::make_pipe();
+    {
+      auto const options = output().out(stdio::descriptor(ends.write.get()));
+      auto const shell = co_await aio::create_subprocess_shell(options, "(sleep 0.3; echo left behind) & exit 0");
+      std::this_thread::sleep_for(200ms);
+    }
+    ends.write.reset();
+    auto reader = aio::connect_read_pipe(ends.read.release());
+    auto const text = co_await reader.read();
+    CHECK(text == "left behind\n");
+  });
+  CHECK(soon(no_child_is_left));
+}
+
+TEST_CASE("process: what a daemon was written before its object goes reaches it") {
+  run([]() -> aio::task<> {
+    auto ends = aio::detail::make_pipe();
+    {
+      auto const options =
+          process_options().in(stdio::pipe()).out(stdio::descriptor(ends.write.get())).daemon();
+      auto child = co_await aio::create_subprocess_exec(options, "wc", "-c");
+      child.in().write(std::string(1000000, 'x'));
+    }
+    ends.write.reset();
+    auto reader = aio::connect_read_pipe(ends.read.release());
+    auto const count = co_await reader.read();
+    CHECK(std::stoi(count) == 1000000);
+  });
+  CHECK(soon(no_child_is_left));
 }
 
 TEST_CASE("process: run() is over when what was killed at its end is reaped") {

@@ -167,9 +167,10 @@ struct completed_process {
 
 /// A program that was started, with its pipes.
 ///
-/// Lifetime: when it goes, the process is killed if it still runs, and reaped (D36); output that was not sent to it yet
-/// is dropped. With process_options::daemon() it runs on. run() waits for those that were killed. It may be moved
-/// while somebody waits. A process that is forked from this one inside a coroutine leaves it alone.
+/// Lifetime: when it goes, the process is killed if it still runs, with its group if it leads one, and reaped (D36);
+/// what was not sent to it yet is dropped. With process_options::daemon() it runs on. run() waits for those that were
+/// killed, for a second at most; then a thread does. It may be moved while somebody waits. A process that is forked
+/// from this one inside a coroutine leaves it alone.
 /// Threads: the loop's thread only.
 /// asyncio: Process, PROC-1 to PROC-37.
 class process {
@@ -222,7 +223,8 @@ class process {
 
  private:
   friend class detail::process_creation;
-  explicit process(std::shared_ptr<detail::process_parts> parts) noexcept : parts_(std::move(parts)) {}
+  explicit process(std::shared_ptr<detail::process_parts> made) noexcept : parts_(std::move(made)) {}
+  [[nodiscard]] inline detail::process_parts& parts() const;
 
   std::shared_ptr<detail::process_parts> parts_;
 };
@@ -240,7 +242,8 @@ concept program_argument = std::convertible_to<T, std::string> || std::convertib
 /// object: it is killed and reaped (PROC-9).
 /// Throws: std::system_error, with the path in its text, if there is no such program or directory, or it must not be
 /// started; if it has too many arguments; without descriptors. std::invalid_argument for a character 0 in an argument;
-/// usage_error if the program has the system throw statuses of children away. Nothing is left of it then.
+/// usage_error if the program has the system throw statuses of children away, by SA_NOCLDWAIT. (Where it was started
+/// with SIGCHLD ignored, that gets its default effect before.) Nothing is left of the process then.
 /// asyncio: create_subprocess_exec, PROC-1 to PROC-10.
 template <detail::program_argument... Args>
 [[nodiscard("co_await it: nothing is started before")]] detail::process_creation create_subprocess_exec(
@@ -383,12 +386,18 @@ struct process_parts {
   std::optional<stream_reader> out;
   std::optional<stream_reader> err;
   std::optional<std::chrono::nanoseconds> pipe_grace;
+  bool daemon = false;
   bool communicating = false;
 
   /// The process object goes.
   void let_go() noexcept {
     state->let_go();
-    if (in) in->abort();
+    if (!in) return;
+    if (daemon) {
+      in->close();
+    } else {
+      in->abort();
+    }
   }
 };
 
@@ -421,6 +430,7 @@ class process_creation {
     auto parts = std::make_shared<process_parts>();
     parts->state = std::make_shared<process_state>(loop);
     parts->pipe_grace = access::pipe_grace(options);
+    parts->daemon = access::daemon(options);
     // A process takes its input when it likes. One that outlives the loop's end must not keep that from coming.
     stream_options streams;
     streams.limit(access::limit(options));
@@ -587,27 +597,32 @@ inline std::vector<std::string> shell_command(std::string command) {
 inline process::~process() {
   if (parts_) parts_->let_go();
 }
+inline detail::process_parts& process::parts() const {
+  if (!parts_) throw usage_error("the process was moved away");
+  return *parts_;
+}
 inline int process::pid() const noexcept { return parts_ ? static_cast<int>(parts_->state->pid()) : 0; }
 inline std::optional<int> process::returncode() const noexcept {
   return parts_ ? parts_->state->returncode() : std::nullopt;
 }
 inline stream_writer& process::in() {
-  if (!parts_ || !parts_->in) throw usage_error("the standard input of the process is not a pipe");
+  if (!parts().in) throw usage_error("the standard input of the process is not a pipe");
   return *parts_->in;
 }
 inline stream_reader& process::out() {
-  if (!parts_ || !parts_->out) throw usage_error("the standard output of the process is not a pipe");
+  if (!parts().out) throw usage_error("the standard output of the process is not a pipe");
   return *parts_->out;
 }
 inline stream_reader& process::err() {
-  if (!parts_ || !parts_->err) throw usage_error("the standard error of the process is not a pipe");
+  if (!parts().err) throw usage_error("the standard error of the process is not a pipe");
   return *parts_->err;
 }
-inline detail::exit_wait process::wait() { return detail::exit_wait(parts_->state); }
+inline detail::exit_wait process::wait() { return detail::exit_wait(parts().state); }
 inline task<completed_process> process::communicate(std::string_view input) {
+  (void)parts();
   return detail::communicate(parts_, input);
 }
-inline bool process::send_signal(int number) { return parts_->state->signal(number); }
+inline bool process::send_signal(int number) { return parts().state->signal(number); }
 
 template <detail::program_argument... Args>
 detail::process_creation create_subprocess_exec(process_options const& options, std::string program, Args&&... args) {

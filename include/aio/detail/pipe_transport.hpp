@@ -155,7 +155,7 @@ class pipe_transport final : public transport, private context_member {
     std::array<::iovec, 32> pieces;  // NOLINT(cppcoreguidelines-pro-type-member-init)
     std::size_t used = 0;
     std::size_t room = access_ == pipe_access::shared ? std::size_t{PIPE_BUF} : ~std::size_t{0};
-    for (asio::const_buffer const& each : parts.first(std::min(parts.size(), pieces.size()))) {
+    for (asio::const_buffer const& each : parts.first((std::min)(parts.size(), pieces.size()))) {
       std::size_t const length = (std::min)(each.size(), room);
       pieces[used++] = {const_cast<void*>(each.data()), length};
       room -= length;

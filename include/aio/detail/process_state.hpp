@@ -192,6 +192,7 @@ class process_state final : private context_member {
   /// The program has no object of it any more.
   void let_go() noexcept {
     if (!is_ours()) return;
+    (void)has_ended();  // if it has by itself, what it has left behind is not killed
     owned_ = false;
     if (returncode_) {
       if (zombie_) abandon();
@@ -209,7 +210,10 @@ class process_state final : private context_member {
   class exit_handler {
    public:
     explicit exit_handler(std::shared_ptr<process_state> state) noexcept : state_(std::move(state)) {}
-    void operator()(std::error_code const&) { std::exchange(state_, nullptr)->notice(); }
+    void operator()(std::error_code const& error) {
+      auto const state = std::exchange(state_, nullptr);
+      state->notice(state, error);
+    }
 
    private:
     std::shared_ptr<process_state> state_;
@@ -234,7 +238,7 @@ class process_state final : private context_member {
       for (;;) {
         try {
           return self->loop.execute([self] {
-            if (self->state) self->state->notice();
+            if (self->state) self->state->notice(nullptr, {});
           });
         } catch (...) {  // no memory; the loop waits for this
           std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -283,6 +287,20 @@ class process_state final : private context_member {
     loop_.io_started();
     loop_.work_started();
   }
+  bool watch_again(std::shared_ptr<process_state> const& self, std::error_code const& error) noexcept {
+    try {
+      if (!error) {
+        pidfd_->async_wait(descriptor::wait_read, exit_handler(self));
+      } else {
+        if (!has_loop()) return false;
+        (void)unwatch();
+        watch_by_thread();
+      }
+      return true;
+    } catch (...) {  // no memory, or no thread
+      return false;
+    }
+  }
   /// Says whether a thread reaps it.
   bool unwatch() noexcept {
     if (std::exchange(watched_, false) && has_loop()) {
@@ -304,10 +322,12 @@ class process_state final : private context_member {
     if (!owned_) pid_ = 0;
   }
 
-  /// It has ended, as was told.
-  void notice() noexcept {
+  /// It has ended, as was told; or not, for a descriptor may be ready for nothing, as where one with the same number
+  /// was ready before. `self`: not of a thread.
+  void notice(std::shared_ptr<process_state> const& self, std::error_code const& error) noexcept {
     if (!watched_) return;
     bool const ended = has_ended();
+    if (!ended && self && watch_again(self, error)) return;
     (void)unwatch();
     if (!ended) return report_lost();
     if (has_loop()) {
@@ -401,7 +421,7 @@ class process_state final : private context_member {
 
   AIO_COLD AIO_NEVER_INLINE void report_lost() noexcept {
     returncode_ = 255;
-    report("the end of a child process could not be waited for: process ");
+    report("the end of a child process cannot be waited for, and its status is taken to be 255: process ");
     reaper::adopt(pid_);
     if (has_loop()) waiters_.wake((std::numeric_limits<std::size_t>::max)());
   }

@@ -167,13 +167,13 @@ class spawn_attributes {
   explicit spawn_attributes(spawn_request const& of) {
     if (::posix_spawnattr_init(&raw_) != 0) throw std::bad_alloc();
     short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-    ::sigset_t signals;
-    sigemptyset(&signals);
-    ::posix_spawnattr_setsigmask(&raw_, &signals);
-    sigfillset(&signals);
-    sigdelset(&signals, SIGKILL);
-    sigdelset(&signals, SIGSTOP);
-    ::posix_spawnattr_setsigdefault(&raw_, &signals);
+    ::sigset_t set;
+    sigemptyset(&set);
+    ::posix_spawnattr_setsigmask(&raw_, &set);
+    sigfillset(&set);
+    sigdelset(&set, SIGKILL);
+    sigdelset(&set, SIGSTOP);
+    ::posix_spawnattr_setsigdefault(&raw_, &set);
 #if defined(POSIX_SPAWN_SETSID)
     if (of.new_session) flags |= POSIX_SPAWN_SETSID;
 #else
