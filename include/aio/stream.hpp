@@ -16,17 +16,21 @@
 
 #include "aio/config.hpp"
 
+#include <array>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "aio/detail/state_ptr.hpp"
+#include "aio/detail/stream_operations.hpp"
 #include "aio/detail/stream_state.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/stream_error.hpp"
@@ -34,6 +38,10 @@
 #pragma GCC visibility push(default)
 
 namespace aio {
+
+namespace detail {
+struct stream_access;
+}
 
 /// How a stream is made.
 class stream_options {
@@ -201,3 +209,199 @@ class stream_pair {
 
 /// A stream upon a transport. Throws: usage_error without a running loop; std::invalid_argument for none.
 [[nodiscard]] stream_pair make_stream(std::unique_ptr<transport> below, stream_options const& options = {});
+
+// ---------------------------------------------------------------- implementation
+
+namespace detail {
+
+[[noreturn]] AIO_COLD AIO_NEVER_INLINE void refuse_separator() {
+  throw std::invalid_argument("readuntil(): the separator is empty");
+}
+
+/// The ends of a connection, for what is built on it.
+struct stream_access {
+  static stream_state& state(stream_reader const& end) { return end.state_.get("stream_reader"); }
+  static stream_state& state(stream_writer const& end) { return end.state_.get("stream_writer"); }
+  static stream_pair both(stream_state& state) noexcept {
+    return {stream_reader(stream_half(state)), stream_writer(stream_half(state))};
+  }
+  static stream_reader reader(stream_state& state) noexcept { return stream_reader(stream_half(state)); }
+  static stream_writer writer(stream_state& state) noexcept { return stream_writer(stream_half(state)); }
+
+  static state_ptr<stream_state> make(std::unique_ptr<transport> below, stream_options const& options,
+                                      char const* caller) {
+    if (!below) throw std::invalid_argument(std::string(caller) + ": there is no transport");
+    auto& loop = static_cast<loop_core&>(scheduler::require_running(caller));
+    return state_ptr<stream_state>::share(
+        *new stream_state(loop, std::move(below), options.limit(), options.linger()));
+  }
+};
+
+template <until_gives Gives, class... Separators>
+auto read_until_of(state_ptr<stream_state> from, char const* name, Separators const&... separators) {
+  constexpr std::size_t count = sizeof...(Separators);
+  std::array<std::string_view, count> const all{std::string_view(separators)...};
+  for (std::string_view const each : all) {
+    if (each.empty()) refuse_separator();
+  }
+  return read_until<count, Gives>(std::move(from), name, all);
+}
+
+}  // namespace detail
+
+inline stream_options& stream_options::limit(std::size_t bytes) {
+  if (bytes == 0) throw std::invalid_argument("the limit of a stream cannot be 0");
+  limit_ = bytes;
+  return *this;
+}
+inline stream_options& stream_options::linger(std::chrono::nanoseconds limit) {
+  linger_ = limit;
+  return *this;
+}
+
+// ---- reading
+
+inline auto stream_reader::read() { return detail::read_to_end(state_.share("read()")); }
+inline auto stream_reader::read(std::size_t at_most) { return detail::read_at_most(state_.share("read()"), at_most); }
+inline auto stream_reader::read_some(std::span<char> into) {
+  return detail::read_into<false>(state_.share("read_some()"), into);
+}
+inline auto stream_reader::readexactly(std::size_t count) {
+  return detail::read_exactly(state_.share("readexactly()"), count);
+}
+inline auto stream_reader::readexactly(std::span<char> into) {
+  return detail::read_into<true>(state_.share("readexactly()"), into);
+}
+inline auto stream_reader::readline() {
+  return detail::read_until_of<detail::until_gives::line>(state_.share("readline()"), "readline()",
+                                                          std::string_view("\n"));
+}
+template <std::convertible_to<std::string_view>... Separators>
+auto stream_reader::readuntil(Separators const&... separators) {
+  if constexpr (sizeof...(Separators) == 0) {
+    return readuntil(std::string_view("\n"));
+  } else {
+    return detail::read_until_of<detail::until_gives::string>(state_.share("readuntil()"), "readuntil()",
+                                                              separators...);
+  }
+}
+inline auto stream_reader::next_line() {
+  return detail::read_until_of<detail::until_gives::line_view>(state_.share("next_line()"), "next_line()",
+                                                               std::string_view("\n"));
+}
+inline auto stream_reader::readuntil_view(std::string_view separator) {
+  return detail::read_until_of<detail::until_gives::view>(state_.share("readuntil_view()"), "readuntil_view()",
+                                                          separator);
+}
+inline auto stream_reader::readexactly_view(std::size_t count) {
+  auto from = state_.share("readexactly_view()");
+  if (count > from->limit()) {
+    throw std::invalid_argument("readexactly_view(): " + std::to_string(count) + " bytes are more than the limit, " +
+                                std::to_string(from->limit()) + ": use readexactly()");
+  }
+  return detail::read_exactly_view(std::move(from), count);
+}
+inline std::string_view stream_reader::buffer() const noexcept {
+  return state_.state() ? state_.state()->input().view() : std::string_view();
+}
+inline void stream_reader::consume(std::size_t count) {
+  auto& input = state_.get("consume()").input();
+  if (count > input.size()) {
+    throw std::invalid_argument("consume(): " + std::to_string(count) + " bytes of " + std::to_string(input.size()));
+  }
+  input.consume(count);
+}
+inline auto stream_reader::fill() { return detail::read_more(state_.share("fill()")); }
+inline auto stream_reader::skip_until(std::string_view separator) {
+  if (separator.empty()) detail::refuse_separator();
+  return detail::read_past(state_.share("skip_until()"), separator);
+}
+inline auto stream_reader::wait_eof() { return detail::read_eof(state_.share("wait_eof()")); }
+inline bool stream_reader::at_eof() const noexcept {
+  auto* const state = state_.state();
+  return !state || (state->ended() && !state->input_error() && state->input().size() == 0);
+}
+inline std::error_code stream_reader::error() const noexcept {
+  return state_.state() ? state_.state()->input_error() : std::error_code();
+}
+inline std::size_t stream_reader::limit() const noexcept { return state_.state() ? state_.state()->limit() : 0; }
+
+// ---- writing
+
+inline void stream_writer::write(std::string_view data) {
+  auto& to = state_.get("write()");
+  to.require_writable("write()");
+  if (data.empty()) return;
+  to.output().append(data);
+  to.written();
+}
+template <std::same_as<std::string> String>
+void stream_writer::write(String&& data) {
+  auto& to = state_.get("write()");
+  to.require_writable("write()");
+  if (data.empty()) return;
+  to.output().append(std::move(data));
+  to.written();
+}
+inline void stream_writer::writelines(std::span<std::string_view const> parts) {
+  auto& to = state_.get("writelines()");
+  to.require_writable("writelines()");
+  for (std::string_view const each : parts) {
+    if (!each.empty()) to.output().append(each);
+  }
+  if (!to.output().empty()) to.written();
+}
+inline auto stream_writer::drain() { return detail::drain_operation(state_.share("drain()")); }
+inline auto stream_writer::send(std::string_view data) { return detail::send_operation(state_.share("send()"), data); }
+inline auto stream_writer::send(std::span<std::string_view const> parts) {
+  return detail::send_operation(state_.share("send()"), parts);
+}
+inline void stream_writer::write_eof() {
+  auto& to = state_.get("write_eof()");
+  to.require_loop("write_eof()");
+  to.end_output();
+}
+inline bool stream_writer::can_write_eof() const noexcept {
+  auto* const state = state_.state();
+  return state && state->below() && state->below()->can_shut_down();
+}
+inline void stream_writer::close() noexcept {
+  if (auto* const state = state_.state()) state->close();
+}
+inline auto stream_writer::wait_closed() { return detail::close_wait(state_.share("wait_closed()")); }
+inline void stream_writer::abort() noexcept {
+  if (auto* const state = state_.state()) state->abort();
+}
+inline bool stream_writer::is_closing() const noexcept {
+  auto* const state = state_.state();
+  return !state || state->closing() || state->output_error();
+}
+inline void stream_writer::set_write_buffer_limits(std::size_t high, std::optional<std::size_t> low) {
+  std::size_t const lowest = low.value_or(high / 4);
+  if (lowest > high) {
+    throw std::invalid_argument("set_write_buffer_limits(): high, " + std::to_string(high) + ", is less than low, " +
+                                std::to_string(lowest));
+  }
+  state_.get("set_write_buffer_limits()").set_limits(high, lowest);
+}
+inline std::size_t stream_writer::write_buffer_size() const noexcept {
+  return state_.state() ? state_.state()->output().size() : 0;
+}
+inline socket_address stream_writer::peername() const { return state_.get("peername()").remote_address(); }
+inline socket_address stream_writer::sockname() const { return state_.get("sockname()").local_address(); }
+inline transport::native_handle_type stream_writer::native_handle() const noexcept {
+  auto* const below = get_transport();
+  return below ? below->native_handle() : static_cast<transport::native_handle_type>(-1);
+}
+inline transport* stream_writer::get_transport() const noexcept {
+  return state_.state() ? state_.state()->below() : nullptr;
+}
+
+inline stream_pair make_stream(std::unique_ptr<transport> below, stream_options const& options) {
+  auto const state = detail::stream_access::make(std::move(below), options, "make_stream()");
+  return detail::stream_access::both(*state);
+}
+
+}  // namespace aio
+
+#pragma GCC visibility pop

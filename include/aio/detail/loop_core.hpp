@@ -123,6 +123,10 @@ class loop_core : public scheduler {
   void io_started() noexcept { ++io_pending_; }
   void io_finished() noexcept { --io_pending_; }
 
+  // A stream that was closed and has not sent all yet: close() waits for it, and so does run().
+  void linger_started() noexcept { ++lingering_; }
+  void linger_finished() noexcept;
+
   /// The context, if it is the loop's own; else null.
   [[nodiscard]] asio::io_context const* own_context() const noexcept { return own_.get(); }
   /// Threads: any.
@@ -251,6 +255,7 @@ class loop_core : public scheduler {
   inline void wake() override;
   void run_turn();
   bool serve_threads();
+  bool serve_lingering();
   bool cancel_stranded_tasks() noexcept;
   void age_memory(std::chrono::nanoseconds after) noexcept;
   void go_on_unsettled() noexcept;
@@ -298,6 +303,8 @@ class loop_core : public scheduler {
   operations to_tell_;     // of a cancellation
   operations thrown_out_;  // wait for the exception to arrive
   std::size_t outside_work_ = 0;
+  std::size_t lingering_ = 0;
+  stop_node* no_more_lingers_ = nullptr;  // for who waits for them
   std::optional<guard> guard_;  // held while outside_work_ > 0
 
   // When memory was last looked through that no task needs, and how often it is.
@@ -334,6 +341,10 @@ struct loop_core::stop_node : removable_node {
   loop_core& loop;
   bool ran = false;
 };
+
+inline void loop_core::linger_finished() noexcept {
+  if (--lingering_ == 0 && no_more_lingers_) push(*std::exchange(no_more_lingers_, nullptr));
+}
 
 inline void loop_core::run_until_done(future_core& state) {
   // The callback that stops the loop must not outlive this call.

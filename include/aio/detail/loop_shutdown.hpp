@@ -114,6 +114,15 @@ inline bool loop_core::serve_threads() {
   return true;
 }
 
+// Runs the loop while streams that were closed send what is left; says whether there were any. Each has its own limit.
+inline bool loop_core::serve_lingering() {
+  if (lingering_ == 0) return false;
+  stop_node all_sent(*this);
+  no_more_lingers_ = &all_sent;
+  while (!all_sent.ran) run_loop();  // a task may call stop()
+  return true;
+}
+
 // Tasks that only a thread could wake, where the loop runs for nothing but threads: that which is left
 // may wait for them. They hear of it, and the thread hears from them. True if one goes on by that.
 AIO_NEVER_INLINE bool loop_core::cancel_stranded_tasks() noexcept {
@@ -198,7 +207,7 @@ inline void loop_core::close() {
   if (is_running()) throw usage_error("a running event loop cannot be closed: call stop() first");
   do {
     cancel_all_tasks();
-  } while (serve_threads());
+  } while (serve_threads() || serve_lingering());
   threads_.reset();
   closed_ = true;
   address_->close();

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// A connected stream socket, TCP's or a Unix one, as what a stream stands on.
+
+#include "aio/config.hpp"
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include <asio/basic_stream_socket.hpp>
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/generic/stream_protocol.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/post.hpp>
+#include <asio/socket_base.hpp>
+
+#include "aio/detail/keywords_back.hpp"
+
+#include "aio/detail/frame_pool.hpp"
+#include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/loop_core.hpp"
+#include "aio/socket_address.hpp"
+#include "aio/transport.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#endif
+#pragma GCC visibility push(default)
+
+namespace aio::detail {
+
+/// An error of Asio's as one that compares with std::errc: in Asio 1.22 the system's errors have a category of its own.
+inline std::error_code as_standard(std::error_code const& error) noexcept {
+  return error && error.category() == asio::error::get_system_category()
+             ? std::error_code(error.value(), std::system_category())
+             : error;
+}
+
+/// Sockets of Asio's are inherited by processes that the program starts, until this.
+inline void set_close_on_exec([[maybe_unused]] int descriptor) noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+  (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
+#endif
+}
+
+/// Tells a waiter when an operation of Asio completes.
+class ready_handler {
+ public:
+  using executor_type = asio::io_context::executor_type;
+  using allocator_type = pool_allocator<void>;
+
+  ready_handler(loop_core& loop, transport_waiter waiter) noexcept : loop_(&loop), waiter_(std::move(waiter)) {}
+  ready_handler(ready_handler&&) noexcept = default;
+
+  void operator()(std::error_code const&) { (*this)(); }
+  void operator()() {
+    if (!loop_->on_loop_thread()) [[unlikely]]  // of a context that several threads run
+      return asio::post(loop_->handler_executor(), std::move(*this));
+    loop_->io_finished();
+    loop_->from_handler([this] { waiter_(); });
+  }
+
+  [[nodiscard]] executor_type get_executor() const noexcept { return loop_->context().get_executor(); }
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
+
+ private:
+  loop_core* loop_;
+  transport_waiter waiter_;
+};
+
+struct live_socket_tag {};
+class socket_transport;
+
+/// Closes what is left when the context ends: sockets may live longer in the program.
+class live_sockets final : public asio::execution_context::service {
+ public:
+  using key_type = live_sockets;
+  static inline asio::execution_context::id id;  // NOLINT(readability-identifier-naming): Asio's name
+
+  explicit live_sockets(asio::execution_context& context);
+  void add(socket_transport& socket) noexcept;
+
+ private:
+  inline void shutdown() noexcept override;
+  std::unique_ptr<intrusive_list<socket_transport, live_socket_tag>> sockets_;
+};
+
+class socket_transport final : public transport, public list_link<live_socket_tag> {
+ public:
+  using socket_type = asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
+
+  /// Takes a socket that is connected, of the loop's context. Throws: std::system_error, std::bad_alloc.
+  socket_transport(loop_core& loop, socket_type socket) : loop_(loop), socket_(std::move(socket)) {
+    socket_->non_blocking(true);
+    asio::use_service<live_sockets>(loop.context()).add(*this);
+  }
+  ~socket_transport() override { leave(); }
+
+  transferred receive(std::span<char> into) noexcept override {
+    if (!socket_) return gone();
+    std::error_code error;
+    std::size_t const bytes = socket_->receive(asio::buffer(into.data(), into.size()), 0, error);
+    return outcome(bytes, error);
+  }
+  void wait_receive(transport_waiter waiter) override { wait(asio::socket_base::wait_read, std::move(waiter)); }
+
+  transferred send(std::span<asio::const_buffer const> parts) noexcept override {
+    if (!socket_) return gone();
+    std::error_code error;
+    std::size_t const bytes =
+        parts.size() == 1 ? socket_->send(parts.front(), 0, error) : socket_->send(parts, 0, error);
+    return outcome(bytes, error);
+  }
+  void wait_send(transport_waiter waiter) override { wait(asio::socket_base::wait_write, std::move(waiter)); }
+
+  std::error_code shut_down() noexcept override {
+    if (!socket_) return gone().error;
+    std::error_code error;
+    socket_->shutdown(asio::socket_base::shutdown_send, error);
+    return detail::as_standard(error);
+  }
+  void close(bool reset) noexcept override {
+    if (!socket_) return;
+    std::error_code ignored;
+    if (reset) socket_->set_option(asio::socket_base::linger(true, 0), ignored);
+    socket_->close(ignored);
+    leave();
+  }
+
+  native_handle_type native_handle() const noexcept override {
+    return socket_ ? static_cast<native_handle_type>(const_cast<socket_type&>(*socket_).native_handle())
+                   : static_cast<native_handle_type>(-1);
+  }
+  socket_address local_address() const override {
+    std::error_code error;
+    return socket_ ? address(socket_->local_endpoint(error), error) : socket_address();
+  }
+  socket_address remote_address() const override {
+    std::error_code error;
+    return socket_ ? address(socket_->remote_endpoint(error), error) : socket_address();
+  }
+
+ private:
+  friend class live_sockets;
+
+  static transferred gone() noexcept { return {0, std::make_error_code(std::errc::not_connected)}; }
+  static transferred outcome(std::size_t bytes, std::error_code const& error) noexcept {
+    if (!error || bytes > 0) return {bytes, {}};
+    if (error == asio::error::eof) return {};
+    if (error == asio::error::would_block || error == asio::error::try_again || error == asio::error::interrupted) {
+      return {0, std::make_error_code(std::errc::operation_would_block)};
+    }
+    return {0, detail::as_standard(error)};
+  }
+  static socket_address address(asio::generic::stream_protocol::endpoint const& at, std::error_code const& error) {
+    return error ? socket_address() : socket_address(at.data(), at.size());
+  }
+  void wait(asio::socket_base::wait_type what, transport_waiter waiter) {
+    if (!socket_) return;  // whoever waits is told: the waiter goes
+    loop_.io_started();
+    try {
+      socket_->async_wait(what, ready_handler(loop_, std::move(waiter)));
+    } catch (...) {
+      loop_.io_finished();
+      throw;
+    }
+  }
+  void leave() noexcept {
+    if (linked()) intrusive_list<socket_transport, live_socket_tag>::remove(*this);
+    socket_.reset();
+  }
+
+  loop_core& loop_;
+  std::optional<socket_type> socket_;
+};
+
+inline live_sockets::live_sockets(asio::execution_context& context)
+    : asio::execution_context::service(context),
+      sockets_(std::make_unique<intrusive_list<socket_transport, live_socket_tag>>()) {}
+
+inline void live_sockets::add(socket_transport& socket) noexcept { sockets_->push_back(socket); }
+
+inline void live_sockets::shutdown() noexcept {
+  while (auto* const each = sockets_->front()) each->leave();
+}
+
+/// A connected socket of any kind, by its descriptor or handle, which it owns from then on; of TCP without the delay of
+/// small segments. Throws: std::system_error; it is closed then.
+inline std::unique_ptr<socket_transport> adopt_socket(loop_core& loop, socket_transport::socket_type socket) {
+  std::error_code ignored;
+  auto const family = socket.local_endpoint(ignored).protocol().family();
+  if (family == AF_INET || family == AF_INET6) socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  return std::make_unique<socket_transport>(loop, std::move(socket));
+}
+
+}  // namespace aio::detail
+
+#pragma GCC visibility pop
