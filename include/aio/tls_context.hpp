@@ -26,6 +26,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 
+#include "aio/detail/transport_upgrade.hpp"
 #include "aio/tls_error.hpp"
 #pragma GCC visibility push(default)
 
@@ -79,6 +80,9 @@ class tls_context {
   tls_context& handshake_timeout(std::chrono::nanoseconds limit);
 
   [[nodiscard]] bool is_server() const noexcept;
+  /// For the options of connecting and serving. With aio/tls.hpp.
+  // NOLINTNEXTLINE(google-explicit-constructor): it is what they take
+  operator detail::transport_upgrade() const;
   /// For what is not here. Not to be changed in it: the modes, and its callback for ALPN.
   [[nodiscard]] ::SSL_CTX* native_handle() const noexcept;
 

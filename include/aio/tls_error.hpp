@@ -6,7 +6,7 @@
 //   } catch (std::system_error const& error) {
 //     if (error.code() == aio::tls_errc::stream_truncated) ...              // cut short: what came may not be all
 //     if (error.code().category() == aio::tls_verify_category()) ...        // its value is an X509_V_ERR_...
-//     std::cerr << error.what();  // "TLS handshake with example.org: certificate verify failed: certificate has expired"
+//     std::cerr << error.what();  // "TLS handshake with a.org: certificate verify failed: certificate has expired"
 //   }
 
 #include "aio/config.hpp"

@@ -119,7 +119,8 @@ class tls_connection final : public transport_client {
   int read_below(char* into, int size) noexcept;
 
   void set_host();
-  [[nodiscard]] bool encrypt(std::span<asio::const_buffer const> parts) noexcept;
+  class offer;
+  void encrypt(offer& offered) noexcept;
   [[nodiscard]] bool encrypt_record(char const* from, std::size_t size) noexcept;
   bool flush() noexcept;
   [[nodiscard]] std::error_code take_error() noexcept;
@@ -130,10 +131,10 @@ class tls_connection final : public transport_client {
 
   void wait(half& waiting, transport_waiter&& waiter);
   void arm(need what);
+  [[nodiscard]] bool armed(need what) const noexcept;
   void arm_flush() noexcept;
   void notify(need ready) noexcept;
   void notify_handshake() noexcept;
-  void stop_closing_timer() noexcept { closing_timer_.cancel(); }
 
   std::unique_ptr<transport> below_;  // null: it is closed
   std::shared_ptr<tls_settings const> settings_;
@@ -181,6 +182,7 @@ class tls_connection::progress_awaiter final : public leaf_waiter {
     owner_->arm_flush();
     suspend();
     owner_->shaking_hands_ = this;
+    if (!owner_->armed(needs_)) owner_->notify_handshake();  // it was called at once: the transport is gone
   }
   void await_resume() { check_cancelled(); }
 
@@ -241,6 +243,8 @@ inline void tls_connection::check_host(tls_settings const& settings, std::string
                       "say tls_context::verify_host(false)");
   }
   if (host.find('\0') != host.npos) throw std::invalid_argument("TLS: a NUL byte is in the server's host name");
+  // To OpenSSL it is every name that ends so.
+  if (host.starts_with('.')) throw std::invalid_argument("TLS: this is no host's name: " + std::string(host));
 }
 
 inline tls_connection::tls_connection(std::unique_ptr<transport>&& below, std::string received,
@@ -352,7 +356,8 @@ inline bool tls_connection::flush() noexcept {
   if (unsent_.empty()) return true;
   while (unsent_at_ < unsent_.size() && !send_error_) {
     asio::const_buffer const left(unsent_.data() + unsent_at_, unsent_.size() - unsent_at_);
-    transferred const sent = below_ ? below_->send({&left, 1}) : transferred{0, std::make_error_code(std::errc::not_connected)};
+    transferred const sent =
+        below_ ? below_->send({&left, 1}) : transferred{0, std::make_error_code(std::errc::not_connected)};
     if (sent.would_block()) return false;
     unsent_at_ += sent.bytes;
     if (sent.bytes == 0) send_error_ = sent.error ? sent.error : std::make_error_code(std::errc::io_error);
@@ -464,82 +469,112 @@ inline void tls_connection::wait_receive(transport_waiter waiter) {
 
 // ---------------------------------------------------------------- sending
 
-inline bool tls_connection::encrypt_record(char const* from, std::size_t size) noexcept {
-  std::size_t done = 0;
-  ::ERR_clear_error();
-  int const result = ::SSL_write_ex(ssl_, from, size, &done);
-  if (result == 1) {
-    AIO_ASSERT(done == size);
-    unreported_ += size;
-    return true;
+/// What a stream offers to send, from the beginning on.
+class tls_connection::offer {
+ public:
+  explicit offer(std::span<asio::const_buffer const> parts) noexcept : parts_(parts) {
+    for (asio::const_buffer const& each : parts) left_ += each.size();
   }
-  int const why = ::SSL_get_error(ssl_, result);
-  if (why == SSL_ERROR_WANT_READ) {
-    sending_.needs = need::receive;  // a renegotiation, where the program has allowed them
-  } else {
-    break_down(take_error());
-  }
-  return false;
-}
 
-/// A beginning of the parts, whole records as far as possible. Says whether there is something to send.
-inline bool tls_connection::encrypt(std::span<asio::const_buffer const> parts) noexcept {
-  sending_.needs = need::send;
-  char together[record];  // small parts
-  std::size_t filled = 0;
-  std::size_t taken = 0;
-  try {
-    std::size_t offered = 0;
-    for (asio::const_buffer const& part : parts) offered += part.size();
-    offered = std::min(offered, at_once);
-    unsent_.reserve(unsent_.size() + offered + 64 * (offered / record + 1));
-  } catch (...) {
-    break_down(std::make_error_code(std::errc::not_enough_memory));
-    return false;
+  [[nodiscard]] std::size_t left() const noexcept { return left_; }
+  void skip(std::size_t count) noexcept {
+    left_ -= count;
+    while (count > 0) count -= step(count).size();
   }
-  for (asio::const_buffer const& part : parts) {
-    auto const* from = static_cast<char const*>(part.data());
-    std::size_t left = std::min(part.size(), at_once - taken);
-    taken += left;
-    while (left > 0) {
-      std::size_t const count = std::min(left, record - filled);
-      bool const whole = filled == 0 && (count == record || &part == &parts.back());
-      if (!whole) std::memcpy(together + filled, from, count);
-      if (whole) {
-        if (!encrypt_record(from, count)) return unreported_ > 0;
-      } else if ((filled += count) == record) {
-        if (!encrypt_record(together, filled)) return unreported_ > 0;
-        filled = 0;
-      }
-      from += count;
-      left -= count;
+  /// The next bytes for a record: where they lie, or together in `room`.
+  std::span<char const> take(std::span<char> room, std::size_t at_most) noexcept {
+    std::size_t const count = std::min({room.size(), at_most, left_});
+    left_ -= count;
+    std::span<char const> const first = step(count);
+    if (first.size() == count) return first;
+    std::size_t filled = 0;
+    for (std::span<char const> next = first;; next = step(count - filled)) {
+      std::memcpy(room.data() + filled, next.data(), next.size());
+      filled += next.size();
+      if (filled == count) return room.first(count);
     }
   }
-  if (filled > 0 && !encrypt_record(together, filled)) return unreported_ > 0;
-  return unreported_ > 0;
+
+ private:
+  /// At most that many bytes, of one part, and at least one. Requires: there are as many.
+  std::span<char const> step(std::size_t at_most) noexcept {
+    while (parts_.front().size() == at_) {
+      parts_ = parts_.subspan(1);
+      at_ = 0;
+    }
+    std::size_t const count = std::min(at_most, parts_.front().size() - at_);
+    auto const* const from = static_cast<char const*>(parts_.front().data()) + at_;
+    at_ += count;
+    return {from, count};
+  }
+
+  std::span<asio::const_buffer const> parts_;
+  std::size_t at_ = 0;  // in the first of them
+  std::size_t left_ = 0;
+};
+
+inline bool tls_connection::encrypt_record(char const* from, std::size_t size) noexcept {
+  while (size > 0) {
+    std::size_t done = 0;
+    ::ERR_clear_error();
+    int const result = ::SSL_write_ex(ssl_, from, size, &done);
+    if (result != 1) {
+      if (::SSL_get_error(ssl_, result) == SSL_ERROR_WANT_READ) {
+        sending_.needs = need::receive;  // a renegotiation, where the program has allowed them
+      } else {
+        break_down(take_error());
+      }
+      return false;
+    }
+    unreported_ += done;
+    from += done;
+    size -= done;
+  }
+  return true;
+}
+
+/// A beginning of what is offered, in whole records as far as possible.
+inline void tls_connection::encrypt(offer& offered) noexcept {
+  std::size_t const most = std::min(offered.left(), at_once);
+  try {
+    unsent_.reserve(unsent_.size() + most + 64 * (most / record + 1));
+  } catch (...) {
+    return break_down(std::make_error_code(std::errc::not_enough_memory));
+  }
+  char together[record];
+  for (std::size_t left = most; left > 0;) {
+    std::span<char const> const next = offered.take(together, left);
+    if (!encrypt_record(next.data(), next.size())) return;
+    left -= next.size();
+  }
 }
 
 inline transferred tls_connection::send(std::span<asio::const_buffer const> parts) noexcept {
-  if (sending_.over) return {0, sending_.error};
-  if (unreported_ == 0 && !encrypt(parts)) {
-    flush();  // the alert
-    return {0, sending_.over ? sending_.error : std::make_error_code(std::errc::operation_would_block)};
-  }
-  // What cannot be sent at once is reported later: until then what is offered begins with the same bytes.
-  if (!flush()) {
+  offer offered(parts);
+  std::size_t reported = 0;
+  // What is encrypted and cannot be sent yet is reported later: what is offered begins with the same bytes then.
+  std::size_t encrypted = std::min(unreported_, offered.left());
+  offered.skip(encrypted);
+  while (!sending_.over) {
     sending_.needs = need::send;
-    return {0, std::make_error_code(std::errc::operation_would_block)};
+    if (unreported_ == 0) {
+      if (offered.left() == 0) return {reported, {}};
+      encrypt(offered);
+      encrypted = unreported_;
+    }
+    bool const gone = flush();  // an alert, too
+    if (send_error_ && !sending_.over) {
+      sending_.over = true;
+      sending_.error = send_error_;
+    }
+    if (!gone || send_error_ || encrypted == 0) break;
+    unreported_ -= encrypted;
+    reported += encrypted;
+    encrypted = 0;
+    if (unreported_ > 0) break;  // more than is offered now
   }
-  if (send_error_) {
-    sending_.over = true;
-    sending_.error = send_error_;
-    return {0, send_error_};
-  }
-  std::size_t offered = 0;
-  for (asio::const_buffer const& part : parts) offered += part.size();
-  std::size_t const reported = std::min(unreported_, offered);
-  unreported_ -= reported;
-  return {reported, {}};
+  if (reported > 0) return {reported, {}};
+  return {0, sending_.over ? sending_.error : std::make_error_code(std::errc::operation_would_block)};
 }
 
 inline void tls_connection::wait_send(transport_waiter waiter) {
@@ -573,21 +608,22 @@ inline std::error_code tls_connection::finish() noexcept {
   if (settings_->wait_for_close_notify.count() == 0) return {};
   try {
     if (!std::exchange(finishing_, true)) {
-      retain();
-      state_ptr<tls_connection> self(this);
-      closing_timer_ = get_running_loop().call_later(settings_->wait_for_close_notify, [self = std::move(self)] {
-        self->waited_enough_ = true;
-        self->notify(self->sending_.needs);
-      });
+      closing_timer_ = get_running_loop().call_later(
+          settings_->wait_for_close_notify, [self = state_ptr<tls_connection>::share(*this)] {
+            self->waited_enough_ = true;
+            self->notify(self->sending_.needs);
+          });
     }
   } catch (...) {
     return std::make_error_code(std::errc::not_enough_memory);
   }
   char dropped[4096];
-  while (!receiving_.over) {
+  for (int times = 0; !receiving_.over; ++times) {
+    if (waited_enough_) return std::make_error_code(std::errc::timed_out);
+    sending_.needs = need::no_wait;
+    if (times == 16) return std::make_error_code(std::errc::operation_would_block);  // others have a turn
     transferred const got = receive(dropped);
     if (!got.would_block()) continue;
-    if (waited_enough_) return std::make_error_code(std::errc::timed_out);
     sending_.needs = receiving_.needs;
     return got.error;
   }
@@ -633,36 +669,55 @@ inline void tls_connection::leave() noexcept { close(true); }
 // ---------------------------------------------------------------- waiting
 
 inline void tls_connection::wait(half& waiting, transport_waiter&& waiter) {
-  if (!below_) {
-    waiting.needs = need::no_wait;
-  }
-  arm(waiting.needs);  // before the waiter is here: it stays with the caller if there is no memory
+  if (!below_) waiting.needs = need::no_wait;
   waiting.waiter = std::move(waiter);
+  try {
+    arm(waiting.needs);
+  } catch (...) {
+    waiting.waiter = {};
+    throw;
+  }
   arm_flush();
 }
 
 inline void tls_connection::arm(need what) {
+  if (armed(what)) return;
+  auto const arming = [](bool& flag, auto&& wait) {
+    flag = true;  // before: it may be called at once, if the transport below is gone
+    try {
+      wait();
+    } catch (...) {
+      flag = false;
+      throw;
+    }
+  };
   switch (what) {
     case need::nothing: break;
     case need::receive:
-      if (receive_armed_) break;
-      below_->wait_receive(transport_waiter(*this, false));
-      receive_armed_ = true;
+      arming(receive_armed_, [this] { below_->wait_receive(transport_waiter(*this, false)); });
       break;
     case need::send:
-      if (send_armed_) break;
-      below_->wait_send(transport_waiter(*this, true));
-      send_armed_ = true;
+      arming(send_armed_, [this] { below_->wait_send(transport_waiter(*this, true)); });
       break;
     case need::no_wait:
-      if (soon_armed_) break;
-      get_running_loop().call_soon([self = state_ptr<tls_connection>::share(*this)] {
-        self->soon_armed_ = false;
-        self->notify(need::no_wait);
+      arming(soon_armed_, [this] {
+        get_running_loop().call_soon([self = state_ptr<tls_connection>::share(*this)] {
+          self->soon_armed_ = false;
+          self->notify(need::no_wait);
+        });
       });
-      soon_armed_ = true;
       break;
   }
+}
+
+inline bool tls_connection::armed(need what) const noexcept {
+  switch (what) {
+    case need::receive: return receive_armed_;
+    case need::send: return send_armed_;
+    case need::no_wait: return soon_armed_;
+    case need::nothing: break;
+  }
+  return true;
 }
 
 /// Sees to it that what is left goes out, whoever waits for what.
