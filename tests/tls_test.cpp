@@ -848,7 +848,7 @@ TEST_CASE("tls: a cancelled send() is not torn") {
     auto sending = aio::create_task(send(sides.client.ends->writer));
     co_await aio::sleep_for(1s);
     sending.cancel();
-    co_await aio::wait(sending);
+    (void)co_await aio::as_result(sending);
     CHECK(sending.cancelled());
     sides.client.ends->writer.write("behind");
     sides.client.ends->writer.close();
@@ -952,11 +952,17 @@ TEST_CASE("tls: a renegotiation of TLS 1.2 is refused") {
       asks.writer.write("in new keys?");
       asks.writer.close();
       std::string const refused = co_await read_all(refuses.reader);
-      CHECK(refused.find("in new keys?") == std::string::npos);
-      CAPTURE(refused);
-      std::string const asking = co_await read_all(asks.reader);
-      CAPTURE(asking);
-      CHECK_FALSE(refused.empty());
+      CHECK(SSL_num_renegotiations(ssl_of(refuses)) == 0);
+      // A server asks for it, and goes on with the old keys; a client that insists is stopped by its own OpenSSL.
+      CHECK(refused ==
+            (by_server ? "in new keys?|end" : "|" + std::make_error_code(std::errc::connection_reset).message()));
+      std::string why = "sent";
+      try {
+        co_await asks.writer.wait_closed();
+      } catch (std::system_error const& error) {
+        why = error.what();
+      }
+      CHECK(why == (by_server ? "sent" : "no renegotiation"));
     });
   }
 }
@@ -1157,13 +1163,13 @@ TEST_CASE("tls: cancelling a handshake closes the connection, wherever it is") {
         for (int turn = 0; turn < turns; ++turn) co_await aio::sleep_for(0s);
         done = ends.done();
         ends.cancel();
-        co_await aio::wait(ends);
+        (void)co_await aio::as_result(ends);
         if (done) co_return;
         CHECK(ends.cancelled());
         auto& from = of_server ? wires.down : wires.up;
         CHECK(from->ended);
         auto& other = of_server ? asking : serving;
-        co_await aio::wait(other);
+        (void)co_await aio::as_result(other);
         CHECK(other.done());
       });
       REQUIRE(turns < 1000);

@@ -214,8 +214,7 @@ class tls_transport final : public transport {
   transferred send(std::span<asio::const_buffer const> parts) noexcept override { return connection_->send(parts); }
   void wait_send(transport_waiter waiter) override { connection_->wait_send(std::move(waiter)); }
   std::error_code shut_down() noexcept override { return connection_->shut_down(); }
-  /// Before close(false): would_block until the peer was told of the end, and has answered if that is asked for.
-  std::error_code finish() noexcept { return connection_->finish(); }
+  std::error_code finish() noexcept override { return connection_->finish(); }
   void close(bool reset) noexcept override { connection_->close(reset); }
 
   [[nodiscard]] native_handle_type native_handle() const noexcept override {
@@ -555,6 +554,7 @@ inline transferred tls_connection::send(std::span<asio::const_buffer const> part
   // What is encrypted and cannot be sent yet is reported later: what is offered begins with the same bytes then.
   std::size_t encrypted = std::min(unreported_, offered.left());
   offered.skip(encrypted);
+  if (sending_.needs == need::receive) drained_ = false;
   while (!sending_.over) {
     sending_.needs = need::send;
     if (unreported_ == 0) {
@@ -599,13 +599,13 @@ inline std::error_code tls_connection::shut_down() noexcept {
   if (sending_.over) return sending_.error;
   say_goodbye();
   sending_.needs = need::send;
-  if (!flush()) return std::make_error_code(std::errc::operation_would_block);
-  return send_error_ ? send_error_ : sending_.error;
+  // A peer that is gone need not be told: all that was to be sent had been.
+  return flush() ? sending_.error : std::make_error_code(std::errc::operation_would_block);
 }
 
 inline std::error_code tls_connection::finish() noexcept {
-  if (std::error_code const error = shut_down()) return error;
-  if (settings_->wait_for_close_notify.count() == 0) return {};
+  if (shut_down() == std::errc::operation_would_block) return std::make_error_code(std::errc::operation_would_block);
+  if (settings_->wait_for_close_notify.count() == 0 || broken_) return {};
   try {
     if (!std::exchange(finishing_, true)) {
       closing_timer_ = get_running_loop().call_later(
