@@ -4,7 +4,7 @@
 # layers, config.hpp first, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
-  1 closure.hpp error.hpp stop_token.hpp stream_error.hpp detail/frame.hpp detail/frame_pool.hpp
+  1 closure.hpp error.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/ready_queue.hpp detail/state_ptr.hpp detail/waitable.hpp
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_values.hpp detail/exceptions.hpp detail/stream_buffer.hpp
@@ -18,11 +18,12 @@ set(AIO_LAYERS
     detail/stream_state.hpp detail/wait_line.hpp
   9 event.hpp lock.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
-  11 task_handle.hpp
-  12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
+  11 task_handle.hpp detail/transport_upgrade.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp tls_context.hpp detail/children.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
-    wait.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp testing/memory_stream.hpp
-  14 barrier.hpp gather.hpp run.hpp
+    wait.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
+    detail/tls_transport.hpp testing/memory_stream.hpp
+  14 barrier.hpp gather.hpp run.hpp tls.hpp
   15 race.hpp testing/virtual_clock.hpp
   16 aio.hpp
 )
@@ -30,3 +31,8 @@ set(AIO_LAYERS
 set(AIO_HEADERS ${AIO_LAYERS})
 list(FILTER AIO_HEADERS EXCLUDE REGEX "^[0-9]+$")
 list(TRANSFORM AIO_HEADERS PREPEND include/aio/)
+
+# Those that need OpenSSL belong to a target of their own, aio::tls.
+set(AIO_TLS_HEADERS ${AIO_HEADERS})
+list(FILTER AIO_TLS_HEADERS INCLUDE REGEX "/tls[._]")
+list(REMOVE_ITEM AIO_HEADERS ${AIO_TLS_HEADERS})

@@ -176,7 +176,7 @@ inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::s
                              "meant to be read as encrypted");
   }
   stream_options options;
-  options.limit(state.limit());
+  options.limit(state.limit()).linger(state.linger());
   below = co_await detail::begin_tls(std::move(below), std::move(received), std::move(context),
                                      std::move(server_hostname));
   co_return make_stream(std::move(below), options);

@@ -109,6 +109,21 @@ class tls_connection final : public transport_client {
     std::error_code error{};
   };
 
+  /// Within it nobody is called who might call us: the transport below may call its waiters inside of any of its
+  /// members, and OpenSSL does not expect to be called inside of a call.
+  class inside {
+   public:
+    explicit inside(tls_connection& connection) noexcept : connection_(connection) { ++connection_.depth_; }
+    inside(inside const&) = delete;
+    inside& operator=(inside const&) = delete;
+    ~inside() {
+      if (--connection_.depth_ == 0) connection_.call_late();
+    }
+
+   private:
+    tls_connection& connection_;
+  };
+
   ~tls_connection() { ::SSL_free(ssl_); }
 
   static ::BIO_METHOD* bio_method();
@@ -135,12 +150,14 @@ class tls_connection final : public transport_client {
   void arm_flush() noexcept;
   void notify(need ready) noexcept;
   void notify_handshake() noexcept;
+  void call_late() noexcept;
 
   std::unique_ptr<transport> below_;  // null: it is closed
   std::shared_ptr<tls_settings const> settings_;
   std::string host_;
   ::SSL* ssl_ = nullptr;
   std::size_t count_ = 1;
+  unsigned depth_ = 0;
 
   // What comes from below.
   std::string received_;             // before anything else
@@ -162,6 +179,8 @@ class tls_connection final : public transport_client {
 
   bool receive_armed_ = false;  // a waiter is below
   bool send_armed_ = false;
+  bool receive_late_ = false;   // it was called inside of a member
+  bool send_late_ = false;
   bool soon_armed_ = false;
   bool broken_ = false;         // OpenSSL must not be called again
   bool finishing_ = false;
@@ -399,6 +418,7 @@ inline void tls_connection::fail(std::error_code error) {
 }
 
 inline tls_connection::need tls_connection::shake_hands() {
+  inside const here(*this);
   for (bool again = false;; again = true) {
     drained_ = false;
     ::ERR_clear_error();
@@ -425,6 +445,7 @@ inline void tls_connection::notify_handshake() noexcept {
 // ---------------------------------------------------------------- receiving
 
 inline transferred tls_connection::receive(std::span<char> into) noexcept {
+  inside const here(*this);
   // Who makes us answer and does not read the answers is not listened to.
   if (!receiving_.over && unsent_.size() > at_once + 2 * record && !flush()) {
     receiving_.needs = need::send;
@@ -549,6 +570,7 @@ inline void tls_connection::encrypt(offer& offered) noexcept {
 }
 
 inline transferred tls_connection::send(std::span<asio::const_buffer const> parts) noexcept {
+  inside const here(*this);
   offer offered(parts);
   std::size_t reported = 0;
   // What is encrypted and cannot be sent yet is reported later: what is offered begins with the same bytes then.
@@ -596,6 +618,7 @@ inline void tls_connection::say_goodbye() noexcept {
 }
 
 inline std::error_code tls_connection::shut_down() noexcept {
+  inside const here(*this);
   if (sending_.over) return sending_.error;
   say_goodbye();
   sending_.needs = need::send;
@@ -604,6 +627,7 @@ inline std::error_code tls_connection::shut_down() noexcept {
 }
 
 inline std::error_code tls_connection::finish() noexcept {
+  inside const here(*this);
   if (shut_down() == std::errc::operation_would_block) return std::make_error_code(std::errc::operation_would_block);
   if (settings_->wait_for_close_notify.count() == 0 || broken_) return {};
   try {
@@ -645,6 +669,7 @@ inline void tls_connection::close(bool reset) noexcept {
   if (!below_) return;
   state_ptr<tls_connection> const self = state_ptr<tls_connection>::share(*this);  // a waiter may let go of us
   closing_timer_.cancel();
+  inside const here(*this);
   if (!reset) {
     say_goodbye();
     flush();
@@ -723,6 +748,7 @@ inline bool tls_connection::armed(need what) const noexcept {
 /// Sees to it that what is left goes out, whoever waits for what.
 inline void tls_connection::arm_flush() noexcept {
   if (unsent_.empty() || !below_) return;
+  inside const here(*this);
   try {
     arm(need::send);
   } catch (...) {
@@ -743,18 +769,33 @@ inline void tls_connection::notify(need ready) noexcept {
 
 inline void tls_connection::receive_ready() noexcept {
   receive_armed_ = false;
+  if (depth_ > 0) {
+    receive_late_ = true;
+    return;
+  }
   notify_handshake();
   notify(need::receive);
 }
 
 inline void tls_connection::send_ready() noexcept {
   send_armed_ = false;
-  notify_handshake();
-  if (below_ && !flush()) {
-    arm_flush();
+  if (depth_ > 0) {
+    send_late_ = true;
     return;
   }
-  notify(need::send);
+  {
+    inside const here(*this);
+    if (below_ && !flush()) arm_flush();
+  }
+  notify_handshake();
+  if (unsent_.empty()) notify(need::send);
+}
+
+inline void tls_connection::call_late() noexcept {
+  if (!receive_late_ && !send_late_) return;
+  state_ptr<tls_connection> const self = state_ptr<tls_connection>::share(*this);
+  if (std::exchange(receive_late_, false)) receive_ready();
+  if (std::exchange(send_late_, false)) send_ready();
 }
 
 }  // namespace aio::detail
