@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -31,9 +32,10 @@
 #include "aio/aio.hpp"
 #include "aio/detail/socket_transport.hpp"
 #include "aio/stream.hpp"
+#include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
-#include "support/trace.hpp"
+#include "support/reports.hpp"
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
@@ -735,9 +737,6 @@ TEST_CASE("tls: what was written arrives with the close_notify behind it, howeve
     connection wires;
     both sides;
     co_await shake(sides, wires, client_of(), "localhost", server_of());
-    for (std::size_t const capacity : {1, 7, 1000, 16406, 16407}) {
-      (void)capacity;
-    }
     wires.up->capacity = 1000;
     std::string const text(4 * 1048576 + 1, 'x');
     sides.client.ends->writer.write(text);
@@ -1220,6 +1219,185 @@ TEST_CASE("tls: ends of different connections, closed ones, and those in use are
     c.writer.close();
     std::string const closed = co_await why(c.reader, c.writer);
     CHECK_FALSE(closed.empty());
+  });
+}
+
+TEST_CASE("tls: what was written in plain text goes first, however long it takes; cancelled then, it is closed") {
+  for (bool const cancelled : {false, true}) {
+    aio::testing::run([&]() -> aio::task<> {
+      aio_test::reports const reports;
+      connection wires;
+      wires.up->capacity = 1000;
+      auto [reader, writer] = wires.client_stream();
+      writer.write(std::string(100000, 'p'));
+      auto ends = std::make_unique<aio::stream_pair>(std::move(reader), std::move(writer));
+      side client;
+      auto beginning = aio::create_task(begin(client, std::move(*ends), client_of(), "localhost"));
+      co_await aio::sleep_for(1s);
+      if (cancelled) {
+        beginning.cancel();
+        (void)co_await aio::as_result(beginning);
+        CHECK(beginning.cancelled());
+        CHECK(wires.up->reset);
+        CHECK(reports.text() == "");
+        co_return;
+      }
+      auto server = wires.server_stream();
+      std::string const plain = co_await server.reader.readexactly(100000);
+      CHECK((plain == std::string(100000, 'p')));
+      side other;
+      co_await begin(other, std::move(server), server_of(), "");
+      co_await beginning;
+      CHECK(client.error == "");
+      CHECK(other.error == "");
+      CHECK(reports.text() == "");
+    });
+  }
+}
+
+TEST_CASE("tls: ends that go without close() end in good order, unless something is unsent") {
+  aio::testing::run([]() -> aio::task<> {
+    connection wires;
+    both sides;
+    co_await shake(sides, wires, client_of(), "localhost", server_of());
+    sides.client.ends->writer.write("all");
+    co_await sides.client.ends->writer.drain();
+    sides.client.ends.reset();
+    std::string const got = co_await read_all(sides.server.ends->reader);
+    CHECK(got == "all|end");
+  });
+}
+
+TEST_CASE("tls: over streams of testing, whose waiters are called in the middle of a call") {
+  for (std::size_t const capacity : {std::size_t{1}, std::size_t{1000}, std::size_t{65536}}) {
+    aio::testing::run([&]() -> aio::task<> {
+      auto wires = aio::testing::memory_streams(capacity);
+      both sides;
+      co_await aio::gather(begin(sides.client, std::move(wires.first), client_of(), "localhost"),
+                           begin(sides.server, std::move(wires.second), server_of(), ""));
+      CHECK(sides.client.error == "");
+      CHECK(sides.server.error == "");
+      std::string const text(capacity == 1 ? 20000 : 500000, 'x');
+      auto const echo = [](aio::stream_pair& ends) -> aio::task<> {
+        for (;;) {
+          std::string const piece = co_await ends.reader.read(5000);
+          if (piece.empty()) break;
+          ends.writer.write(piece);
+          co_await ends.writer.drain();
+        }
+        ends.writer.close();
+        co_await ends.writer.wait_closed();
+      };
+      auto const ask = [](aio::stream_pair& ends, std::string const& all) -> aio::task<> {
+        auto const send = [](aio::stream_writer& to, std::string const& what) -> aio::task<> {
+          co_await to.send(what);
+          to.write_eof();
+        };
+        auto sending = aio::create_task(send(ends.writer, all));
+        std::string const got = co_await read_all(ends.reader);
+        CHECK((got == all + "|end"));
+        co_await sending;
+      };
+      co_await aio::gather(echo(*sides.server.ends), ask(*sides.client.ends, text));
+    });
+  }
+}
+
+TEST_CASE("tls: a loop that ends lets a handshake go") {
+  aio::testing::run([]() -> aio::task<> {
+    auto wires = std::make_shared<connection>();
+    auto lost = std::make_shared<side>();
+    auto const keep = [](std::shared_ptr<connection> on, std::shared_ptr<side> into) -> aio::task<> {
+      co_await begin(*into, on->client_stream(), client_of(), "localhost");
+    };
+    auto begun = aio::create_task(keep(wires, lost));
+    co_await aio::sleep_for(1s);
+    CHECK_FALSE(begun.done());
+  });
+}
+
+TEST_CASE("tls: a context is what options of connecting and serving take") {
+  aio::testing::run([]() -> aio::task<> {
+    connection wires;
+    aio::detail::transport_upgrade const up = client_of();
+    aio::detail::transport_upgrade const down = server_of();
+    auto both_up = co_await aio::gather(up(std::move(wires.client), "", "localhost"),
+                                        down(std::move(wires.server), "", ""));
+    auto client = aio::make_stream(std::move(std::get<0>(both_up)));
+    auto server = aio::make_stream(std::move(std::get<1>(both_up)));
+    client.writer.write("hello");
+    client.writer.close();
+    std::string const got = co_await read_all(server.reader);
+    CHECK(got == "hello|end");
+  });
+}
+
+namespace {
+/// Two ends of a TCP connection of the running loop.
+std::pair<std::unique_ptr<aio::transport>, std::unique_ptr<aio::transport>> tcp_pair() {
+  auto& loop = aio::get_running_loop();
+  auto& core = aio::detail::loop_access::core(loop);
+  asio::ip::tcp::acceptor listening(loop.context(), asio::ip::tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+  asio::ip::tcp::socket mine(loop.context());
+  mine.connect(listening.local_endpoint());
+  asio::ip::tcp::socket theirs = listening.accept();
+  asio::generic::stream_protocol const protocol{asio::ip::tcp::v4()};
+  using socket = aio::detail::socket_transport::socket_type;
+  return {aio::detail::adopt_socket(core, socket(loop.get_executor(), protocol, mine.release())),
+          aio::detail::adopt_socket(core, socket(loop.get_executor(), protocol, theirs.release()))};
+}
+}  // namespace
+
+TEST_CASE("tls: over TCP, from a client that never reads the tickets of TLS 1.3") {
+  aio::run([]() -> aio::task<> {
+    auto ends = tcp_pair();
+    both sides;
+    co_await aio::gather(begin(sides.client, aio::make_stream(std::move(ends.first)), client_of(), "localhost"),
+                         begin(sides.server, aio::make_stream(std::move(ends.second)), server_of(), ""));
+    REQUIRE(sides.client.error == "");
+    REQUIRE(sides.server.error == "");
+    co_await aio::sleep_for(20ms);  // the tickets have come
+    std::string const text(100000, 't');
+    sides.client.ends->writer.write(text);
+    co_await close(*sides.client.ends);
+    co_await aio::sleep_for(20ms);
+    std::string const got = co_await read_all(sides.server.ends->reader);
+    CHECK((got == text + "|end"));
+    co_await close(*sides.server.ends);
+  });
+}
+
+TEST_CASE("tls: over TCP, many at once in both directions") {
+  aio::run([]() -> aio::task<> {
+    auto const serve = [](std::unique_ptr<aio::transport> on) -> aio::task<> {
+      auto ends = co_await aio::start_tls(aio::make_stream(std::move(on)), server_of());
+      for (;;) {
+        std::string const piece = co_await ends.reader.read(65536);
+        if (piece.empty()) break;
+        co_await ends.writer.send(piece);
+      }
+      co_await close(ends);
+    };
+    auto const ask = [](std::unique_ptr<aio::transport> on) -> aio::task<> {
+      auto ends = co_await aio::start_tls(aio::make_stream(std::move(on)), client_of(), "localhost");
+      std::string const text(300000, 'e');
+      auto const send = [](aio::stream_writer& to, std::string const& what) -> aio::task<> {
+        co_await to.send(what);
+        to.write_eof();
+      };
+      auto sending = aio::create_task(send(ends.writer, text));
+      std::string const got = co_await read_all(ends.reader);
+      CHECK((got == text + "|end"));
+      co_await sending;
+      co_await close(ends);
+    };
+    std::vector<aio::task_handle<void>> all;
+    for (int each = 0; each < 10; ++each) {
+      auto ends = tcp_pair();
+      all.push_back(aio::create_task(serve(std::move(ends.second))));
+      all.push_back(aio::create_task(ask(std::move(ends.first))));
+    }
+    for (auto& each : all) co_await each;
   });
 }
 

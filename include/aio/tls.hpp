@@ -159,24 +159,39 @@ inline tls_context::operator detail::transport_upgrade() const {
   };
 }
 
-inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::string server_hostname) {
-  detail::tls_connection::check_host(*detail::tls_access::settings(context), server_hostname);
-  detail::stream_state& state = detail::stream_access::state(ends.reader);
-  if (&state != &detail::stream_access::state(ends.writer)) {
-    throw usage_error("start_tls(): the reader and the writer are of different connections");
-  }
-  ends.writer.set_write_buffer_limits(0);
-  co_await ends.writer.drain();
-  std::string received;
-  std::unique_ptr<transport> below = state.take_transport(received);
-  if (!received.empty() && !context.is_server()) {
+namespace detail {
+
+/// What the ends stand on, when all that was written is sent.
+inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received, tls_context const& context,
+                                                     std::string const& host) {
+  try {
+    tls_connection::check_host(*tls_access::settings(context), host);
+    stream_state& state = stream_access::state(ends.reader);
+    if (&state != &stream_access::state(ends.writer)) {
+      throw usage_error("start_tls(): the reader and the writer are of different connections");
+    }
+    ends.writer.set_write_buffer_limits(0);
+    co_await ends.writer.drain();
+    std::unique_ptr<transport> below = state.take_transport(received);
+    if (received.empty() || context.is_server()) co_return below;
     below->close(true);
     throw std::runtime_error("start_tls(): " + std::to_string(received.size()) +
-                             " bytes had come before the client began with TLS: they are not the server's, or not "
+                             " bytes had come before the client began with TLS: they are not the server's, or not " +
                              "meant to be read as encrypted");
+  } catch (...) {
+    ends.writer.abort();
+    throw;
   }
+}
+
+}  // namespace detail
+
+inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::string server_hostname) {
+  std::string received;
+  std::unique_ptr<transport> below = co_await detail::give_for_tls(ends, received, context, server_hostname);
+  detail::stream_state const& before = detail::stream_access::state(ends.reader);
   stream_options options;
-  options.limit(state.limit()).linger(state.linger());
+  options.limit(before.limit()).linger(before.linger());
   below = co_await detail::begin_tls(std::move(below), std::move(received), std::move(context),
                                      std::move(server_hostname));
   co_return make_stream(std::move(below), options);

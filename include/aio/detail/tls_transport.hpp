@@ -423,7 +423,11 @@ inline tls_connection::need tls_connection::shake_hands() {
     drained_ = false;
     ::ERR_clear_error();
     int const done = ::SSL_do_handshake(ssl_);
-    if (done == 1) return flush() ? need::nothing : need::send;  // an error of sending is for who sends
+    if (done == 1) {
+      // What is left goes out by itself: tickets, which a peer takes that reads. An error of it is for who sends.
+      if (!flush()) arm_flush();
+      return need::nothing;
+    }
     int const why = ::SSL_get_error(ssl_, done);
     if (why != SSL_ERROR_WANT_READ) fail(take_error());
     flush();
