@@ -66,8 +66,8 @@ key_ptr make_key() {
 class identity {
  public:
   /// Signed by `issuer`, or by itself. Days are counted from now.
-  identity(std::string const& name, std::string const& alternative_names, identity const* issuer, bool authority = false,
-           int from_day = -1, int to_day = 30)
+  identity(std::string const& name, std::string const& alternative_names, identity const* issuer,
+           bool authority = false, int from_day = -1, int to_day = 30)
       : key_(make_key()), certificate_(X509_new()) {
     static long serial = 0;
     X509* const made = certificate_.get();
@@ -476,9 +476,9 @@ TEST_CASE("tls: a revoked certificate is refused where there is a list") {
   CHECK(outcome(client_of().crl_file(file()("revoked.crl")), "localhost", server_of()) ==
         "client: TLS handshake with localhost: " + verify_text(X509_V_ERR_CERT_REVOKED) +
             "; server: TLS handshake: sslv3 alert certificate revoked");
-  CHECK(outcome(client_of().crl_file(file()("none-revoked.crl")), "localhost", server_of()) == "client: ok; server: ok");
-  CHECK(outcome(client_of().crl_file(file()("none-revoked.crl")), "localhost", server_of("self")) !=
-        "client: ok; server: ok");
+  auto const list = client_of().crl_file(file()("none-revoked.crl"));
+  CHECK(outcome(list, "localhost", server_of()) == "client: ok; server: ok");
+  CHECK(outcome(list, "localhost", server_of("self")) != "client: ok; server: ok");
 }
 
 TEST_CASE("tls: the certificate has to be one for the host, a name or an address") {
@@ -523,8 +523,8 @@ TEST_CASE("tls: a server is told the name, but not an address") {
 }
 
 TEST_CASE("tls: a client without a name, or with one that is none, is refused before a byte is sent") {
-  for (std::string const host : {std::string(), std::string("local\0host", 10), std::string(300, 'a'),
-                                 std::string(".example.org")}) {
+  for (std::string const& host : {std::string(), std::string("local\0host", 10), std::string(300, 'a'),
+                                  std::string(".example.org")}) {
     aio::testing::run([&]() -> aio::task<> {
       connection wires;
       side client;
@@ -626,10 +626,10 @@ TEST_CASE("tls: files that cannot be used are named") {
         path("none.key") + ": No such file or directory");
   CHECK(message([&] { return aio::tls_context::server(path("server.pem"), path("client.key")); }) ==
         path("client.key") + ": key values mismatch");
-  CHECK(message([&] { return aio::tls_context::server(path("server.pem"), path("server.pem")); }).starts_with(
-      path("server.pem") + ": "));
-  CHECK(message([&] { return aio::tls_context::server(path("server.pem"), path("secret.key")); }).starts_with(
-      path("secret.key") + ": "));  // and nobody is asked for the password
+  std::string const no_key = message([&] { return aio::tls_context::server(path("server.pem"), path("server.pem")); });
+  CHECK(no_key.starts_with(path("server.pem") + ": "));
+  std::string const secret = message([&] { return aio::tls_context::server(path("server.pem"), path("secret.key")); });
+  CHECK(secret.starts_with(path("secret.key") + ": "));  // and nobody is asked for the password
   CHECK(message([&] { return client_of("server.key"); }).starts_with(path("server.key") + ": "));
   CHECK(message([&] { return client_of().crl_file(path("ca.pem")); }).starts_with(path("ca.pem") + ": "));
   CHECK(message([&] { return server_of().require_client_certificate(path("none.pem")); }) ==
@@ -979,8 +979,7 @@ TEST_CASE("tls: plain text is told from TLS") {
     connection more;
     side client;
     more.down->inject("220 mail.example.org ESMTP\r\n");
-    auto beginning = aio::create_task(begin(client, aio::make_stream(std::move(more.client)), client_of(), "localhost"));
-    co_await beginning;
+    co_await begin(client, more.client_stream(), client_of(), "localhost");
     CHECK(client.error == "TLS handshake with localhost: wrong version number");
   });
 }
@@ -1095,7 +1094,7 @@ TEST_CASE("tls: a handshake may come in any two pieces, or byte by byte") {
   };
   std::size_t const any = ~std::size_t{0};
   for (int const version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    for (std::size_t const at_most : {1, 2, 3, 5, 100}) all(any, any, at_most, version);
+    for (std::size_t const at_most : {1U, 2U, 3U, 5U, 100U}) all(any, any, at_most, version);
     for (std::size_t split = 1; split < 1300; split += 7) all(split, any, any, version);
     for (std::size_t split = 1; split < 1300; split += 7) all(any, split, any, version);
   }
@@ -1130,7 +1129,8 @@ TEST_CASE("tls: a peer that ends in the handshake has reset it") {
         side server;
         wires.down->gate = bytes;
         auto shaking = aio::create_task(aio::gather(
-            begin(client, wires.client_stream(), client_of(), "localhost"), begin(server, wires.server_stream(), server_of(), "")));
+            begin(client, wires.client_stream(), client_of(), "localhost"),
+            begin(server, wires.server_stream(), server_of(), "")));
         co_await aio::sleep_for(1s);
         if (by_reset) {
           wires.down->reset = true;

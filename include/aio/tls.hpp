@@ -74,7 +74,7 @@ namespace aio {
 /// or the peer refuses, after the peer was told (D33); connection_reset if the peer ends;
 /// timeout_error, if it takes longer than tls_context::handshake_timeout().
 /// Lifetime: both ends must stay, and are not used, until it is over.
-/// asyncio: StreamWriter.start_tls, TLS-2 to TLS-8, TLS-18 to TLS-29.
+/// asyncio: StreamWriter.start_tls, TLS-2 to TLS-9, TLS-12, TLS-15, TLS-16, TLS-18 to TLS-27, TLS-29.
 [[nodiscard("co_await it: nothing begins before")]] task<> start_tls(stream_reader& reader, stream_writer& writer,
                                                                      tls_context context,
                                                                      std::string server_hostname = {});
@@ -83,7 +83,7 @@ namespace aio {
                                                                                 std::string server_hostname = {});
 
 /// What the two sides of a connection have agreed upon: a copy, which stays when the connection is closed.
-/// asyncio: get_extra_info() of "ssl_object", "cipher", "peercert"; SW-35.
+/// asyncio: get_extra_info() of "ssl_object", "cipher", "peercert".
 class tls_info {
  public:
   /// Throws: usage_error, if that stream is closed, or is none of TLS; std::system_error.
@@ -162,8 +162,8 @@ inline tls_context::operator detail::transport_upgrade() const {
 namespace detail {
 
 /// What the ends stand on, when all that was written is sent.
-inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received, tls_context const& context,
-                                                     std::string const& host) {
+inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received,
+                                                     tls_context const& context, std::string const& host) {
   try {
     tls_connection::check_host(*tls_access::settings(context), host);
     stream_state& state = stream_access::state(ends.reader);
