@@ -206,17 +206,19 @@ inline task<> start_tls(stream_reader& reader, stream_writer& writer, tls_contex
 }
 
 inline tls_info::tls_info(stream_writer const& of) {
-  auto const* const below = dynamic_cast<detail::tls_transport const*>(of.get_transport());
-  if (!below) throw usage_error("tls_info: this stream is closed, or is none of TLS");
-  ::SSL* const ssl = below->connection().ssl();
+  transport* const below = of.get_transport();
+  auto* const connection =
+      static_cast<detail::tls_connection*>(below ? below->extension(&detail::tls_extension) : nullptr);
+  if (!connection) throw usage_error("tls_info: this stream is closed, or is none of TLS");
+  ::SSL* const ssl = connection->ssl();
   protocol_ = ::SSL_get_version(ssl);
   cipher_ = ::SSL_CIPHER_get_name(::SSL_get_current_cipher(ssl));
   unsigned char const* alpn = nullptr;
   unsigned int alpn_size = 0;
   ::SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
   if (alpn) alpn_.assign(reinterpret_cast<char const*>(alpn), alpn_size);
-  server_name_ = below->connection().host();
-  if (below->connection().settings().server) {
+  server_name_ = connection->host();
+  if (connection->settings().server) {
     char const* const asked = ::SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     server_name_ = asked ? asked : "";
   }

@@ -220,6 +220,9 @@ class tls_connection::progress_awaiter final : public leaf_waiter {
   need needs_;
 };
 
+/// The key of a transport's extension() that is its tls_connection.
+inline constexpr char tls_extension = 't';
+
 /// The transport that a stream owns.
 class tls_transport final : public transport {
  public:
@@ -246,7 +249,9 @@ class tls_transport final : public transport {
     return connection_->below() ? connection_->below()->remote_address() : socket_address();
   }
 
-  [[nodiscard]] tls_connection& connection() const noexcept { return *connection_; }
+  [[nodiscard]] void* extension(void const* key) noexcept override {
+    return key == &tls_extension ? connection_.get() : nullptr;
+  }
 
  private:
   state_ptr<tls_connection> connection_;
