@@ -75,7 +75,7 @@ inline std::error_code take_tls_error(bool first) noexcept {
   ::ERR_clear_error();
   if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) return std::make_error_code(std::errc::not_enough_memory);
   if (code == 0) return std::make_error_code(std::errc::io_error);
-  if (ERR_GET_LIB(code) == ERR_LIB_SYS) return {static_cast<int>(ERR_GET_REASON(code)), std::generic_category()};
+  if (ERR_GET_LIB(code) == ERR_LIB_SYS) return {ERR_GET_REASON(code), std::generic_category()};
   return {static_cast<int>(static_cast<unsigned>(code)), tls_category()};
 }
 

@@ -275,7 +275,7 @@ inline tls_connection::tls_connection(std::unique_ptr<transport>&& below, std::s
     : settings_(std::move(settings)), host_(std::move(host)), received_(std::move(received)) {
   check_host(*settings_, host_);
   ::ERR_clear_error();
-  ssl_ = ::SSL_new(settings_->context);
+  ssl_ = ::SSL_new(settings_->context);  // NOLINT(cppcoreguidelines-prefer-member-initializer): behind the check
   ::BIO* const bio = ssl_ ? ::BIO_new(bio_method()) : nullptr;
   try {
     if (!bio) throw std::system_error(take_tls_error(true), "TLS");
