@@ -4,7 +4,7 @@
 # layers, config.hpp first, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
-  1 closure.hpp error.hpp stop_token.hpp stream_error.hpp detail/frame.hpp detail/frame_pool.hpp
+  1 closure.hpp error.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/read_watch.hpp detail/ready_queue.hpp detail/state_ptr.hpp
     detail/waitable.hpp
@@ -22,12 +22,12 @@ set(AIO_LAYERS
   9 event.hpp getaddrinfo.hpp lock.hpp detail/pipe_transport.hpp detail/process_state.hpp detail/promise.hpp
     detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
-  11 pipe.hpp task_handle.hpp
-  12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
+  11 pipe.hpp task_handle.hpp detail/transport_upgrade.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp tls_context.hpp detail/children.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
-    wait.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
+    wait.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp detail/tls_transport.hpp
     testing/memory_stream.hpp
-  14 barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp
+  14 barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp tls.hpp
   15 aio.hpp testing/virtual_clock.hpp
 )
 

@@ -113,6 +113,9 @@ class transport {
   [[nodiscard]] virtual native_handle_type native_handle() const noexcept {
     return static_cast<native_handle_type>(-1);
   }
+  /// What it has beyond this, for who knows of it: `key` is the address of an object that stands for it. What is built
+  /// upon another transport passes the question on. Null: nothing.
+  [[nodiscard]] virtual void* extension([[maybe_unused]] void const* key) noexcept { return nullptr; }
   /// Of this end, and of the peer; empty where there are none, or after close().
   [[nodiscard]] virtual socket_address local_address() const { return {}; }
   [[nodiscard]] virtual socket_address remote_address() const { return {}; }

@@ -72,8 +72,8 @@ namespace detail {
 template <class Handle>
 class wait_awaiter final : public leaf_waiter, private child_parent {
  public:
-  wait_awaiter(element_children<Handle>& awaited, wait_until mode, std::optional<time_point::duration> limit) noexcept
-      : awaited_(awaited), mode_(mode), limit_(limit), left_(awaited.size()), timer_(*this) {}
+  wait_awaiter(element_children<Handle>& awaited, wait_until mode, std::optional<time_point::duration> length) noexcept
+      : awaited_(awaited), mode_(mode), limit_(length), left_(awaited.size()), timer_(*this) {}
 
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {

@@ -157,6 +157,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
 
   [[nodiscard]] loop_core& loop() const noexcept { return loop_; }
   [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+  [[nodiscard]] std::chrono::nanoseconds linger() const noexcept { return linger_; }
   [[nodiscard]] transport* below() const noexcept { return closed_ ? nullptr : transport_.get(); }
   /// Before a call from the program. Throws: usage_error, where its loop does not run or is gone.
   void require_loop(char const* caller) const {
