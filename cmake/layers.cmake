@@ -14,8 +14,9 @@ set(AIO_LAYERS
   5 detail/task_core.hpp
   6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
-  8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_shutdown.hpp detail/wait_line.hpp
-  9 event.hpp lock.hpp detail/promise.hpp
+  8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_shutdown.hpp
+    detail/resolver.hpp detail/wait_line.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp detail/promise.hpp
   10 queue.hpp task.hpp
   11 task_handle.hpp
   12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp

@@ -17,6 +17,7 @@
 #include "aio/exception_group.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
+#include "aio/getaddrinfo.hpp"
 #include "aio/lock.hpp"
 #include "aio/print_tasks.hpp"
 #include "aio/queue.hpp"
