@@ -19,6 +19,7 @@
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/lock.hpp"
+#include "aio/open_connection.hpp"
 #include "aio/print_tasks.hpp"
 #include "aio/queue.hpp"
 #include "aio/race.hpp"
