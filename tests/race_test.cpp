@@ -6,6 +6,7 @@
 #include <aio/testing/virtual_clock.hpp>
 #include <cstddef>
 #include <memory>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -45,38 +46,49 @@ aio::task<> stubborn(trace& log) {
   log("cleaned up");
 }
 
-/// Waits for two of its children, upon what race waits with: how many of the two failed.
-class first_two final : public aio::detail::children_race {
+/// Another rule upon what race waits with: two that end, in the order in which they do.
+class any_two {
  public:
-  explicit first_two(std::vector<aio::task<>> tasks) : children_(std::in_place, std::move(tasks)) {}
-  first_two(first_two&& other) noexcept : children_race(std::move(other)), children_(std::move(other.children_)) {}
+  static constexpr char const* caller = "first_two";
+  static constexpr char const* too_late = "one of two";
 
-  bool await_ready() {
-    children_.start(parent(), loop(), frame_->where);
-    begin(children_.size(), children_.own_count());
-    return false;
+  bool enough_with(aio::detail::child_view, std::size_t index) {
+    ended_.push_back(index);
+    return ended_.size() == 2;
   }
-  int await_resume() {
-    finish();
-    int failed = 0;
-    for (auto const each : ended_) failed += each.core->read_error() ? 1 : 0;
-    return failed;
+  template <class Children>
+  std::vector<std::string> take(Children& children) {
+    std::vector<std::string> said;
+    for (auto const index : ended_) {
+      auto const child = children.at(index);
+      said.push_back(std::to_string(index) + (child.error() ? " failed" : child.succeeded() ? " is done"
+                                                                                            : " ended"));
+    }
+    return said;
   }
 
  private:
-  aio::detail::child_view at(std::size_t index) noexcept override { return children_.at(index); }
-  bool enough_with(aio::detail::child_view child) noexcept override {
-    ended_.push_back(child);
-    return ended_.size() == 2;
-  }
-  void give_up() noexcept override {
-    for (auto const each : ended_) report(each);
-  }
-  char const* too_late() const noexcept override { return "one of two"; }
-
-  aio::detail::element_children<aio::task<>> children_;
-  std::vector<aio::detail::child_view> ended_;
+  std::vector<std::size_t> ended_;
 };
+
+template <aio::gatherable... Children>
+auto first_two(Children&&... children) {
+  AIO_REFUSE_KEPT_TASKS("first_two", Children...);
+  return aio::detail::race_children(any_two(), std::forward<Children>(children)...);
+}
+template <std::ranges::input_range Range>
+  requires aio::gatherable<std::ranges::range_value_t<Range>>
+auto first_two(Range&& children) {
+  AIO_REFUSE_CLOSURES("first_two", Range&&);
+  AIO_REFUSE_KEPT_RANGE("first_two", Range);
+  return aio::detail::race_elements(any_two(), std::forward<Range>(children));
+}
+
+std::string joined(std::vector<std::string> const& parts) {
+  std::string all;
+  for (auto const& each : parts) all += (all.empty() ? "" : ", ") + each;
+  return all;
+}
 
 }  // namespace
 
@@ -300,8 +312,7 @@ TEST_CASE("race: what waits as it does, and is cancelled before there was enough
       tasks.push_back(fail_after(1ms, "first"));
       tasks.push_back(stubborn(to));
       tasks.push_back(stubborn(to));
-      first_two both(std::move(tasks));
-      (void)co_await both;
+      (void)co_await first_two(std::move(tasks));
     }(log));
     co_await aio::sleep_for(2ms);
     CHECK(heard.text().empty());
@@ -323,10 +334,45 @@ TEST_CASE("race: what waits as it does has its results when there is enough, and
     tasks.push_back(fail_after(1ms, "first"));
     tasks.push_back(stubborn(log));
     tasks.push_back(fail_after(2ms, "second"));
-    first_two both(std::move(tasks));
-    int const failed = co_await both;
-    CHECK(failed == 2);
+    auto const ended = co_await first_two(std::move(tasks));
+    CHECK(joined(ended) == "0 failed, 2 failed");
     CHECK(log.text() == "cancelled | cleaned up");
     CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("race: what waits as it does counts what was done before it, and is over with the last in any case") {
+  aio::testing::run([]() -> aio::task<> {
+    auto before = aio::create_task(after(1ms, 1));
+    auto runs = aio::create_task(after(9ms, 2));
+    co_await before;
+
+    auto ended = co_await first_two(before, after(2ms, 3), runs);
+    CHECK(joined(ended) == "0 is done, 1 is done");
+    CHECK(aio_test::now() == 0.003);
+
+    co_await runs;
+    ended = co_await first_two(after(1h, 4), runs, before);  // starts nothing
+    CHECK(joined(ended) == "1 is done, 2 is done");
+    CHECK(aio_test::now() == 0.009);
+
+    ended = co_await first_two(after(1ms, 5));
+    CHECK(joined(ended) == "0 is done");
+    ended = co_await first_two(before);
+    CHECK(joined(ended) == "0 is done");
+    CHECK(aio::all_tasks().size() == 1);
+  });
+}
+
+TEST_CASE("race: what waits as it does is told the place of each child, in whatever order they end") {
+  aio::testing::run([]() -> aio::task<> {
+    std::vector<aio::task<int>> tasks;
+    for (int i = 0; i < 100; ++i) tasks.push_back(after(std::chrono::milliseconds(100 - i), i));
+    auto ended = co_await first_two(std::move(tasks));
+    CHECK(joined(ended) == "99 is done, 98 is done");
+
+    auto const one = aio::create_task(after(1ms, 1));
+    ended = co_await first_two(one, one, after(1h, 2));  // the same twice
+    CHECK(joined(ended) == "0 is done, 1 is done");
   });
 }

@@ -68,37 +68,6 @@ template <std::ranges::input_range Range>
 
 namespace detail {
 
-/// The first child that is done decides.
-class race_base : public children_race {
- protected:
-  race_base() noexcept = default;
-  race_base(race_base&&) noexcept = default;
-  ~race_base() = default;
-
-  void decide(std::size_t index) noexcept { winner_ = index; }
-  [[nodiscard]] bool decided() const noexcept { return winner_ != none; }
-  /// The one that decided. Throws, where the race was cancelled.
-  std::size_t finish() {
-    children_race::finish();
-    return winner_;
-  }
-
- private:
-  static constexpr std::size_t none = static_cast<std::size_t>(-1);
-
-  bool enough_with(child_view child) noexcept final {
-    winner_ = 0;
-    while (at(winner_).core != child.core) ++winner_;
-    return true;
-  }
-  void give_up() noexcept final {
-    if (decided()) report(at(winner_));
-  }
-  char const* too_late() const noexcept final { return "a child of race failed after the race was over"; }
-
-  std::size_t winner_ = none;
-};
-
 template <class T>
 using raced = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
@@ -138,78 +107,49 @@ struct race_results<element_children<Child>> {
   }
 };
 
-template <class Children>
-class race_awaiter final : public race_base {
+/// The first child that is done decides.
+class first_done {
  public:
-  using results = typename race_results<Children>::type;
+  static constexpr char const* caller = "race";
+  static constexpr char const* too_late = "a child of race failed after the race was over";
 
-  template <class... Given>
-  explicit race_awaiter(std::in_place_t, Given&&... children)
-      : children_(std::in_place, std::forward<Given>(children)...) {}
-  race_awaiter(race_awaiter&& other) noexcept : race_base(std::move(other)), children_(std::move(other.children_)) {}
-
-  bool await_ready() {
-    if (children_.size() == 0) throw std::invalid_argument("race: there is nothing to wait for");
-    children_.require_fit("race", loop());
-    if constexpr (Children::listens) {
-      children_.for_each([this](auto& slot, std::size_t index) {
-        if (!this->decided() && slot.done()) this->decide(index);
-      });
-      if (this->decided()) {
-        children_.for_each([](auto& slot, std::size_t) { slot.close(); });
-        return true;
-      }
-    }
-    children_.start(this->parent(), loop(), frame_->where);
-    this->begin(children_.size(), children_.own_count());
-    children_.for_each([this](auto& slot, std::size_t) { slot.listen(this->parent()); });
-    return false;
+  static void require_possible(std::size_t count) {
+    if (count == 0) throw std::invalid_argument("race: there is nothing to wait for");
   }
-  results await_resume() {
-    std::size_t const index = this->finish();
-    return race_results<Children>::take(children_, index);
+  bool enough_with(child_view, std::size_t index) noexcept {
+    winner_ = index;
+    return true;
+  }
+  template <class Children>
+  auto take(Children& children) {
+    return race_results<Children>::take(children, winner_);
   }
 
  private:
-  child_view at(std::size_t index) noexcept override { return children_.at(index); }
-
-  Children children_;
+  std::size_t winner_ = 0;
 };
-
-template <class Child>
-constexpr bool refuse_shared_racer() {
-  AIO_REFUSE_MADE_INSIDE(Child);
-  static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
-                "a task is given away: write race(std::move(t)) or race(f(x))");
-  return true;
-}
 
 }  // namespace detail
 
 template <gatherable... Children>
   requires(sizeof...(Children) > 0)
 auto race(Children&&... children) {
-  static_assert((detail::refuse_shared_racer<Children>() && ...));
-  return detail::race_awaiter<detail::argument_children<detail::child_of<Children>...>>(
-      std::in_place, detail::as_child(std::forward<Children>(children))...);
+  AIO_REFUSE_KEPT_TASKS("race", Children...);
+  return detail::race_children(detail::first_done(), std::forward<Children>(children)...);
 }
 
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto race(Range&& children) {
   AIO_REFUSE_CLOSURES("race", Range&&);
-  using child = detail::child_of<std::ranges::range_value_t<Range>>;
-  static_assert(!(is_task<child> && std::is_lvalue_reference_v<Range> &&
-                  !std::ranges::view<std::remove_cvref_t<Range>>),
-                "the tasks of a container are given away: write race(std::move(tasks))");
-  return detail::race_awaiter<detail::element_children<child>>(std::in_place, std::forward<Range>(children));
+  AIO_REFUSE_KEPT_RANGE("race", Range);
+  return detail::race_elements(detail::first_done(), std::forward<Range>(children));
 }
 
 template <std::ranges::input_range Range>
   requires gatherable<std::ranges::range_value_t<Range>>
 auto race(moved_reference<Range> children) {
-  using child = detail::child_of<std::ranges::range_value_t<Range>>;
-  return detail::race_awaiter<detail::element_children<child>>(std::in_place, detail::unwrap(children));
+  return detail::race_elements(detail::first_done(), detail::unwrap(children));
 }
 
 }  // namespace aio

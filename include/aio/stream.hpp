@@ -134,11 +134,11 @@ class stream_reader {
 
 /// The end of a connection that is written to.
 ///
-/// When both ends are gone it is closed: what close() was called for is sent by then or in the background, by the end of
-/// run() too, for at most `linger` (D22, D23). Without close() what is not sent yet is lost: the peer sees a reset, the
+/// When both ends are gone it is closed: what close() was called for is sent by then or in the background, for at most
+/// `linger`, and run() waits for it (D22, D23). Without close() what is not sent yet is lost: the peer sees a reset, the
 /// exception handler hears of it.
-/// Throws, each function that sends: std::system_error, what ended the connection (D11); usage_error behind write_eof(),
-/// close() and abort().
+/// Throws, each function that sends: std::system_error, what ended the connection (D11); usage_error behind
+/// write_eof(), close() and abort().
 /// Threads: the loop's thread only.
 /// asyncio: StreamWriter, SW-1 to SW-40.
 class stream_writer {
@@ -172,8 +172,8 @@ class stream_writer {
   /// Nothing more is read or written; what is queued is sent in the background, for at most `linger` (D24). Whoever
   /// reads sees the end.
   void close() noexcept;
-  /// Waits until it is closed, by whomever. Throws: what kept it from sending all, each time; timeout_error, if `linger`
-  /// was over. Cancelled: only this stops waiting (D25).
+  /// Waits until it is closed, by whomever. Throws: what kept it from sending all, each time; timeout_error, if
+  /// `linger` was over. Cancelled: only this stops waiting (D25).
   [[nodiscard]] auto wait_closed();
   /// At once: what is queued is dropped, and the peer sees a reset.
   void abort() noexcept;
@@ -227,6 +227,17 @@ struct stream_access {
   }
   static stream_reader reader(stream_state& state) noexcept { return stream_reader(stream_half(state)); }
   static stream_writer writer(stream_state& state) noexcept { return stream_writer(stream_half(state)); }
+
+  /// Takes a connection out of its ends, which are as if moved from then; and what has arrived. Throws: usage_error, if
+  /// they are not two ends of one that is open, a task waits at one, or something is not sent; what ended it.
+  static std::unique_ptr<transport> take_transport(stream_reader& from, stream_writer& to, std::string& arrived) {
+    if (&state(from) != &state(to)) throw usage_error("the two ends belong to different streams");
+    auto taken = state(from).take_transport(arrived);
+    stream_half const ended[] = {std::move(from.state_), std::move(to.state_)};
+    return taken;
+  }
+  /// The name that it was connected by, or none.
+  static std::string host(stream_writer const& end) { return state(end).host(); }
 
   static state_ptr<stream_state> make(std::unique_ptr<transport> below, stream_options const& options,
                                       char const* caller) {

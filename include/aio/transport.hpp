@@ -41,7 +41,8 @@ struct transferred {
 /// Whom a transport tells that it is worth a try again. Tells it by being called, once, or by going away: no stream
 /// waits for one that is gone.
 ///
-/// Threads: the loop's thread only. It may be called inside any member of the transport but the one that it is given to.
+/// Threads: the loop's thread only. It may be called inside any member of the transport but the one that it is given
+/// to.
 class transport_waiter {
  public:
   transport_waiter() noexcept = default;
@@ -85,9 +86,10 @@ class transport {
   /// time. Throws: std::bad_alloc; nothing waits then.
   virtual void wait_receive(transport_waiter waiter) = 0;
 
-  /// Sends a beginning of the `parts`, together at least one byte.
+  /// Sends a beginning of the `parts`, together at least one byte. What would block is offered again, perhaps with more
+  /// behind it.
   virtual transferred send(std::span<asio::const_buffer const> parts) noexcept = 0;
-  /// The same for send(), and for a shut_down() that would have had to wait.
+  /// The same for send(), and for shut_down() and finish() that would have had to wait.
   virtual void wait_send(transport_waiter waiter) = 0;
 
   /// The peer will see the end when it has received what was sent. Reading goes on. operation_would_block: call it
@@ -96,6 +98,8 @@ class transport {
   /// Whether shut_down() leaves the other direction as it is.
   [[nodiscard]] virtual bool can_shut_down() const noexcept { return true; }
 
+  /// Before close(false), when all is sent: what the peer is to be told then. operation_would_block: call it again.
+  virtual std::error_code finish() noexcept { return {}; }
   /// Lets it go: what was sent still arrives, the peer sees the end. With `reset` the peer sees that it was cut short,
   /// and what is on its way may be lost. Whoever waits is told.
   virtual void close(bool reset) noexcept = 0;

@@ -19,6 +19,7 @@
 #include <asio/defer.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/execution.hpp>
+#include <asio/generic/stream_protocol.hpp>
 #include <asio/io_context.hpp>
 #include <asio/generic/datagram_protocol.hpp>
 #include <asio/generic/stream_protocol.hpp>
@@ -101,6 +102,8 @@
 #endif
 
 #include "aio/aio.hpp"
+#include "aio/detail/socket_transport.hpp"
+#include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"

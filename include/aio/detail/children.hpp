@@ -7,6 +7,7 @@
 #include "aio/config.hpp"
 
 #include <cstddef>
+#include <exception>
 #include <ranges>
 #include <source_location>
 #include <string>
@@ -16,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "aio/closure.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
@@ -65,6 +67,35 @@ decltype(auto) as_child(A&& child) {
 }
 template <class A>
 using child_of = std::remove_cvref_t<decltype(detail::as_child(std::declval<A>()))>;
+
+/// Whether `A` names a task that stays with the caller, where it is to be given away.
+template <class A>
+inline constexpr bool is_kept_task = std::is_lvalue_reference_v<A> && is_task<std::remove_cvref_t<A>>;
+template <class Range>
+inline constexpr bool is_kept_range = std::is_lvalue_reference_v<Range> &&
+                                      !std::ranges::view<std::remove_cvref_t<Range>> &&
+                                      is_task<child_of<std::ranges::range_value_t<Range>>>;
+
+template <class A>
+constexpr bool refuse_made_inside() {
+  AIO_REFUSE_MADE_INSIDE(A);
+  return true;
+}
+template <class... A>
+inline constexpr bool made_to_be_awaited = (detail::refuse_made_inside<A>() && ...);
+template <class... A>
+inline constexpr bool given_away = !(is_kept_task<A> || ...);
+
+/// Refuses, in the function `name`, children of the types `A&&` that it cannot take.
+#define AIO_REFUSE_KEPT_TASKS(name, ...)                                       \
+  static_assert(::aio::detail::made_to_be_awaited<__VA_ARGS__>);               \
+  static_assert(::aio::detail::given_away<__VA_ARGS__>,                        \
+                "a task is given away: write " name "(std::move(t)) or " name "(f(x))")
+
+/// The same of a range of them.
+#define AIO_REFUSE_KEPT_RANGE(name, ...)                        \
+  static_assert(!::aio::detail::is_kept_range<__VA_ARGS__>,     \
+                "the tasks of a container are given away: write " name "(std::move(tasks))")
 
 // ---- who waits for them
 
@@ -141,9 +172,15 @@ class child_listener : public removable_node {
 
 /// A child as it is seen where its type is not known: what the parent started itself has no listener.
 struct child_view {
-  future_core* core;
+  future_core* core;  // null: it is gone, or was let go
   child_listener* listener;
+
   [[nodiscard]] bool own() const noexcept { return listener == nullptr; }
+  [[nodiscard]] bool succeeded() const noexcept { return core->state() == future_state::value; }
+  [[nodiscard]] bool failed() const noexcept { return core->state() == future_state::error; }
+  [[nodiscard]] bool cancelled() const noexcept { return core->cancelled(); }
+  /// Its error, or null. Whoever takes it answers for it: it will not be reported as one that nobody read.
+  [[nodiscard]] std::exception_ptr error() const { return failed() ? core->read_error() : nullptr; }
 };
 
 // ---- their places
@@ -201,8 +238,9 @@ class child_slot {
   /// Lets one go that is not to be started.
   void close() noexcept { task_access::adopt<typename Child::value_type>(*std::exchange(frame_, nullptr)).close(); }
   [[nodiscard]] state_type& state() noexcept { return state_type::of(*frame_); }
-  [[nodiscard]] future_core* core() noexcept { return &state(); }
+  [[nodiscard]] future_core* core() noexcept { return frame_ ? &state() : nullptr; }  // null when it was let go
   [[nodiscard]] bool done() noexcept { return false; }
+  void found_done() const noexcept {}
   [[nodiscard]] child_listener* listener() noexcept { return nullptr; }
   void forget_gone(child_listener const&) const noexcept {}
 
@@ -238,6 +276,8 @@ class child_slot<Child, false> {
   [[nodiscard]] state_type& state() noexcept { return handle_access::state(source_); }
   [[nodiscard]] future_core* core() noexcept { return listener_.core(); }  // null when it is gone
   [[nodiscard]] bool done() noexcept { return state().done(); }
+  /// It is done, and counted: need not be listened to.
+  void found_done() noexcept { listener_.found_done(state()); }
   [[nodiscard]] child_listener* listener() noexcept { return &listener_; }
   void forget_gone(child_listener const& which) noexcept {
     if (&which == &listener_) (void)Child(std::move(source_));

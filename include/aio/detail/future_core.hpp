@@ -146,6 +146,7 @@ class future_core : public waitable {
   [[nodiscard]] bool value_taken() const noexcept { return status_.value_taken; }
 
   void mark_error_read() noexcept { status_.error_was_read = true; }
+  [[nodiscard]] bool error_was_read() const noexcept { return status_.error_was_read; }
 
   /// Once a task awaited itself, nobody else can await it while it runs: so it is with CPython's
   /// accelerated tasks.

@@ -423,20 +423,10 @@ gathering<Children> gather_awaiter<Children>::as_future() && {
                                                           std::move(*this), std::source_location()));
 }
 
-template <class Child>
-constexpr bool refuse_shared_task() {
-  AIO_REFUSE_MADE_INSIDE(Child);
-  static_assert(!(std::is_lvalue_reference_v<Child> && is_task<std::remove_cvref_t<Child>>),
-                "a task is given away: write gather(std::move(t)) or gather(f(x))");
-  return true;
-}
-
 template <gather_mode Mode, class Range>
 auto gather_range(Range&& children) {
   using child = child_of<std::ranges::range_value_t<Range>>;
-  constexpr bool kept = std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
-  static_assert(!(is_task<child> && kept),
-                "the tasks of a container are given away: write gather(std::move(tasks))");
+  AIO_REFUSE_KEPT_RANGE("gather", Range);
   return gather_awaiter<gather_children<Mode, element_children<child>>>(std::in_place, std::forward<Range>(children));
 }
 
@@ -460,7 +450,7 @@ auto gather_given(First&& first, Rest&&... rest) {
                 "gather takes tasks, handles, futures and other awaitables, or one range of them: call the function, "
                 "gather(aio::eager, f(x), g())");
   if constexpr (children) {
-    static_assert(detail::refuse_shared_task<First>() && (detail::refuse_shared_task<Rest>() && ...));
+    AIO_REFUSE_KEPT_TASKS("gather", First, Rest...);
     return gather_awaiter<gather_children<Mode, argument_children<child_of<First>, child_of<Rest>...>>>(
         std::in_place, detail::as_child(std::forward<First>(first)), detail::as_child(std::forward<Rest>(rest))...);
   } else if constexpr (is_moved_reference<std::remove_cvref_t<First>>) {

@@ -174,10 +174,12 @@ class separator_search {
     if (in.size() >= shortest_ && in.size() - shortest_ >= from_) {
       for (std::string_view const each : separators_) {
         std::size_t const at = find(in, each);
-        if (at == std::string_view::npos || (found_ && at + each.size() >= end_)) continue;
+        if (at == std::string_view::npos) continue;
+        std::size_t const ends = at + each.size();
+        if (found_ && (ends > end_ || (ends == end_ && at <= begin_))) continue;  // of equals the shortest counts
         found_ = true;
         begin_ = at;
-        end_ = at + each.size();
+        end_ = ends;
       }
       if (found_) {
         overrun_ = begin_ > limit;
@@ -386,7 +388,11 @@ class send_operation final : public write_operation, private borrowed_output {
   send_operation(state_ptr<stream_state> to, std::span<std::string_view const> parts) noexcept
       : write_operation(std::move(to)), parts_(parts) {}
   send_operation(send_operation&& other) noexcept
-      : write_operation(std::move(other)), borrowed_output(), one_(other.one_), parts_(other.parts_), single_(other.single_) {}
+      : write_operation(std::move(other)),
+        borrowed_output(),
+        one_(other.one_),
+        parts_(other.parts_),
+        single_(other.single_) {}
   ~send_operation() { let_go_of_memory(); }
 
   bool await_ready() {

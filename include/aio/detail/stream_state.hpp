@@ -308,12 +308,15 @@ class stream_state final : public transport_client {
 
   [[nodiscard]] socket_address local_address() {
     keep_addresses();
-    return addresses_ ? addresses_->first : socket_address();
+    return about_ ? about_->local : socket_address();
   }
   [[nodiscard]] socket_address remote_address() {
     keep_addresses();
-    return addresses_ ? addresses_->second : socket_address();
+    return about_ ? about_->remote : socket_address();
   }
+  /// The name that it was connected by, or none.
+  [[nodiscard]] std::string host() const { return about_ ? about_->host : std::string(); }
+  void set_host(std::string name) { about().host = std::move(name); }
 
   /// The transport and what has arrived, for what goes on with them; this is closed then. Throws: usage_error, if
   /// somebody waits, or something is not sent.
@@ -407,7 +410,12 @@ class stream_state final : public transport_client {
       end_sent_ = true;
       if (error && error != std::errc::not_connected) return lost(error);
     }
-    if (closing_) return finish(false);
+    if (closing_) {
+      std::error_code const error = transport_->finish();
+      if (error == std::errc::operation_would_block) return wait_send();
+      if (error) return lost(error);
+      return finish(false);
+    }
     settle();
   }
   /// The connection is lost for writing; what was read of it stays.
@@ -463,11 +471,8 @@ class stream_state final : public transport_client {
   void abandoned() noexcept {
     if (closed_ || closing_ || kept_open_) return;
     if (!has_loop()) return;
-    if (output_.empty() || output_error_) {
-      closing_ = true;
-      return finish(false);
-    }
     std::size_t const unsent = output_.size();
+    if (unsent == 0) return close();
     abort();
     report_unsent(unsent);
   }
@@ -484,10 +489,23 @@ class stream_state final : public transport_client {
     time_point const now = loop_.now();
     return linger_ < (time_point::max)() - now ? now + linger_ : (time_point::max)();
   }
+  /// What few ask for.
+  struct information {
+    socket_address local;
+    socket_address remote;
+    std::string host;
+    bool has_addresses = false;
+  };
+  information& about() {
+    if (!about_) about_ = std::make_unique<information>();
+    return *about_;
+  }
   void keep_addresses() {
-    if (addresses_ || closed_) return;
-    addresses_ = std::make_unique<std::pair<socket_address, socket_address>>(transport_->local_address(),
-                                                                             transport_->remote_address());
+    if (closed_ || (about_ && about_->has_addresses)) return;
+    information& to = about();
+    to.local = transport_->local_address();
+    to.remote = transport_->remote_address();
+    to.has_addresses = true;
   }
 
   [[noreturn]] AIO_COLD AIO_NEVER_INLINE void refuse_loop(char const* caller) const {
@@ -519,7 +537,7 @@ class stream_state final : public transport_client {
   std::chrono::nanoseconds linger_;
   std::error_code input_error_;
   std::error_code output_error_;
-  std::unique_ptr<std::pair<socket_address, socket_address>> addresses_;
+  std::unique_ptr<information> about_;
   flush_later flush_node_{*this};
   linger_timer timer_{*this};
   std::uint32_t references_ = 0;
@@ -639,10 +657,10 @@ inline std::unique_ptr<transport> stream_state::take_transport(std::string& arri
     throw usage_error("a stream is given away of which something is not sent yet: co_await drain() until "
                       "write_buffer_size() is 0");
   }
+  if (input_error_) throw std::system_error(input_error_);
   if (closing_ || end_wanted_) throw usage_error("a stream is given away that was closed");
   arrived.assign(input().view());
   input_.clear();
-  keep_addresses();
   closed_ = closing_ = true;
   return std::move(transport_);
 }
