@@ -19,10 +19,10 @@ set(AIO_LAYERS
   9 event.hpp getaddrinfo.hpp lock.hpp detail/open_socket.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 task_handle.hpp detail/transport_upgrade.hpp
-  12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp detail/server_state.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp testing/memory_stream.hpp
-  14 barrier.hpp gather.hpp run.hpp detail/staggered_race.hpp
+  14 barrier.hpp gather.hpp run.hpp server.hpp detail/staggered_race.hpp
   15 open_connection.hpp race.hpp testing/virtual_clock.hpp
   16 aio.hpp
 )

@@ -26,6 +26,7 @@
 #include "aio/result.hpp"
 #include "aio/run.hpp"
 #include "aio/semaphore.hpp"
+#include "aio/server.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"

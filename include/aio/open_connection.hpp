@@ -248,10 +248,12 @@ struct connecting {
 
   static task<stream_pair> finish(std::unique_ptr<transport> below, connect_options options, std::string host) {
     if (options.upgrade_) {
-      std::string name = options.server_hostname_ ? std::move(*options.server_hostname_) : std::move(host);
+      std::string name = options.server_hostname_ ? std::move(*options.server_hostname_) : host;
       below = co_await options.upgrade_(std::move(below), std::string(), std::move(name));
     }
-    co_return make_stream(std::move(below), options.stream_);
+    stream_pair made = make_stream(std::move(below), options.stream_);
+    if (!host.empty()) stream_access::state(made.writer).set_host(std::move(host));
+    co_return made;
   }
 
   static task<stream_pair> by_handle(transport::native_handle_type handle, connect_options options) {
