@@ -3,6 +3,7 @@
 #include "aio/server.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -87,6 +88,34 @@ aio::task<bool> comes_true(Condition condition) {
   for (int i = 0; i < 1000 && !condition(); ++i) co_await aio::sleep_for(1ms);
   co_return condition();
 }
+
+/// Takes all descriptors but one. Nothing is to be checked meanwhile: what looks for undefined behaviour needs some of
+/// its own, for a type that it has not met.
+class no_descriptors {
+ public:
+  no_descriptors() {
+    std::error_code const met(EMFILE, std::system_category());
+    CHECK((met == std::errc::too_many_files_open && !met.message().empty()));
+    ::getrlimit(RLIMIT_NOFILE, &before_);
+    ::rlimit few = before_;
+    few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 4;
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    for (int one = ::dup(0); one >= 0; one = ::dup(0)) all_.emplace_back(one);
+    all_.pop_back();
+  }
+  no_descriptors(no_descriptors const&) = delete;
+  ~no_descriptors() { restore(); }
+
+  void give_back() { all_.clear(); }
+  void restore() {
+    ::setrlimit(RLIMIT_NOFILE, &before_);
+    all_.clear();
+  }
+
+ private:
+  ::rlimit before_{};
+  std::vector<descriptor> all_;
+};
 
 /// What a peer reads at the end: nothing, or an error.
 aio::task<std::string> end_of(aio::stream_pair& client) {
@@ -886,32 +915,22 @@ TEST_CASE("server: out of descriptors, says so once, and goes on when one of its
     std::string const two = co_await ask(second, "2");
     CHECK(two == "2\n");
 
-    ::rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
-    ::rlimit few = before;
-    few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 4;
-    ::setrlimit(RLIMIT_NOFILE, &few);
-    std::vector<descriptor> all;
-    for (int one = ::dup(0); one >= 0; one = ::dup(0)) all.emplace_back(one);
-    all.pop_back();  // for the client
+    no_descriptors none;
     auto const waiting = connect_to(port_of(server));
-    CHECK(waiting.get() >= 0);
     co_await aio::sleep_for(400ms);
-    CHECK(server.connections() == 2);
-    CHECK(heard.text().starts_with("a server cannot accept connections for now, with 2 of its own open"));
-    CHECK(heard.text().find(" | ") == std::string::npos);
-
-    auto const begin = std::chrono::steady_clock::now();
+    std::size_t const with_none = server.connections();
+    std::string const said_first = heard.text();
     client.writer.close();
     waiting.send("3\n");
     bool const accepted = co_await comes_true([&] { return server.connections() == 2; });
-    CHECK(accepted);
     co_await aio::sleep_for(50ms);
-    ::setrlimit(RLIMIT_NOFILE, &before);
-    all.clear();
+    none.restore();
+    CHECK(with_none == 2);
+    CHECK(said_first.starts_with("a server cannot accept connections for now, with 2 of its own open"));
+    CHECK(said_first.find("Too many open files") != std::string::npos);
+    CHECK(accepted);
     CHECK(waiting.receive() == "3\n");
-    CHECK(std::chrono::steady_clock::now() - begin < 5s);
-    CHECK(heard.text().find(" | ") == std::string::npos);
+    CHECK(heard.text() == said_first);  // D21
   });
 }
 
@@ -919,20 +938,14 @@ TEST_CASE("server: out of descriptors, tries it again by itself") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
-    ::rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
-    ::rlimit few = before;
-    few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 4;
-    ::setrlimit(RLIMIT_NOFILE, &few);
-    std::vector<descriptor> all;
-    for (int one = ::dup(0); one >= 0; one = ::dup(0)) all.emplace_back(one);
-    all.pop_back();
+    no_descriptors none;
     auto const waiting = connect_to(port_of(server));
     co_await aio::sleep_for(50ms);
-    CHECK(server.connections() == 0);
-    all.clear();
+    std::size_t const with_none = server.connections();
+    none.give_back();
     bool const accepted = co_await comes_true([&] { return server.connections() == 1; });
-    ::setrlimit(RLIMIT_NOFILE, &before);
+    none.restore();
+    CHECK(with_none == 0);
     CHECK(accepted);
     CHECK(heard.text().find("Too many open files") != std::string::npos);
     CHECK(heard.text().find(" | ") == std::string::npos);
@@ -942,23 +955,16 @@ TEST_CASE("server: out of descriptors, tries it again by itself") {
 TEST_CASE("server: closed while it cannot accept, is closed") {
   aio::run([]() -> aio::task<> {
     reports heard;
-    ::rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
     {
       auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
-      ::rlimit few = before;
-      few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 2;
-      ::setrlimit(RLIMIT_NOFILE, &few);
-      std::vector<descriptor> all;
-      for (int one = ::dup(0); one >= 0; one = ::dup(0)) all.emplace_back(one);
-      all.pop_back();
+      no_descriptors const none;
       auto const waiting = connect_to(port_of(server));
       co_await aio::sleep_for(20ms);
       server.close();
       co_await server.wait_closed();
     }
-    ::setrlimit(RLIMIT_NOFILE, &before);
     co_await aio::sleep_for(150ms);
+    CHECK(heard.text().find("Too many open files") != std::string::npos);
   });
 }
 
@@ -981,8 +987,13 @@ TEST_CASE("server: hands the connection to TLS before the handler begins, and co
         [&](aio::socket_address const& who, std::error_code code) { failed += who.host() + " " + code.message(); });
     for (bool const plain : {false, true}) {
       auto const greet = [](aio::stream_reader, aio::stream_writer writer) { writer.write("good day\n"); };
-      auto server = plain ? co_await aio::start_server(greet, "127.0.0.1", 0, options)
-                          : co_await aio::start_server(echo, "127.0.0.1", 0, options);
+      std::optional<aio::server> made;
+      if (plain) {
+        made = co_await aio::start_server(greet, "127.0.0.1", 0, options);
+      } else {
+        made = co_await aio::start_server(echo, "127.0.0.1", 0, options);
+      }
+      aio::server& server = *made;
       failed.clear();
       auto good = co_await client_of(server);
       std::string const answer = co_await ask(good, "thello");
