@@ -22,6 +22,7 @@
 #include "aio/aio.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#include "support/peers.hpp"
 #include "support/sockets.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -496,6 +497,58 @@ TEST_CASE("allocation: an idle connection with its waiting handler takes at most
     CHECK(each <= 1024);
     std::printf("per connection %ld bytes, %g allocations\n", each, double(allocations - calls) / count);
   });
+}
+
+TEST_CASE("allocation: none for lines and blocks that go both ways over streams") {
+  long const count = aio::run([]() -> aio::task<long> {
+    auto [mine, theirs] = aio_test::connected_streams();
+    auto const echoes = aio::create_task([](aio::stream_pair with) -> aio::task<> {
+      while (auto const line = co_await with.reader.next_line()) {
+        with.writer.write(*line);
+        with.writer.write("\n");
+        co_await with.writer.drain();
+      }
+    }(std::move(theirs)));
+    std::array<char, 6> block{};
+    auto const exchange = [&]() -> aio::task<> {
+      mine.writer.write("question\n");
+      co_await mine.writer.drain();
+      (void)co_await mine.reader.next_line();
+      co_await mine.writer.send("block\n");
+      co_await mine.reader.readexactly(block);
+    };
+    long const before = co_await steady(exchange);
+    mine.writer.close();
+    co_await echoes;
+    co_return before;
+  }());
+  CHECK(count == 0);
+}
+
+TEST_CASE("allocation: an idle connection with a task that waits for a line takes less than a kilobyte") {
+  aio::run([]() -> aio::task<> {
+    auto const waits = [](aio::stream_pair with) -> aio::task<> { (void)co_await with.reader.readline(); };
+    std::vector<int> peers;
+    std::vector<aio::task_handle<void>> tasks;
+    peers.reserve(1000);
+    tasks.reserve(1000);
+    auto const open = [&](int count) -> aio::task<> {
+      for (int i = 0; i < count; ++i) {
+        auto const ends = aio_test::descriptors();
+        peers.push_back(ends[1]);
+        tasks.push_back(aio::create_task(waits(aio_test::stream_over(ends[0]))));
+      }
+      co_await aio::sleep_for(1ms);
+    };
+    co_await open(10);
+    long const before = living;
+    co_await open(400);
+    long const each = (living - before) / 400;
+    CAPTURE(each);
+    CHECK(each < 1024);
+    for (int const end : peers) ::close(end);
+    for (auto const& task : tasks) co_await task;
+  }());
 }
 
 #else

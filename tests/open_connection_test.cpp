@@ -29,7 +29,7 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
-#include "support/sockets.hpp"
+#include "support/peers.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::descriptor;

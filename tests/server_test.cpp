@@ -39,7 +39,7 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
-#include "support/sockets.hpp"
+#include "support/peers.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;

@@ -135,8 +135,8 @@ class stream_reader {
 /// The end of a connection that is written to.
 ///
 /// When both ends are gone it is closed: what close() was called for is sent by then or in the background, for at most
-/// `linger`, and run() waits for it (D22, D23). Without close() what is not sent yet is lost: the peer sees a reset, the
-/// exception handler hears of it.
+/// `linger`, and run() waits for it (D22, D23). Without close() what is not sent yet is lost: the peer sees a reset,
+/// and the exception handler hears of it.
 /// Throws, each function that sends: std::system_error, what ended the connection (D11); usage_error behind
 /// write_eof(), close() and abort().
 /// Threads: the loop's thread only.
@@ -330,10 +330,10 @@ inline auto stream_reader::skip_until(std::string_view separator) {
 inline auto stream_reader::wait_eof() { return detail::read_eof(state_.share("wait_eof()")); }
 inline bool stream_reader::at_eof() const noexcept {
   auto* const state = state_.state();
-  return !state || (state->ended() && !state->input_error() && state->input().size() == 0);
+  return !state || (state->ended() && !state->input_failed() && state->input().size() == 0);
 }
 inline std::error_code stream_reader::error() const noexcept {
-  return state_.state() ? state_.state()->input_error() : std::error_code();
+  return state_.state() ? state_.state()->error() : std::error_code();
 }
 inline std::size_t stream_reader::limit() const noexcept { return state_.state() ? state_.state()->limit() : 0; }
 
@@ -385,7 +385,7 @@ inline void stream_writer::abort() noexcept {
 }
 inline bool stream_writer::is_closing() const noexcept {
   auto* const state = state_.state();
-  return !state || state->closing() || state->output_error();
+  return !state || state->closing() || state->output_failed();
 }
 inline void stream_writer::set_write_buffer_limits(std::size_t high, std::optional<std::size_t> low) {
   std::size_t const lowest = low.value_or(high / 4);

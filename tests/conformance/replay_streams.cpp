@@ -9,7 +9,6 @@
 //
 // in memory; with --sockets before that, over pairs of sockets.
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <deque>
@@ -28,14 +27,13 @@
 #include <nlohmann/json.hpp>
 
 #include <aio/aio.hpp>
-#include <aio/detail/socket_transport.hpp>
 #include <aio/testing/memory_stream.hpp>
 #include <aio/testing/virtual_clock.hpp>
-#include <asio/local/connect_pair.hpp>
-#include <asio/local/stream_protocol.hpp>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "support/sockets.hpp"
 
 namespace {
 
@@ -85,14 +83,10 @@ class peer_in_memory final : public peer {
 class peer_by_socket final : public peer {
  public:
   aio::stream_pair open(aio::stream_options const& options) {
-    auto& loop = static_cast<aio::detail::loop_core&>(aio::detail::scheduler::require_running("replay"));
-    std::array<int, 2> ends{};
-    if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) throw std::runtime_error("no sockets");
+    auto const ends = aio_test::descriptors();
     here_ = ends[0];
     there_ = ends[1];
-    aio::detail::socket_transport::socket_type socket(loop.context().get_executor(),
-                                                      asio::generic::stream_protocol(AF_UNIX, 0), there_);
-    return aio::make_stream(aio::detail::adopt_socket(loop, std::move(socket)), options);
+    return aio_test::stream_over(there_, options);
   }
   ~peer_by_socket() override { end(); }
   void send(std::string const& chunk) override {

@@ -96,13 +96,13 @@
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
 
 #include "aio/aio.hpp"
-#include "aio/detail/socket_transport.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"
@@ -110,6 +110,9 @@
 #include "support/counted.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include "support/sockets.hpp"
+#endif
 #include "support/trace.hpp"
 
 // Opens the namespace of the test file that follows.

@@ -80,7 +80,7 @@ class read_into final : public read_operation {
         throw;
       }
       if (got_ == into_.size()) return;
-      if (stream().input_error()) {
+      if (stream().input_failed()) {
         put_back();
         throw_error();
       }
@@ -162,16 +162,11 @@ class read_exactly_view final : public read_operation {
 template <std::size_t Count>
 class separator_search {
  public:
-  explicit separator_search(std::array<std::string_view, Count> separators) noexcept : separators_(separators) {
-    for (std::string_view const each : separators_) {
-      shortest_ = std::min(shortest_, each.size());
-      longest_ = std::max(longest_, each.size());
-    }
-  }
+  explicit separator_search(std::array<std::string_view, Count> separators) noexcept : separators_(separators) {}
 
   /// Whether the search is over: it was found, or is too far.
   bool look(std::string_view in, std::size_t limit) noexcept {
-    if (in.size() >= shortest_ && in.size() - shortest_ >= from_) {
+    if (in.size() >= from_ + shortest()) {
       for (std::string_view const each : separators_) {
         std::size_t const at = find(in, each);
         if (at == std::string_view::npos) continue;
@@ -185,7 +180,7 @@ class separator_search {
         overrun_ = begin_ > limit;
         return true;
       }
-      from_ = in.size() + 1 > longest_ ? in.size() + 1 - longest_ : 0;
+      from_ = in.size() + 1 > longest() ? in.size() + 1 - longest() : 0;
       if (from_ > limit) {
         begin_ = from_;
         return overrun_ = true;
@@ -206,17 +201,24 @@ class separator_search {
   [[nodiscard]] bool found() const noexcept { return found_ && !overrun_; }
   [[nodiscard]] std::size_t begin() const noexcept { return begin_; }
   [[nodiscard]] std::size_t end() const noexcept { return end_; }
-  [[nodiscard]] std::size_t longest() const noexcept { return longest_; }
+  [[nodiscard]] std::size_t longest() const noexcept {
+    std::size_t most = 0;
+    for (std::string_view const each : separators_) most = std::max(most, each.size());
+    return most;
+  }
   void again() noexcept { from_ = 0; }
 
  private:
+  [[nodiscard]] std::size_t shortest() const noexcept {
+    std::size_t least = ~std::size_t{0} / 2;
+    for (std::string_view const each : separators_) least = std::min(least, each.size());
+    return least;
+  }
   [[nodiscard]] std::size_t find(std::string_view in, std::string_view what) const noexcept {
     return what.size() == 1 ? in.find(what.front(), from_) : in.find(what, from_);
   }
 
   std::array<std::string_view, Count> separators_;
-  std::size_t shortest_ = ~std::size_t{0};
-  std::size_t longest_ = 0;
   std::size_t from_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
@@ -259,7 +261,7 @@ class read_until final : public read_operation {
     std::size_t const left = stream().input().size();
     if constexpr (Gives == until_gives::line) {
       if (left == 0) throw_error();
-      if (!stream().input_error()) return detail::take_bytes(stream(), left);
+      if (!stream().input_failed()) return detail::take_bytes(stream(), left);
     }
     throw_error();
     throw incomplete_read_error(detail::take_bytes(stream(), left));
@@ -373,11 +375,11 @@ class drain_operation final : public write_operation {
   }
   void await_resume() {
     check_cancelled();
-    if (stream().output_error()) stream().throw_output_error();
+    if (stream().output_failed()) stream().throw_error();
   }
 
  private:
-  bool over() noexcept override { return !stream().paused() || stream().output_error() || stream().closed(); }
+  bool over() noexcept override { return !stream().paused() || stream().output_failed() || stream().closed(); }
   bool turn_ = false;
 };
 
@@ -403,7 +405,7 @@ class send_operation final : public write_operation, private borrowed_output {
       stream().flush();
     }
     if (!over()) return false;
-    turn_ = !stream().output_error() && stream().take_turn();
+    turn_ = !stream().output_failed() && stream().take_turn();
     return !turn_;
   }
   void await_suspend(std::coroutine_handle<>) {
@@ -416,7 +418,7 @@ class send_operation final : public write_operation, private borrowed_output {
       let_go_of_memory();
       task().throw_cancelled();
     }
-    if (stream().output_error() && !sent_) stream().throw_output_error();
+    if (stream().output_failed() && !sent_) stream().throw_error();
   }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!write_operation::cancel_wait(task, message)) return false;
@@ -458,7 +460,7 @@ class close_wait final : public write_operation {
   void await_resume() {
     check_cancelled();
     if (stream().timed_out()) throw timeout_error("wait_closed: the peer did not take all within the stream's linger");
-    if (stream().output_error() && !stream().aborted()) stream().throw_output_error();
+    if (stream().output_failed() && !stream().aborted()) stream().throw_error();
   }
 
  private:

@@ -6,9 +6,11 @@
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <new>
@@ -69,15 +71,15 @@ class read_operation : public leaf_waiter {
   friend class stream_state;
 
   /// Whether there is enough.
-  virtual bool look() = 0;
-  /// Receives; false: nothing has come.
+  virtual bool look() noexcept = 0;
+  /// Receives; false: nothing has come. Throws: std::bad_alloc.
   virtual bool receive();
   /// Whether it is over, and need not wait.
   bool go_on();
 
+  bool no_memory_ = false;
   state_ptr<stream_state> stream_;
   char const* name_;
-  std::exception_ptr failure_;
 };
 
 struct stream_line_tag {};
@@ -111,7 +113,14 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
   state_ptr<stream_state> stream_;
 };
 
-class stream_state final : public transport_client {
+struct stream_flush_node : removable_node {
+  using removable_node::removable_node;
+};
+struct stream_linger_timer : scope_timer {
+  using scope_timer::scope_timer;
+};
+
+class stream_state final : public transport_client, private stream_flush_node, private stream_linger_timer {
  public:
   static constexpr std::size_t default_limit = 65536;
   static constexpr std::size_t block_beyond_limit = 16384;
@@ -120,7 +129,13 @@ class stream_state final : public transport_client {
 
   stream_state(loop_core& loop, std::unique_ptr<transport> below, std::size_t limit,
                std::chrono::nanoseconds linger) noexcept
-      : loop_(loop), transport_(std::move(below)), limit_(limit), linger_(linger), serial_(loop.short_serial()) {}
+      : stream_flush_node(&flush_later),
+        stream_linger_timer(&linger_over),
+        loop_(loop),
+        transport_(std::move(below)),
+        limit_(limit),
+        linger_(linger),
+        serial_(loop.short_serial()) {}
   stream_state(stream_state const&) = delete;
   stream_state& operator=(stream_state const&) = delete;
 
@@ -169,8 +184,10 @@ class stream_state final : public transport_client {
     return input_.view().substr(0, count);
   }
   /// Nothing more will come.
-  [[nodiscard]] bool ended() const noexcept { return ended_ || closing_ || input_error_; }
-  [[nodiscard]] std::error_code const& input_error() const noexcept { return input_error_; }
+  [[nodiscard]] bool ended() const noexcept { return ended_ || closing_ || input_failed_; }
+  [[nodiscard]] bool input_failed() const noexcept { return input_failed_; }
+  /// What ended the connection.
+  [[nodiscard]] std::error_code const& error() const noexcept { return error_; }
 
   void begin_reading(read_operation& operation, scheduler const& on) {
     if (&on != &loop_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
@@ -214,8 +231,8 @@ class stream_state final : public transport_client {
     read_operation& operation = *reader_;
     try {
       if (!operation.go_on()) return wait_receive();
-    } catch (...) {
-      operation.failure_ = std::current_exception();
+    } catch (std::bad_alloc const&) {
+      operation.no_memory_ = true;
     }
     operation.wake();
   }
@@ -223,13 +240,13 @@ class stream_state final : public transport_client {
   // ---- writing
 
   void require_writable(char const* caller) const {
-    if (output_error_ || closing_ || end_wanted_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
+    if (output_failed_ || closing_ || end_wanted_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
       refuse_output(caller);
     loop_.check_thread(caller);
   }
   [[nodiscard]] output_queue& output() noexcept { return output_; }
-  [[nodiscard]] std::error_code const& output_error() const noexcept { return output_error_; }
-  [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_output_error() const { throw std::system_error(output_error_); }
+  [[nodiscard]] bool output_failed() const noexcept { return output_failed_; }
+  [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_error() const { throw std::system_error(error_); }
 
   /// Something was queued.
   void written() noexcept {
@@ -237,16 +254,16 @@ class stream_state final : public transport_client {
     if (flush_queued_ || send_waits_) return;
     flush_queued_ = true;
     retain();
-    loop_.push_removable(flush_node_);
+    loop_.push_removable(static_cast<stream_flush_node&>(*this));
   }
   /// Sends what is queued, as far as the transport takes it.
   void flush() noexcept {
     forget_flush();
-    while (!send_waits_ && !closed_ && !output_error_) {
+    while (!send_waits_ && !closed_ && !output_failed_) {
       if (output_.empty()) return drained();
       if (!send_some()) break;
     }
-    if (output_error_ && closing_) return finish(false);
+    if (output_failed_ && closing_) return finish(false);
     settle();
   }
   [[nodiscard]] bool paused() const noexcept { return paused_; }
@@ -289,7 +306,7 @@ class stream_state final : public transport_client {
     flush();
     if (closed_) return;
     try {
-      timer_.arm(loop_, deadline_after_linger());
+      arm(loop_, deadline_after_linger());
     } catch (...) {  // no memory for a timer
       return lost(std::make_error_code(std::errc::not_enough_memory));
     }
@@ -301,9 +318,11 @@ class stream_state final : public transport_client {
     if (closed_ || !has_loop()) return;
     state_ptr<stream_state> const here = state_ptr<stream_state>::share(*this);
     closing_ = true;
-    if (!output_.empty()) output_error_ = std::make_error_code(std::errc::connection_aborted);
+    if (!error_ && !output_.empty()) {
+      error_ = std::make_error_code(std::errc::connection_aborted);
+      output_failed_ = aborted_ = true;
+    }
     finish(true);
-    if (output_error_ == std::errc::connection_aborted) aborted_ = true;
   }
   [[nodiscard]] bool aborted() const noexcept { return aborted_; }
   /// What was to be sent is lost.
@@ -328,27 +347,19 @@ class stream_state final : public transport_client {
  private:
   using write_line = intrusive_list<write_operation, stream_line_tag>;
 
-  struct flush_later : removable_node {
-    explicit flush_later(stream_state& whole_) noexcept : removable_node(&run), whole(whole_) {}
-    static void run(ready_node* node) noexcept {
-      stream_state& self = static_cast<flush_later*>(node)->whole;
-      self.flush_queued_ = false;
-      if (!self.closed_) self.flush();
-      self.release();
-    }
-    stream_state& whole;
-  };
-  struct linger_timer : scope_timer {
-    explicit linger_timer(stream_state& whole_) noexcept : scope_timer(&run), whole(whole_) {}
-    static void run(ready_node* node) noexcept {
-      auto& timer = *static_cast<linger_timer*>(node);
-      state_ptr<stream_state> const here = state_ptr<stream_state>::share(timer.whole);
-      timer.fired();
-      timer.whole.timed_out_ = true;
-      timer.whole.lost(std::make_error_code(std::errc::timed_out));
-    }
-    stream_state& whole;
-  };
+  static void flush_later(ready_node* node) noexcept {
+    auto& self = static_cast<stream_state&>(static_cast<stream_flush_node&>(*node));
+    self.flush_queued_ = false;
+    if (!self.closed_) self.flush();
+    self.release();
+  }
+  static void linger_over(ready_node* node) noexcept {
+    auto& self = static_cast<stream_state&>(static_cast<stream_linger_timer&>(*node));
+    state_ptr<stream_state> const here = state_ptr<stream_state>::share(self);
+    self.fired();
+    self.timed_out_ = true;
+    self.lost(std::make_error_code(std::errc::timed_out));
+  }
 
   ~stream_state() = default;
 
@@ -359,18 +370,25 @@ class stream_state final : public transport_client {
     output_.clear();
     return false;
   }
+  static std::uint32_t added(std::uint32_t count, std::size_t more) noexcept {
+    return count + static_cast<std::uint32_t>(std::min(more, turn_at));
+  }
   /// What a receive brought; false: nothing.
   bool take(transferred const& got, std::size_t asked) noexcept {
     if (got.error) [[unlikely]] {
       hopeful_ = false;
       if (got.would_block()) return false;
-      input_error_ = got.error;
-      if (!closing_) fail_output(got.error);
+      if (closing_) {
+        ended_ = true;
+        return true;
+      }
+      input_failed_ = true;
+      fail_output(got.error);
       return true;
     }
     if (got.bytes == 0) ended_ = true;
     hopeful_ = got.bytes == asked;
-    received_ += got.bytes;
+    received_ = added(received_, got.bytes);
     return true;
   }
   void wake_reader() noexcept {
@@ -388,7 +406,7 @@ class stream_state final : public transport_client {
       return false;
     }
     hopeful_ = false;  // an answer will not be there at once
-    sent_ += gone.bytes;
+    sent_ = added(sent_, gone.bytes);
     if (gone.bytes > 0) output_.sent(gone.bytes);
     if (gone.bytes == bytes) return true;
     wait_send();
@@ -428,14 +446,15 @@ class stream_state final : public transport_client {
     if (closing_) finish(true);
   }
   void fail_output(std::error_code error) noexcept {
-    if (!output_error_) output_error_ = error;
+    if (!error_) error_ = error;
+    output_failed_ = true;
     output_.clear();
     settle();
   }
   void forget_flush() noexcept {
     if (!flush_queued_) return;
     flush_queued_ = false;
-    loop_.forget(flush_node_);
+    loop_.forget(static_cast<stream_flush_node&>(*this));
     release();  // never the last: whoever calls has one
   }
   /// Wakes those who wait for what is so now.
@@ -463,7 +482,7 @@ class stream_state final : public transport_client {
     transport_->close(reset);
     if (lingers_) {
       lingers_ = false;
-      timer_.disarm(loop_);
+      disarm(loop_);
       loop_.linger_finished();
       release();  // never the last, as there
     }
@@ -522,7 +541,7 @@ class stream_state final : public transport_client {
     if (!scheduler::is_open(&loop_, serial_)) refuse_loop(caller);
     if (closing_) throw usage_error(std::string(caller) + ": the stream was closed");
     if (end_wanted_) throw usage_error(std::string(caller) + ": nothing can be written behind write_eof()");
-    throw_output_error();
+    throw_error();
   }
 
   loop_core& loop_;
@@ -532,26 +551,25 @@ class stream_state final : public transport_client {
   read_operation* reader_ = nullptr;
   write_line line_;
   std::size_t viewed_ = 0;    // of the input, to be consumed
-  std::size_t received_ = 0;  // since somebody suspended
-  std::size_t sent_ = 0;
   std::size_t limit_;
   std::size_t high_ = 65536;
   std::size_t low_ = 16384;
   std::chrono::nanoseconds linger_;
-  std::error_code input_error_;
-  std::error_code output_error_;
+  std::error_code error_;
   std::unique_ptr<information> about_;
-  flush_later flush_node_{*this};
-  linger_timer timer_{*this};
   std::uint32_t references_ = 0;
   std::uint32_t halves_ = 0;
   std::uint32_t serial_;
+  std::uint32_t received_ = 0;  // bytes since somebody suspended, as far as they matter
+  std::uint32_t sent_ = 0;
   bool hopeful_ : 1 = true;         // a receive may bring something at once
   bool receive_waits_ : 1 = false;  // the transport has a waiter
   bool send_waits_ : 1 = false;
   bool flush_queued_ : 1 = false;
   bool paused_ : 1 = false;
   bool ended_ : 1 = false;       // the peer has sent all
+  bool input_failed_ : 1 = false;  // by error_
+  bool output_failed_ : 1 = false;
   bool end_wanted_ : 1 = false;  // of what is sent
   bool end_sent_ : 1 = false;
   bool closing_ : 1 = false;
@@ -634,14 +652,14 @@ inline std::size_t read_operation::ceiling() const noexcept {
 
 inline void read_operation::finish() {
   end_reading();
-  if (failure_) std::rethrow_exception(failure_);
+  if (no_memory_) throw std::bad_alloc();
   check_cancelled();
 }
 
 inline void read_operation::end_reading() noexcept { stream_->end_reading(*this); }
 
 inline void read_operation::throw_error() const {
-  if (stream_->input_error()) throw std::system_error(stream_->input_error());
+  if (stream_->input_failed()) stream_->throw_error();
 }
 
 // ---- whoever writes
@@ -655,12 +673,12 @@ inline void write_operation::wait_in_line() {
 inline std::unique_ptr<transport> stream_state::take_transport(std::string& arrived) {
   if (reader_) throw usage_error("a stream is given away in which a task reads");
   flush();
-  if (output_error_) throw_output_error();
+  if (output_failed_) throw_error();
   if (!output_.empty() || !line_.empty()) {
     throw usage_error("a stream is given away of which something is not sent yet: co_await drain() until "
                       "write_buffer_size() is 0");
   }
-  if (input_error_) throw std::system_error(input_error_);
+  if (input_failed_) throw_error();
   if (closing_ || end_wanted_) throw usage_error("a stream is given away that was closed");
   arrived.assign(input().view());
   input_.clear();
