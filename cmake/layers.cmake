@@ -19,16 +19,18 @@ set(AIO_LAYERS
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
-  9 event.hpp getaddrinfo.hpp lock.hpp detail/pipe_transport.hpp detail/process_state.hpp detail/promise.hpp
-    detail/stream_operations.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp detail/process_state.hpp
+    detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 pipe.hpp task_handle.hpp detail/transport_upgrade.hpp
-  12 as_result.hpp event_loop.hpp shield.hpp tls_context.hpp detail/children.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp tls_context.hpp detail/children.hpp detail/server_state.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp detail/tls_transport.hpp
     testing/memory_stream.hpp
-  14 barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp tls.hpp
-  15 aio.hpp testing/virtual_clock.hpp
+  14 barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp server.hpp tls.hpp
+    detail/staggered_race.hpp
+  15 open_connection.hpp testing/virtual_clock.hpp
+  16 aio.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

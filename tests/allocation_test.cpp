@@ -22,6 +22,7 @@
 #include "aio/aio.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#include "support/peers.hpp"
 #include "support/sockets.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -480,6 +481,40 @@ TEST_CASE("memory: a loop that has nothing to do gives back what a burst needed"
     loop.close();
     CHECK(living < before + 256 * kibibyte);
   }
+}
+
+namespace {
+
+aio::task<> wait_for_line(aio::stream_reader reader, aio::stream_writer writer) {
+  while (auto line = co_await reader.next_line()) writer.write(*line);
+}
+
+}  // namespace
+
+TEST_CASE("allocation: an idle connection with its waiting handler takes at most 1 KiB") {
+  aio::run([]() -> aio::task<> {
+    auto server = co_await aio::start_server(wait_for_line, "127.0.0.1", 0);
+    aio::socket_address const where = server.sockets()[0];
+    constexpr std::size_t count = 200;
+    std::vector<aio_test::descriptor> clients;
+    clients.reserve(count + 1);
+    auto const connect = [&](std::size_t some) -> aio::task<> {
+      std::size_t const all = server.connections() + some;
+      while (clients.size() < all) {
+        clients.push_back(aio_test::connect_to(where));
+        while (server.connections() < clients.size()) co_await aio::sleep_for(0s);
+      }
+      co_await aio::sleep_for(5ms);  // each handler waits
+    };
+    co_await connect(1);
+    long const before = living;
+    long const calls = allocations;
+    co_await connect(count);
+    long const each = (living - before) / static_cast<long>(count);
+    INFO("allocations: " << double(allocations - calls) / count);
+    CHECK(each <= 1024);
+    std::printf("per connection %ld bytes, %g allocations\n", each, double(allocations - calls) / count);
+  });
 }
 
 TEST_CASE("allocation: none for lines and blocks that go both ways over streams") {

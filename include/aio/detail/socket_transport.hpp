@@ -93,7 +93,7 @@ class live_sockets final : public asio::execution_context::service {
   std::unique_ptr<intrusive_list<socket_transport, live_socket_tag>> sockets_;
 };
 
-class socket_transport final : public transport, public list_link<live_socket_tag> {
+class socket_transport : public transport, public list_link<live_socket_tag> {
  public:
   using socket_type = asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
 
@@ -176,7 +176,10 @@ class socket_transport final : public transport, public list_link<live_socket_ta
   void leave() noexcept {
     if (linked()) intrusive_list<socket_transport, live_socket_tag>::remove(*this);
     socket_.reset();
+    left();
   }
+  /// The socket is closed; by the end of its context, perhaps. This may go inside of it.
+  virtual void left() noexcept {}
 
   loop_core& loop_;
   std::optional<socket_type> socket_;

@@ -154,6 +154,9 @@ class stream_state final : public transport_client, private stream_flush_node, p
   }
   /// Whoever has it decides what becomes of the connection, in place of the last end that goes.
   void keep_open(bool kept) noexcept { kept_open_ = kept; }
+  [[nodiscard]] bool kept_open() const noexcept { return kept_open_; }
+  /// Whether the program has an end of it.
+  [[nodiscard]] bool has_ends() const noexcept { return halves_ > 0; }
 
   [[nodiscard]] loop_core& loop() const noexcept { return loop_; }
   [[nodiscard]] std::size_t limit() const noexcept { return limit_; }

@@ -36,6 +36,8 @@ class task_owner : public cancel_fork {
  public:
   /// Afterwards the loop gives up its handle to `child`.
   virtual void child_done(task_core& child) noexcept = 0;
+  /// What a child is called that was given no name; empty: by its number.
+  [[nodiscard]] virtual std::string name_of_child(task_core const&) const { return {}; }
 
  protected:
   explicit task_owner(bool lists_children) noexcept : lists_children_(lists_children) {}
@@ -216,7 +218,9 @@ class task_core : public future_core,
   }
 
   [[nodiscard]] std::string name() const {
-    return extras_ && extras_->name ? *extras_->name : "Task-" + std::to_string(number_);
+    if (extras_ && extras_->name) return *extras_->name;
+    std::string given = owner_ && !done() ? owner_->name_of_child(*this) : std::string();
+    return given.empty() ? "Task-" + std::to_string(number_) : given;
   }
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
