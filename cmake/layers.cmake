@@ -21,8 +21,9 @@ set(AIO_LAYERS
   12 as_result.hpp event_loop.hpp shield.hpp detail/children.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
-  14 barrier.hpp gather.hpp run.hpp
-  15 race.hpp testing/virtual_clock.hpp
+    detail/sent_task.hpp
+  14 async_run.hpp awaitable.hpp barrier.hpp gather.hpp run.hpp run_on.hpp
+  15 loop_thread.hpp race.hpp testing/virtual_clock.hpp
   16 aio.hpp
 )
 

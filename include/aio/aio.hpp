@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Everything but aio/testing.
+// Everything but aio/testing, and aio/awaitable.hpp, which includes all of asio/awaitable.hpp.
 
 #include "aio/config.hpp"
 
 #include "aio/as_completed.hpp"
 #include "aio/as_result.hpp"
 #include "aio/async_generator.hpp"
+#include "aio/async_run.hpp"
 #include "aio/barrier.hpp"
 #include "aio/condition.hpp"
 #include "aio/context_var.hpp"
@@ -18,11 +19,13 @@
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
 #include "aio/lock.hpp"
+#include "aio/loop_thread.hpp"
 #include "aio/print_tasks.hpp"
 #include "aio/queue.hpp"
 #include "aio/race.hpp"
 #include "aio/result.hpp"
 #include "aio/run.hpp"
+#include "aio/run_on.hpp"
 #include "aio/semaphore.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"

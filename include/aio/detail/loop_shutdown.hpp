@@ -88,7 +88,9 @@ inline void loop_core::cancel_present_tasks(bool& one_by_one) {
     if (next.cancelling() == 0) next.cancel(nullptr);  // it came later
     one.wait_for(next, ending);
   }
+  ending_ = true;
   while (!ending.ran) run_loop();  // a task may call stop()
+  ending_ = false;
   for (auto& each : many) each.report();
   if (one_by_one) one.report();
 }

@@ -288,6 +288,15 @@ class scheduler {
       return true;
     return is_open_elsewhere(loop, serial);
   }
+  /// Whether `fn` says so of one of the loops that there are. None of them goes meanwhile. Threads: any.
+  template <class Fn>
+  static bool any_living(Fn fn) {
+    std::lock_guard const lock(living_mutex());
+    for (scheduler* at = living_; at; at = at->next_living_) {
+      if (fn(*at)) return true;
+    }
+    return false;
+  }
   /// serial() in fewer bits, and not 0.
   [[nodiscard]] std::uint32_t short_serial() const noexcept { return std::uint32_t(serial_) | 0x80000000U; }
 
