@@ -91,6 +91,7 @@
 #endif
 
 #include "aio/aio.hpp"
+#include "aio/awaitable.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"

@@ -33,7 +33,8 @@ namespace aio::detail {
 // Waits for tasks as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and one more
 // iteration before the loop stops (SCH-8, RUN-3).
 struct loop_core::shutdown_round : stop_node {
-  using stop_node::stop_node;
+  explicit shutdown_round(loop_core& owner) noexcept : stop_node(owner) { owner.ending_ = true; }
+  ~shutdown_round() { loop.ending_ = false; }
   std::size_t left = 0;
 };
 
@@ -88,9 +89,7 @@ inline void loop_core::cancel_present_tasks(bool& one_by_one) {
     if (next.cancelling() == 0) next.cancel(nullptr);  // it came later
     one.wait_for(next, ending);
   }
-  ending_ = true;
   while (!ending.ran) run_loop();  // a task may call stop()
-  ending_ = false;
   for (auto& each : many) each.report();
   if (one_by_one) one.report();
 }
