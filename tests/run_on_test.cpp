@@ -211,7 +211,7 @@ TEST_CASE("run_on: a task that takes no notice of a cancellation gives its resul
   });
 }
 
-TEST_CASE("run_on: a cancellation that comes when the task has ended leaves the result, and is thrown where it waits next") {
+TEST_CASE("run_on: a cancellation that comes when the task has ended leaves the result, and is thrown next") {
   aio::loop_thread other;
   aio::run([&]() -> aio::task<> {
     trace log;

@@ -57,8 +57,8 @@ namespace aio {
 /// Resumes: the handler is called through its associated executor; one without is called by the loop, as a callback is,
 /// in the iteration after the one in which the task ends. Never inside async_run. What it throws on the loop's thread
 /// goes to the exception handler.
-/// Cancelled: the handler's cancellation slot cancels the task, whatever the type of the cancellation, and the operation
-/// completes when the task has ended. The loop's end cancels it, too (ARUN-3).
+/// Cancelled: the handler's cancellation slot cancels the task, whatever the type of the cancellation, and the
+/// operation completes when the task has ended. The loop's end cancels it, too (ARUN-3).
 /// Throws: usage_error if the loop is closed, or none is there.
 /// Lifetime: the loop must be there when the operation begins. It is then answered whatever becomes of the loop, unless
 /// its executor is that of a context which nobody runs any more. asio::detached drops errors without a report.

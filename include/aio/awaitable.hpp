@@ -27,15 +27,15 @@
 #include "aio/use_awaitable.hpp"
 #pragma GCC visibility push(default)
 
-/// What co_await does with an rvalue asio::awaitable<T>: runs it on the context of the loop, as asio::co_spawn does with
-/// that context's executor, and gives its result. Also given to create_task, gather and all that take awaitables.
+/// What co_await does with an rvalue asio::awaitable<T>: runs it on the context of the loop, as asio::co_spawn does
+/// with that context's executor, and gives its result. Also given to create_task, gather and all that take awaitables.
 ///
 /// Suspends: always.
 /// Resumes: as an operation with use_awaitable, in the iteration after its end.
-/// Cancelled: asks it to end, with a cancellation of every type, of which it heeds terminal ones unless it says otherwise
-/// (asio::this_coro::reset_cancellation_state), and waits for it: nothing of it is left when the task goes on. A
-/// std::system_error that it then ends in is the cancellation's; a result is given, and the cancellation is thrown at the
-/// next suspension (D3).
+/// Cancelled: asks it to end, with a cancellation of every type, of which it heeds terminal ones unless it says
+/// otherwise (asio::this_coro::reset_cancellation_state), and waits for it: nothing of it is left when the task goes
+/// on. A std::system_error that it then ends in is the cancellation's; a result is given, and the cancellation is
+/// thrown at the next suspension (D3).
 /// Throws: what it throws.
 /// Lifetime: it goes with all of its frame before the task goes on. T may be void and move-only, and need not be
 /// default-constructible.

@@ -107,7 +107,8 @@ class loop_thread {
   [[nodiscard]] bool on_own_thread() const noexcept { return state_->thread.get_id() == std::this_thread::get_id(); }
   void refuse_own_thread() const {
     if (on_own_thread()) {
-      throw usage_error("loop_thread: call() was called on the thread that it would wait for: write co_await f() there");
+      throw usage_error(
+          "loop_thread: call() was called on the thread that it would wait for: write co_await f() there");
     }
   }
 
@@ -117,21 +118,24 @@ class loop_thread {
 #else
   [[nodiscard]] static bool forked() noexcept { return false; }
 #endif
-  std::unique_ptr<state> state_;
+  // Of this object, unless it is destroyed where it cannot wait: another thread may be about to use it even then.
+  state* state_;
 };
 
 // ---------------------------------------------------------------- implementation
 
-inline loop_thread::loop_thread(run_options options) : state_(std::make_unique<state>()) {
-  std::promise<event_loop*> made;
-  std::future<event_loop*> there = made.get_future();
-  state_->thread = std::thread(&state::run, state_.get(), std::move(options), std::move(made));
+inline loop_thread::loop_thread(run_options options) {
+  auto made = std::make_unique<state>();
+  std::promise<event_loop*> loop;
+  std::future<event_loop*> there = loop.get_future();
+  made->thread = std::thread(&state::run, made.get(), std::move(options), std::move(loop));
   try {
-    state_->loop = there.get();
+    made->loop = there.get();
   } catch (...) {
-    state_->thread.join();
+    made->thread.join();
     throw;
   }
+  state_ = made.release();
 }
 
 inline void loop_thread::state::run(run_options options, std::promise<event_loop*> made) {
@@ -154,17 +158,18 @@ inline loop_thread::~loop_thread() {
   if (forked()) {
     // Kept where it is found by who looks for leaks.
     [[maybe_unused]] static state* volatile left = nullptr;
-    left = state_.release();
+    left = state_;
     return;
   }
   if (on_own_thread() || detail::thread_pool::owner_here() == &detail::scheduler_of(loop())) {
     state_->left_alone = true;
     state_->thread.detach();
-    state_.release()->ask_to_end();
+    state_->ask_to_end();
     return;
   }
   state_->ask_to_end();
   state_->thread.join();
+  delete state_;
 }
 
 template <class Fn, class... Args>

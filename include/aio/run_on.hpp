@@ -49,8 +49,8 @@ namespace aio {
 /// Lifetime: keeps copies of the function and its arguments, which go on the other thread when the task is done;
 /// std::ref passes a reference. The loop must be there when this is awaited, not any longer. One that nobody runs keeps
 /// the task waiting until it is cancelled, or that loop closed.
-/// Threads: result and error come over by move; nothing else is touched on both threads. The task inherits a copy of the
-/// context variables, and what it sets there is its own (ON-5); on the same loop it shares them.
+/// Threads: result and error come over by move; nothing else is touched on both threads. The task inherits a copy of
+/// the context variables, and what it sets there is its own (ON-5); on the same loop it shares them.
 /// asyncio: wrap_future(run_coroutine_threadsafe(...)).
 template <class Fn, class... Args>
 auto run_on(event_loop& on, Fn&& fn, Args&&... args);
@@ -136,8 +136,9 @@ class crossing_of final : public crossing {
     if (not_begun) {
       outcome_.emplace(std::move(not_begun));
     } else if (handle_.cancelled() && !accepted() && loop().is_ending()) {
-      outcome_.emplace(std::make_exception_ptr(usage_error("run_on: the other event loop ended before the task was done")));
       handle_access::state(handle_).mark_error_read();
+      outcome_.emplace(
+          std::make_exception_ptr(usage_error("run_on: the other event loop ended before the task was done")));
     } else {
       try {
         detail::take_result(handle_, [&](auto&&... value) {

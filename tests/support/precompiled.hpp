@@ -17,6 +17,7 @@
 #include <asio/co_spawn.hpp>
 #include <asio/connect_pipe.hpp>
 #include <asio/defer.hpp>
+#include <asio/detached.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/execution.hpp>
 #include <asio/io_context.hpp>
@@ -35,6 +36,7 @@
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_awaitable.hpp>
+#include <asio/use_future.hpp>
 #include <asio/version.hpp>
 #include <asio/writable_pipe.hpp>
 #include <asio/write.hpp>

@@ -756,7 +756,8 @@ inline thread_pool& loop_core::default_executor() {
   require_open("default_executor");
   if (!threads_) {
     unsigned const most = std::thread::hardware_concurrency() + 4;
-    threads_ = {new thread_pool(most < 32 ? most : 32, static_cast<scheduler*>(this)), [](thread_pool* pool) { delete pool; }};
+    threads_ = {new thread_pool(most < 32 ? most : 32, static_cast<scheduler*>(this)),
+                [](thread_pool* pool) { delete pool; }};
   }
   return *threads_;
 }

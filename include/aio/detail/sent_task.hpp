@@ -199,7 +199,8 @@ class task_to_make {
   explicit task_to_make(F&& fn, std::tuple<Args...>&& args) : fn_(std::forward<F>(fn)), args_(std::move(args)) {}
 
   task<value_type> make() {
-    return std::apply([this](Args&... each) { return detail::make_task_of(std::move(fn_), std::move(each)...); }, args_);
+    return std::apply([this](Args&... each) { return detail::make_task_of(std::move(fn_), std::move(each)...); },
+                      args_);
   }
 
  private:
