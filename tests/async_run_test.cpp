@@ -67,14 +67,11 @@ aio::task<> fails() {
 }
 
 aio::task<int> waits(trace& log) {
-  try {
-    co_await aio::sleep_for(1h);
-  } catch (aio::cancelled_error const&) {
-    log("cancelled");
-    co_await aio::sleep_for(1ms);
-    log("cleaned up");
-    throw;
-  }
+  auto const outcome = co_await aio::as_result(aio::sleep_for(1h));
+  log(outcome.cancelled() ? "cancelled" : "not cancelled");
+  co_await aio::sleep_for(1ms);
+  log("cleaned up");
+  outcome.rethrow();
   co_return 0;
 }
 

@@ -137,7 +137,11 @@ class run_operation final : public sent_task {
       typename std::allocator_traits<asio::associated_allocator_t<Handler>>::template rebind_alloc<run_operation>;
 
  public:
-  /// Throws: usage_error if `on` is closed.
+  ~run_operation() {
+    if (cancellation_) cancellation_->close();
+  }
+
+  /// Throws: usage_error if the loop is closed, where `send` says so.
   template <class Send>
   static void start(default_executor const& on, Work&& work, Handler&& handler, Send send) {
     allocator memory(asio::get_associated_allocator(handler));
@@ -164,10 +168,6 @@ class run_operation final : public sent_task {
         handler_(std::move(handler)),
         loop_works_(on),
         handler_works_(asio::get_associated_executor(handler_, on)) {}
-  ~run_operation() {
-    if (cancellation_) cancellation_->close();
-  }
-
   void listen() {
     auto slot = asio::get_associated_cancellation_slot(handler_);
     if (!slot.is_connected()) return;
