@@ -167,6 +167,31 @@ TEST_CASE("async_run: results that cannot be empty come in an optional, and refe
   CHECK(called == 3);
 }
 
+TEST_CASE("async_run: a result whose move throws comes as that error") {
+  struct sticky {
+    explicit sticky(int times) : left(times) {}
+    sticky() = default;
+    sticky(sticky&& other) : left(other.left - 1) {
+      if (left == 0) throw std::runtime_error("stays");
+    }
+    sticky& operator=(sticky&& other) {
+      left = other.left - 1;
+      if (left == 0) throw std::runtime_error("stays");
+      return *this;
+    }
+    int left = 1000;
+  };
+  asio::io_context context;
+  aio::event_loop loop{context};
+  trace log;
+  auto const makes = [](int times) -> aio::task<sticky> { co_return times; };
+  for (int const times : {1, 2}) {
+    aio::async_run(loop, makes, times, [&](std::exception_ptr error, sticky) { log(said(error)); });
+  }
+  context.run();
+  CHECK(log.text() == "std::runtime_error: stays | std::runtime_error: stays");
+}
+
 TEST_CASE("async_run: with use_future, from any thread") {
   aio::loop_thread background;
   std::future<int> got = aio::async_run(background.loop(), sum, 20, 1, asio::use_future);
@@ -295,6 +320,7 @@ TEST_CASE("async_run: a signal may be emitted on another thread, at any time, an
 }
 
 TEST_CASE("async_run: the handler runs on its executor, which has work until then") {
+  asio::io_context context;
   asio::thread_pool pool(1);
   std::promise<std::thread::id> pool_thread;
   asio::post(pool, [&] { pool_thread.set_value(std::this_thread::get_id()); });
@@ -308,7 +334,6 @@ TEST_CASE("async_run: the handler runs on its executor, which has work until the
   REQUIRE(called.wait_for(0s) == std::future_status::ready);
   CHECK(called.get() == expected);
 
-  asio::io_context context;
   std::promise<std::thread::id> again;
   aio::async_run(background.loop(), sum, 1, 2,
                  asio::bind_executor(asio::make_strand(context), [&](std::exception_ptr, int) {
@@ -331,8 +356,9 @@ TEST_CASE("async_run: its memory is of the handler's allocator, and given back b
   CHECK(held_inside == 0);
   asio::io_context other;
   aio::async_run(loop, sum, 1, 2,
-                 asio::bind_allocator(counting_allocator<char>(held),
-                                      asio::bind_executor(other, [&](std::exception_ptr, int) { held_inside = held; })));
+                 asio::bind_allocator(
+                     counting_allocator<char>(held),
+                     asio::bind_executor(other, [&](std::exception_ptr, int) { held_inside = held; })));
   held_inside = -1;
   context.restart();
   context.run();

@@ -61,7 +61,8 @@ namespace aio {
 /// operation completes when the task has ended. The loop's end cancels it, too (ARUN-3).
 /// Throws: usage_error if the loop is closed, or none is there.
 /// Lifetime: the loop must be there when the operation begins. It is then answered whatever becomes of the loop, unless
-/// its executor is that of a context which nobody runs any more. asio::detached drops errors without a report.
+/// its executor is that of a context which nobody runs any more. Where that is a strand, the context has to outlive the
+/// step of the loop that hands it the handler. asio::detached drops errors without a report.
 /// Threads: any may call it, and the signal may be emitted on any, one at a time, as Asio asks for. The operation keeps
 /// the contexts of the loop and of the handler's executor running. Its memory is of the handler's associated
 /// allocator, and freed on the loop's thread. The task inherits the context variables of the code that begins it.
@@ -108,23 +109,27 @@ struct run_signature<T> {
   using type = void(std::exception_ptr);
 };
 
-/// A handler with its values.
-template <class Handler, class... Values>
+/// A handler with its values, and the work of its executor: that may be of a context which goes when this has run.
+template <class Handler, class Executor, class... Values>
 class run_completion {
  public:
   using allocator_type = asio::associated_allocator_t<Handler>;
 
-  template <class H>
-  explicit run_completion(H&& handler, std::exception_ptr error, Values&&... values)
-      : handler_(std::forward<H>(handler)), values_(std::move(error), std::move(values)...) {}
+  explicit run_completion(Handler&& handler, asio::executor_work_guard<Executor>&& work, std::exception_ptr error,
+                          Values&&... values)
+      : values_(std::move(error), std::move(values)...), handler_(std::move(handler)), work_(std::move(work)) {}
 
   [[nodiscard]] allocator_type get_allocator() const noexcept { return asio::get_associated_allocator(handler_); }
 
-  void operator()() { std::apply(std::move(handler_), std::move(values_)); }
+  void operator()() {
+    std::apply(std::move(handler_), std::move(values_));
+    work_.reset();
+  }
 
  private:
-  Handler handler_;
   std::tuple<std::exception_ptr, Values...> values_;
+  Handler handler_;  // behind them: if their move throws, it is as before
+  asio::executor_work_guard<Executor> work_;
 };
 
 /// A task on its way to a loop, and the handler that waits for it. In memory of the handler's.
@@ -233,20 +238,26 @@ class run_operation final : public sent_task {
   void finish(scheduler& on, std::exception_ptr error, Values&&... values) {
     handle_ = {};
     auto const loop_works = std::move(loop_works_);
-    auto const handler_works = std::move(handler_works_);
-    run_completion<Handler, Values...> completion(std::move(handler_), std::move(error), std::move(values)...);
+    auto const on_what = handler_works_.get_executor();
+    std::optional<run_completion<Handler, executor, Values...>> made;
+    try {
+      made.emplace(std::move(handler_), std::move(handler_works_), std::move(error), std::move(values)...);
+    } catch (...) {  // the move of a value
+      made.emplace(std::move(handler_), std::move(handler_works_), std::current_exception(), Values()...);
+    }
+    auto& completion = *made;
     allocator memory(completion.get_allocator());
     auto const block = std::pointer_traits<typename std::allocator_traits<allocator>::pointer>::pointer_to(*this);
     std::destroy_at(this);
     std::allocator_traits<allocator>::deallocate(memory, block, 1);
     if constexpr (std::is_same_v<executor, default_executor>) {
-      if (handler_works.get_executor() == static_cast<loop_core&>(on).context().get_executor()) {
+      if (on_what == static_cast<loop_core&>(on).context().get_executor()) {
         // Here, and not through the context: when the loop ends, nobody may run that any more.
         completion();
         return;
       }
     }
-    asio::dispatch(handler_works.get_executor(), std::move(completion));
+    asio::dispatch(on_what, std::move(completion));
   }
 
   std::optional<Work> work_;

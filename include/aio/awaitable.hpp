@@ -22,6 +22,10 @@
 #include <asio/io_context.hpp>
 #include <asio/this_coro.hpp>
 
+#if !defined(ASIO_HAS_CO_AWAIT)
+#error "Asio has asio::awaitable only if ASIO_HAS_CO_AWAIT=1 and ASIO_HAS_STD_COROUTINE=1, as aio's CMake target says"
+#endif
+
 #include "aio/detail/awaiting.hpp"
 #include "aio/task.hpp"
 #include "aio/use_awaitable.hpp"
