@@ -285,9 +285,9 @@ class run_initiation {
     std::decay_t<Handler> own_handler(std::forward<Handler>(handler));
     operation::start(get_executor(), std::move(own_work), std::move(own_handler), [this](sent_task& made) {
       if (loop_) return made.send(*loop_);
-      return scheduler::any_living([&](scheduler& each) {
+      return scheduler::any_open([&](scheduler& each) {
         auto& on = static_cast<loop_core&>(each);
-        return &on.context() == context_ && !on.is_closed() && made.send(on);
+        return &on.context() == context_ && made.send(on);
       });
     });
   }
@@ -302,9 +302,9 @@ template <class Executor>
 asio::io_context& context_with_loop(Executor const& executor) {
   asio::execution_context const* const wanted = &asio::query(executor, asio::execution::context);
   asio::io_context* found = nullptr;
-  scheduler::any_living([&](scheduler& each) {
+  scheduler::any_open([&](scheduler& each) {
     auto& on = static_cast<loop_core&>(each);
-    if (&on.context() != wanted || on.is_closed()) return false;
+    if (&on.context() != wanted) return false;
     found = &on.context();
     return true;
   });

@@ -288,12 +288,13 @@ class scheduler {
       return true;
     return is_open_elsewhere(loop, serial);
   }
-  /// Whether `fn` says so of one of the loops that there are. None of them goes meanwhile. Threads: any.
+  /// Whether `fn` says so of one of the loops that are not closed. None of them goes meanwhile; it may be closed.
+  /// Threads: any.
   template <class Fn>
-  static bool any_living(Fn fn) {
+  static bool any_open(Fn fn) {
     std::lock_guard const lock(living_mutex());
     for (scheduler* at = living_; at; at = at->next_living_) {
-      if (fn(*at)) return true;
+      if (!at->closed_.load(std::memory_order_relaxed) && fn(*at)) return true;
     }
     return false;
   }
