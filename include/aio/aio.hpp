@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Everything but aio/testing.
+// Everything but aio/testing, and aio/awaitable.hpp, which includes all of asio/awaitable.hpp.
 
 #include "aio/config.hpp"
 
 #include "aio/as_completed.hpp"
 #include "aio/as_result.hpp"
 #include "aio/async_generator.hpp"
+#include "aio/async_run.hpp"
 #include "aio/barrier.hpp"
 #include "aio/condition.hpp"
 #include "aio/context_var.hpp"
@@ -21,6 +22,7 @@
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/lock.hpp"
+#include "aio/loop_thread.hpp"
 #include "aio/open_connection.hpp"
 #include "aio/pipe.hpp"
 #include "aio/print_tasks.hpp"
@@ -29,6 +31,7 @@
 #include "aio/race.hpp"
 #include "aio/result.hpp"
 #include "aio/run.hpp"
+#include "aio/run_on.hpp"
 #include "aio/semaphore.hpp"
 #include "aio/server.hpp"
 #include "aio/shield.hpp"

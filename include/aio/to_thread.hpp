@@ -522,7 +522,7 @@ class concurrent_future<T>::request final : private detail::ready_node {
 
   std::shared_ptr<link> shared_;
   // Not a promise, of which no second answer is to be had, on some systems, after the move of a value threw.
-  std::packaged_task<T()> answer_{[this] { return answer(); }};
+  std::packaged_task<T()> answer_{[this]() -> T { return answer(); }};
   detail::context_values values_ = detail::read_context();
   task<T> coroutine_;  // after what may throw
   std::exception_ptr not_begun_;

@@ -1,4 +1,4 @@
-// error: an asio::awaitable runs in Asio's own coroutines only: write co_await asio::co_spawn\(co_await asio::this_coro::executor, std::move\(a\), aio::use_awaitable\)
+// error: an asio::awaitable is awaited as an rvalue, where aio/awaitable.hpp is included: write co_await f\(\), or co_await std::move\(a\)
 // SPDX-License-Identifier: MIT
 #if defined(__clang__)  // Asio 1.22 knows asio::awaitable with Clang only so
 #define ASIO_HAS_CO_AWAIT 1

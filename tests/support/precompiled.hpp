@@ -17,12 +17,12 @@
 #include <asio/co_spawn.hpp>
 #include <asio/connect_pipe.hpp>
 #include <asio/defer.hpp>
+#include <asio/detached.hpp>
 #include <asio/dispatch.hpp>
 #include <asio/execution.hpp>
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/io_context.hpp>
 #include <asio/generic/datagram_protocol.hpp>
 #include <asio/generic/stream_protocol.hpp>
+#include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/udp.hpp>
 #include <asio/local/connect_pair.hpp>
@@ -40,6 +40,7 @@
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_awaitable.hpp>
+#include <asio/use_future.hpp>
 #include <asio/version.hpp>
 #include <asio/writable_pipe.hpp>
 #include <asio/write.hpp>
@@ -106,6 +107,7 @@
 #endif
 
 #include "aio/aio.hpp"
+#include "aio/awaitable.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"

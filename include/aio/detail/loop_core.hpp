@@ -100,6 +100,8 @@ class loop_core : public scheduler {
   }
   [[nodiscard]] bool is_running() const noexcept { return driver_ != driver::none; }
   [[nodiscard]] bool is_closed() const noexcept { return closed_; }
+  /// Whether it cancels all of its tasks now, because it ends.
+  [[nodiscard]] bool is_ending() const noexcept { return ending_ || serving_; }
   void cancel_all_tasks();
   /// One round of that. Requires: there are tasks.
   void cancel_present_tasks() {
@@ -337,6 +339,7 @@ class loop_core : public scheduler {
   int memory_unseen_ = 0;     // so many steps more may run inside the context before it is looked at again
 
   bool stopping_ = false;
+  bool ending_ = false;    // see is_ending()
   bool serving_ = false;   // runs for nothing but threads, see close()
   bool iterated_ = false;  // the last thing that wait() did was an iteration
 
@@ -790,7 +793,8 @@ inline thread_pool& loop_core::default_executor() {
   require_open("default_executor");
   if (!threads_) {
     unsigned const most = std::thread::hardware_concurrency() + 4;
-    threads_ = {new thread_pool(most < 32 ? most : 32), [](thread_pool* pool) { delete pool; }};
+    threads_ = {new thread_pool(most < 32 ? most : 32, static_cast<scheduler*>(this)),
+                [](thread_pool* pool) { delete pool; }};
   }
   return *threads_;
 }

@@ -34,7 +34,8 @@ namespace aio::detail {
 // Waits for tasks as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and one more
 // iteration before the loop stops (SCH-8, RUN-3).
 struct loop_core::shutdown_round : stop_node {
-  using stop_node::stop_node;
+  explicit shutdown_round(loop_core& owner) noexcept : stop_node(owner) { owner.ending_ = true; }
+  ~shutdown_round() { loop.ending_ = false; }
   std::size_t left = 0;
 };
 

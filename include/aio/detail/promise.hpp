@@ -111,9 +111,8 @@ class promise_base {
   static constexpr void refuse() {
     if constexpr (looks_like_asio_awaitable<A>) {
       static_assert(always_false<A>,
-                    "an asio::awaitable runs in Asio's own coroutines only: write co_await "
-                    "asio::co_spawn(co_await asio::this_coro::executor, std::move(a), "
-                    "aio::use_awaitable)");
+                    "an asio::awaitable is awaited as an rvalue, where aio/awaitable.hpp is included: "
+                    "write co_await f(), or co_await std::move(a)");
     } else if constexpr (duration_like<A>) {
       static_assert(always_false<A>, "a duration cannot be awaited: write co_await "
                                      "aio::sleep_for(d)");

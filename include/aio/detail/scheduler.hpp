@@ -288,6 +288,16 @@ class scheduler {
       return true;
     return is_open_elsewhere(loop, serial);
   }
+  /// Whether `fn` says so of one of the loops that are not closed. None of them goes meanwhile; it may be closed.
+  /// Threads: any.
+  template <class Fn>
+  static bool any_open(Fn fn) {
+    std::lock_guard const lock(living_mutex());
+    for (scheduler* at = living_; at; at = at->next_living_) {
+      if (!at->closed_.load(std::memory_order_relaxed) && fn(*at)) return true;
+    }
+    return false;
+  }
   /// serial() in fewer bits, and not 0.
   [[nodiscard]] std::uint32_t short_serial() const noexcept { return std::uint32_t(serial_) | 0x80000000U; }
 

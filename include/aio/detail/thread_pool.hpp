@@ -36,7 +36,8 @@ class pool_job : public list_link<pool_queue_tag> {
 
 class thread_pool {
  public:
-  explicit thread_pool(std::size_t most_threads) : most_threads_(most_threads) {}
+  explicit thread_pool(std::size_t most_threads, void const* owner = nullptr)
+      : most_threads_(most_threads), owner_(owner) {}
   thread_pool(thread_pool const&) = delete;
   thread_pool& operator=(thread_pool const&) = delete;
 
@@ -82,6 +83,9 @@ class thread_pool {
     return true;
   }
 
+  /// Whose pool the calling thread belongs to; null if to none.
+  [[nodiscard]] static void const* owner_here() noexcept { return owner_here_; }
+
   /// Whether the calling thread is one of these.
   [[nodiscard]] bool runs_here() noexcept {
     std::lock_guard const lock(mutex_);
@@ -112,6 +116,7 @@ class thread_pool {
   }
 
   void work() noexcept {
+    owner_here_ = owner_;
     std::unique_lock lock(mutex_);
     for (;;) {
       while (queue_.empty() && !closing_) {
@@ -146,6 +151,8 @@ class thread_pool {
   bool waking_ = false;   // one of them is on its way
   bool closing_ = false;
   std::size_t const most_threads_;
+  void const* const owner_;
+  inline static thread_local constinit void const* owner_here_ = nullptr;
   std::vector<std::thread> threads_;
 };
 
