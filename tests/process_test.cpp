@@ -736,6 +736,26 @@ TEST_CASE("process: what is left of a group whose leader has ended can be killed
   CHECK(soon(no_child_is_left));
 }
 
+TEST_CASE("process: a shell that inherits a terminal stays in the group that may read it") {
+  int const master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  REQUIRE(master >= 0);
+  REQUIRE((::grantpt(master) == 0 && ::unlockpt(master) == 0));
+  int const slave = ::open(::ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+  int const saved = ::fcntl(0, F_DUPFD_CLOEXEC, 10);
+  ::dup2(slave, 0);
+  run([]() -> aio::task<> {
+    auto const inherits = co_await started("echo ready; exec sleep 100", process_options().out(stdio::pipe()));
+    CHECK(::getpgid(inherits.pid()) == ::getpgrp());
+    auto const apart = co_await started("echo ready; exec sleep 100", output());
+    CHECK(::getpgid(apart.pid()) == apart.pid());
+    auto const told = process_options().out(stdio::pipe()).process_group();
+    auto const leads = co_await started("echo ready; exec sleep 100", told);
+    CHECK(::getpgid(leads.pid()) == leads.pid());
+  });
+  ::dup2(saved, 0);
+  for (int const each : {saved, slave, master}) ::close(each);
+}
+
 TEST_CASE("process: without a group of its own it is signalled alone") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_exec(output(), "/bin/sh", "-c", "sleep 100 & echo $!; wait");
