@@ -24,6 +24,7 @@
 #include <coroutine>
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <map>
@@ -213,8 +214,8 @@ class process {
   [[nodiscard("co_await it: nothing is read before")]] task<completed_process> communicate(std::string_view input = {});
 
   /// Sends it a signal: to all of its group if it leads one, as a shell does and what has process_group(0) or
-  /// start_new_session() (D37); else to it alone. False: it has ended (D38). While there is an object of it, no other
-  /// process can have its number; what is left of its group gets the signal then, too.
+  /// start_new_session() (D37); else to it alone. False: it has ended (D38). What is left of the group of one that led
+  /// it gets the signal then, too: while there is the object nobody else can have its number.
   /// Throws: std::system_error, if there is no such signal, or it is not permitted.
   bool send_signal(int number);
   /// SIGTERM, SIGKILL.

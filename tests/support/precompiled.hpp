@@ -61,7 +61,10 @@
 #include <deque>
 #include <exception>
 #include <filesystem>
+<<<<<<< HEAD
 #include <fstream>
+=======
+>>>>>>> proc
 #include <functional>
 #include <future>
 #include <iostream>

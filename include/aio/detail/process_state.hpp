@@ -155,6 +155,7 @@ class process_state final : private context_member {
   explicit process_state(loop_core& loop) noexcept : loop_(loop), serial_(loop.short_serial()) {}
   ~process_state() {
     if (is_ours() && (!returncode_ || zombie_)) abandon();
+    (void)unwatch();
   }
 
   /// It runs, and begins to be watched. Throws: it was killed and is gone then.
@@ -314,7 +315,7 @@ class process_state final : private context_member {
     if (!thread) return false;
     thread->state = nullptr;
     std::lock_guard const lock(thread->mutex);
-    return thread->abandoned = !thread->over;
+    return thread->abandoned = !thread->over && !returncode_;
   }
   void context_ends() noexcept override {
     bool const reaped = unwatch();

@@ -133,7 +133,7 @@ class spawn_actions {
   void close_others([[maybe_unused]] std::vector<int> const& kept) {
 #if defined(__APPLE__)
     static_assert(closes_what_is_not_named);
-#elif defined(__GLIBC__) || defined(__FreeBSD__)
+#elif defined(__FreeBSD__) || (defined(__GLIBC__) && __GLIBC__ * 100 + __GLIBC_MINOR__ >= 234)
     int from = 3;
     for (int const each : kept) {
       for (; from < each; ++from) close(from);
