@@ -113,6 +113,9 @@
 #define AIO_COLD
 #endif
 
+// Before a function: makes it a template, so that programs which do not call it do not compile it. Coroutines are dear.
+#define AIO_ON_DEMAND template <class OnDemand = void>
+
 // What a short function calls in rare cases only, and should not save registers for.
 #if defined(__GNUC__)
 #define AIO_NEVER_INLINE [[gnu::noinline]] inline

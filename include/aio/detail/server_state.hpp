@@ -331,14 +331,17 @@ class server_state {
       : loop_(loop), serial_(loop.short_serial()), options_(std::move(options)) {}
   virtual ~server_state() = default;
 
+  [[nodiscard]] serving_options const& options() const noexcept { return options_; }
+  void handshake_failed(server_connection const& connection, std::exception_ptr const& error) noexcept;
+
  private:
   friend class server_connection;
   friend class server_listener;
 
   /// Calls the handler. `connection` keeps what it returns, or hears what it throws.
   virtual void handle(server_connection& connection, stream_state& stream) = 0;
-  /// The same as a coroutine.
-  virtual task<> handle_later(server_connection& connection, stream_state& stream) = 0;
+  /// The same upon what options().upgrade makes of `below`; that may fail.
+  virtual task<> handle_upgraded(server_connection& connection, std::unique_ptr<transport> below) = 0;
 
   struct retry_timer : scope_timer {
     explicit retry_timer(server_state& whole_) noexcept : scope_timer(&run), whole(whole_) {}
@@ -378,8 +381,6 @@ class server_state {
   void connection_gone() noexcept;
 
   void begin(server_connection& connection, std::unique_ptr<transport> below) noexcept;
-  task<> begin_upgraded(server_connection& connection, std::unique_ptr<transport> below);
-  void handshake_failed(server_connection const& connection, std::exception_ptr const& error) noexcept;
   void report(char const* message, std::exception_ptr error) noexcept {
     scheduler::report_to(&loop_, context_of(message, std::move(error)));
   }
@@ -757,7 +758,7 @@ inline void server_state::begin(server_connection& connection, std::unique_ptr<t
   values_scope const here(*this);  // SRV-21
   try {
     if (options_.upgrade) {
-      connection.run(begin_upgraded(connection, std::move(below)), {});
+      connection.run(handle_upgraded(connection, std::move(below)), {});
     } else {
       auto const stream = stream_access::make(std::move(below), options_.stream, "start_server()");
       handle(connection, *stream);
@@ -765,23 +766,6 @@ inline void server_state::begin(server_connection& connection, std::unique_ptr<t
   } catch (...) {  // no memory; the connection went with its transport
     report("a server could not begin with a connection", std::current_exception());
   }
-}
-
-inline task<> server_state::begin_upgraded(server_connection& connection, std::unique_ptr<transport> below) {
-  std::exception_ptr failed;
-  try {
-    below = co_await options_.upgrade(std::move(below), std::string(), std::string());
-  } catch (cancelled_error const&) {
-    throw;
-  } catch (...) {
-    failed = std::current_exception();
-  }
-  if (failed) {
-    handshake_failed(connection, failed);
-    co_return;
-  }
-  auto const stream = stream_access::make(std::move(below), options_.stream, "start_server()");
-  co_await handle_later(connection, *stream);
 }
 
 /// D33.
