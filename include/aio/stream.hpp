@@ -290,7 +290,8 @@ inline auto stream_reader::readline() {
 template <std::convertible_to<std::string_view>... Separators>
 auto stream_reader::readuntil(Separators const&... separators) {
   if constexpr (sizeof...(Separators) == 0) {
-    return readuntil(std::string_view("\n"));
+    return detail::read_until_of<detail::until_gives::string>(state_.share("readuntil()"), "readuntil()",
+                                                              std::string_view("\n"));
   } else {
     return detail::read_until_of<detail::until_gives::string>(state_.share("readuntil()"), "readuntil()",
                                                               separators...);
