@@ -47,6 +47,7 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <cerrno>
 #include <chrono>
 #include <compare>
 #include <coroutine>
@@ -58,6 +59,7 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <iostream>
@@ -94,9 +96,10 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,6 +112,7 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/order.hpp"
+#include "support/peers.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
 #include "support/sockets.hpp"
