@@ -513,7 +513,6 @@ TEST_CASE("allocation: an idle connection with its waiting handler takes at most
     long const each = (living - before) / static_cast<long>(count);
     INFO("allocations: " << double(allocations - calls) / count);
     CHECK(each <= 1024);
-    std::printf("per connection %ld bytes, %g allocations\n", each, double(allocations - calls) / count);
   });
 }
 

@@ -1115,7 +1115,7 @@ TEST_CASE("server: the file of a Unix socket has the mode of the options") {
     for (unsigned const mode : {0600U, 0666U, 0700U}) {
       socket_path const path;
       auto const server = co_await aio::start_unix_server(echo, path, aio::server_options().mode(mode));
-      struct ::stat found {};
+      struct ::stat found{};
       CHECK(::stat(path.text().c_str(), &found) == 0);
       CHECK((found.st_mode & 0777U) == mode);
     }

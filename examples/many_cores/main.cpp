@@ -30,7 +30,6 @@
 #include <vector>
 
 using asio::ip::tcp;
-using endpoint = tcp::endpoint;
 
 // Where several acceptors may share a port. Elsewhere (Windows) one loop accepts for all.
 #if defined(SO_REUSEPORT)
@@ -47,7 +46,7 @@ struct reuse_port {  // an option of a socket, as Asio wants them
 constexpr bool every_loop_accepts = false;
 #endif
 
-tcp::acceptor listen_at(asio::io_context& context, endpoint where) {
+tcp::acceptor listen_at(asio::io_context& context, tcp::endpoint where) {
   tcp::acceptor acceptor(context);
   acceptor.open(where.protocol());
   acceptor.set_option(tcp::acceptor::reuse_address(true));
@@ -81,9 +80,9 @@ aio::task<> serve(tcp::acceptor acceptor) {
 }
 
 // Made on the thread of its loop, to which its acceptor belongs. Gives where it listens.
-aio::task<endpoint> start_serving(endpoint where) {
+aio::task<tcp::endpoint> start_serving(tcp::endpoint where) {
   tcp::acceptor acceptor = listen_at(aio::get_running_loop().context(), where);
-  endpoint const bound = acceptor.local_endpoint();
+  tcp::endpoint const bound = acceptor.local_endpoint();
   (void)aio::create_task(serve(std::move(acceptor)));  // the end of the loop cancels it
   co_return bound;
 }
@@ -91,22 +90,22 @@ aio::task<endpoint> start_serving(endpoint where) {
 // A server on all cores, from its construction to its destruction.
 class server {
  public:
-  explicit server(endpoint where) {
+  explicit server(tcp::endpoint where) {
     unsigned const cores = std::max(1U, std::thread::hardware_concurrency());
     for (unsigned i = 0; i < (every_loop_accepts ? cores : 1U); ++i) {
       loops_.push_back(std::make_unique<aio::loop_thread>());
       where_ = loops_.back()->call(start_serving, i == 0 ? where : where_);
     }
   }
-  [[nodiscard]] endpoint where() const { return where_; }
+  [[nodiscard]] tcp::endpoint where() const { return where_; }
   [[nodiscard]] std::size_t loops() const { return loops_.size(); }
 
  private:
   std::vector<std::unique_ptr<aio::loop_thread>> loops_;
-  endpoint where_;
+  tcp::endpoint where_;
 };
 
-aio::task<int> ask(endpoint where, int number) {
+aio::task<int> ask(tcp::endpoint where, int number) {
   tcp::socket socket(aio::get_running_loop().context());
   co_await socket.async_connect(where, aio::use_awaitable);
   std::string const question = "question " + std::to_string(number) + "\n";
@@ -116,7 +115,7 @@ aio::task<int> ask(endpoint where, int number) {
   co_return answer == question ? 1 : 0;
 }
 
-aio::task<> ask_often(endpoint where) {
+aio::task<> ask_often(tcp::endpoint where) {
   constexpr int questions = 1000;
   aio::semaphore at_once(50);
   auto const one = [&](int number) -> aio::task<int> {

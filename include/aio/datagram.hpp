@@ -132,6 +132,10 @@ class datagram_options {
   bool reuse_address_ = false;
 };
 
+namespace detail {
+struct datagram_access;
+}
+
 /// A socket for datagrams; open_datagram() makes one. It can be moved.
 ///
 /// Threads: belongs to its loop's.
@@ -159,11 +163,11 @@ class datagram_socket {
   /// the address is not its remote address. std::system_error, operation_canceled, if it is closed meanwhile.
   /// Lifetime: `data` must stay until it has been awaited.
   /// asyncio: sendto, DGR-4, DGR-5; a datagram waits here and not in a queue, and the caller hears of its errors.
-  [[nodiscard]] task<> sendto(std::string_view data, socket_address to) {
+  AIO_ON_DEMAND [[nodiscard]] task<> sendto(std::string_view data, socket_address to) {
     return send_on(state_, data, to, "datagram_socket::sendto");
   }
   /// The same to the remote address that the socket was opened with. Throws: usage_error if there is none.
-  [[nodiscard]] task<> send(std::string_view data) { return send_on(state_, data, {}, "datagram_socket::send"); }
+  AIO_ON_DEMAND [[nodiscard]] task<> send(std::string_view data) { return send_on(state_, data, {}, "datagram_socket::send"); }
 
   /// Receives one datagram.
   ///
@@ -175,10 +179,10 @@ class datagram_socket {
   /// datagram (D44). std::system_error, operation_canceled, if it is closed meanwhile.
   /// asyncio: datagram_received, DGR-7; nothing is received while nobody asks, and the system drops what it has no room
   /// for.
-  [[nodiscard]] task<datagram> receive() { return receive_on(state_); }
+  AIO_ON_DEMAND [[nodiscard]] task<datagram> receive() { return receive_on(state_); }
   /// The same into the memory of the caller, without an allocation. A longer datagram is cut off.
   /// Lifetime: `into` must stay until it has been awaited; nothing is written to it later.
-  [[nodiscard]] task<datagram_info> receive_into(std::span<char> into) { return receive_into_on(state_, into); }
+  AIO_ON_DEMAND [[nodiscard]] task<datagram_info> receive_into(std::span<char> into) { return receive_into_on(state_, into); }
 
   /// Its own address, with the port that the system chose; also when it is closed.
   [[nodiscard]] inline socket_address sockname() const;
@@ -196,7 +200,7 @@ class datagram_socket {
   [[nodiscard]] auto native_handle() { return state_->socket.native_handle(); }
 
  private:
-  friend inline task<datagram_socket> open_datagram(datagram_options options);
+  friend struct detail::datagram_access;
   using protocol = asio::generic::datagram_protocol;
   using socket_type = asio::basic_datagram_socket<protocol, asio::io_context::executor_type>;
   using addresses = std::vector<socket_address>;
@@ -231,10 +235,10 @@ class datagram_socket {
 
   explicit datagram_socket(std::shared_ptr<state> made) noexcept : state_(std::move(made)) {}
 
-  static inline task<> send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
-                               char const* caller);
-  static inline task<datagram> receive_on(std::shared_ptr<state> self);
-  static inline task<datagram_info> receive_into_on(std::shared_ptr<state> self, std::span<char> into);
+  AIO_ON_DEMAND static task<> send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
+                                      char const* caller);
+  AIO_ON_DEMAND static task<datagram> receive_on(std::shared_ptr<state> self);
+  AIO_ON_DEMAND static task<datagram_info> receive_into_on(std::shared_ptr<state> self, std::span<char> into);
 
   /// A turn of receiving, which one task at a time has.
   class turn;
@@ -246,9 +250,9 @@ class datagram_socket {
                : failed;
   }
   static inline bool would_wait(std::error_code const& failed) noexcept;
-  static inline task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
+  AIO_ON_DEMAND static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
 
-  static inline task<datagram_socket> open(datagram_options options);
+  AIO_ON_DEMAND static task<datagram_socket> open(datagram_options options);
   static inline std::shared_ptr<state> open_first(datagram_options const& options, addresses const& locals,
                                                   addresses const& remotes);
   static inline std::shared_ptr<state> open_one(datagram_options const& options, int family,
@@ -270,11 +274,20 @@ class datagram_socket {
 /// Throws: usage_error without address and family; what getaddrinfo() throws; std::system_error that names the address,
 /// of the first attempt, if none worked.
 /// asyncio: create_datagram_endpoint, DGR-1 to DGR-3, DGR-9.
-[[nodiscard]] inline task<datagram_socket> open_datagram(datagram_options options) {
-  return datagram_socket::open(std::move(options));
-}
+AIO_ON_DEMAND [[nodiscard]] task<datagram_socket> open_datagram(datagram_options options);
 
 // ---------------------------------------------------------------- implementation
+
+struct detail::datagram_access {
+  AIO_ON_DEMAND static task<datagram_socket> open(datagram_options options) {
+    return datagram_socket::open(std::move(options));
+  }
+};
+
+template <class>
+task<datagram_socket> open_datagram(datagram_options options) {
+  return detail::datagram_access::open(std::move(options));
+}
 
 inline void datagram_socket::state::close() noexcept {
   if (!socket.is_open()) return;
@@ -387,8 +400,9 @@ inline bool datagram_socket::would_wait(std::error_code const& failed) noexcept 
   return failed == std::errc::operation_would_block || failed == std::errc::resource_unavailable_try_again;
 }
 
-inline task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready,
-                                          char const* caller) {
+template <class>
+task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready,
+                                   char const* caller) {
   self->without_waiting = 0;
   std::error_code ended;
   try {
@@ -403,7 +417,8 @@ inline task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::soc
   if (ended) throw std::system_error(plain(ended), caller);
 }
 
-inline task<datagram> datagram_socket::receive_on(std::shared_ptr<state> self) {
+template <class>
+task<datagram> datagram_socket::receive_on(std::shared_ptr<state> self) {
   static constexpr char const* caller = "datagram_socket::receive";
   require_open(self.get(), caller);
   turn const mine(*self, caller);
@@ -418,7 +433,8 @@ inline task<datagram> datagram_socket::receive_on(std::shared_ptr<state> self) {
   }
 }
 
-inline task<datagram_info> datagram_socket::receive_into_on(std::shared_ptr<state> self, std::span<char> into) {
+template <class>
+task<datagram_info> datagram_socket::receive_into_on(std::shared_ptr<state> self, std::span<char> into) {
   static constexpr char const* caller = "datagram_socket::receive_into";
   require_open(self.get(), caller);
   turn const mine(*self, caller);
@@ -433,8 +449,9 @@ inline task<datagram_info> datagram_socket::receive_into_on(std::shared_ptr<stat
   }
 }
 
-inline task<> datagram_socket::send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
-                                       char const* caller) {
+template <class>
+task<> datagram_socket::send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
+                                char const* caller) {
   require_open(self.get(), caller);
   if (to.empty()) {
     to = self->remote;
@@ -460,7 +477,8 @@ inline task<> datagram_socket::send_on(std::shared_ptr<state> self, std::string_
 
 // ---- opening
 
-inline task<datagram_socket> datagram_socket::open(datagram_options options) {
+template <class>
+task<datagram_socket> datagram_socket::open(datagram_options options) {
   if (!options.local_ && !options.remote_ && options.family_ == AF_UNSPEC) {
     throw usage_error("open_datagram: give it a local_address(), a remote_address() or a family()");
   }

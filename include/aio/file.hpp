@@ -96,43 +96,43 @@ class file {
   /// Children do not inherit it. `permissions` of a new one, less those that the umask takes away.
   /// Cancelled: it may have been created.
   /// Throws: filesystem_error, std::errc::invalid_seek, of what cannot be positioned.
-  [[nodiscard]] static inline task<file> open(path_type path, file_mode mode = file_mode::read,
-                                              std::filesystem::perms permissions = usual_permissions);
+  AIO_ON_DEMAND [[nodiscard]] static task<file> open(path_type path, file_mode mode = file_mode::read,
+                                                     std::filesystem::perms permissions = usual_permissions);
 
   /// The contents of a file.
-  [[nodiscard]] static inline task<std::string> read_text(path_type path);
+  AIO_ON_DEMAND [[nodiscard]] static task<std::string> read_text(path_type path);
   /// Makes them that. It is emptied first: what fails in between leaves a part.
-  [[nodiscard]] static inline task<> write_text(path_type path, std::string text);
+  AIO_ON_DEMAND [[nodiscard]] static task<> write_text(path_type path, std::string text);
 
   /// Up to `size` bytes; fewer only where the file ends.
-  [[nodiscard]] task<std::string> read(std::size_t size) { return read_on(state_, size, "read"); }
+  AIO_ON_DEMAND [[nodiscard]] task<std::string> read(std::size_t size) { return read_on(state_, size, "read"); }
   /// The rest of the file.
-  [[nodiscard]] task<std::string> read() {
+  AIO_ON_DEMAND [[nodiscard]] task<std::string> read() {
     return read_on(state_, (std::numeric_limits<std::size_t>::max)(), "read");
   }
   /// The next line, without "\n" or "\r\n" at its end; none where the file ends. The last one may have no end.
   /// It is good until the next call of anything on this file. Reads ahead, up to 64 KiB, or as long as the line is.
-  [[nodiscard]] task<std::optional<std::string_view>> next_line() { return next_line_on(state_); }
+  AIO_ON_DEMAND [[nodiscard]] task<std::optional<std::string_view>> next_line() { return next_line_on(state_); }
   /// The same as read(size), elsewhere: takes no note of the position.
-  [[nodiscard]] task<std::string> read_at(std::uint64_t offset, std::size_t size) {
+  AIO_ON_DEMAND [[nodiscard]] task<std::string> read_at(std::uint64_t offset, std::size_t size) {
     return read_at_on(state_, offset, size);
   }
 
   /// Writes all of it. With file_mode::append that is to the end, and the position does not matter: the one exception
   /// to what is said above, for written once more it is there twice.
   /// Throws: also no_space_on_device and its like; a part may be written.
-  [[nodiscard]] task<> write(std::string data) { return write_on(state_, std::move(data)); }
+  AIO_ON_DEMAND [[nodiscard]] task<> write(std::string data) { return write_on(state_, std::move(data)); }
   /// Writes elsewhere: takes no note of the position. Not with file_mode::append, where some systems append it.
-  [[nodiscard]] task<> write_at(std::uint64_t offset, std::string data) {
+  AIO_ON_DEMAND [[nodiscard]] task<> write_at(std::uint64_t offset, std::string data) {
     return write_at_on(state_, offset, std::move(data));
   }
 
   /// In bytes.
-  [[nodiscard]] task<std::uint64_t> size() { return size_on(state_); }
+  AIO_ON_DEMAND [[nodiscard]] task<std::uint64_t> size() { return size_on(state_); }
   /// Makes it that long, with zeros where it was shorter. The position stays.
-  [[nodiscard]] task<> truncate(std::uint64_t size) { return truncate_on(state_, size); }
+  AIO_ON_DEMAND [[nodiscard]] task<> truncate(std::uint64_t size) { return truncate_on(state_, size); }
   /// Has the system bring everything to the device.
-  [[nodiscard]] task<> sync() { return sync_on(state_); }
+  AIO_ON_DEMAND [[nodiscard]] task<> sync() { return sync_on(state_); }
 
   /// Where the next byte is read or written. Suspends: never.
   [[nodiscard]] std::uint64_t tell() const { return require(state_, "tell").position; }
@@ -141,7 +141,7 @@ class file {
 
   /// Nothing else can be done with it from here on. Waits for the calls that use the position. May be repeated.
   /// Cancelled: it is closed when the object goes, at the latest.
-  [[nodiscard]] task<> close() { return close_on(state_); }
+  AIO_ON_DEMAND [[nodiscard]] task<> close() { return close_on(state_); }
   [[nodiscard]] bool is_open() const noexcept { return state_ && !state_->closing; }
 
   [[nodiscard]] path_type const& path() const { return state_->path; }
@@ -203,15 +203,15 @@ class file {
     return *of;
   }
 
-  static inline task<std::string> read_on(shared self, std::size_t size, char const* caller);
-  static inline task<std::optional<std::string_view>> next_line_on(shared self);
-  static inline task<> write_on(shared self, std::string data);
-  static inline task<std::string> read_at_on(shared self, std::uint64_t offset, std::size_t size);
-  static inline task<> write_at_on(shared self, std::uint64_t offset, std::string data);
-  static inline task<std::uint64_t> size_on(shared self);
-  static inline task<> truncate_on(shared self, std::uint64_t size);
-  static inline task<> sync_on(shared self);
-  static inline task<> close_on(shared self);
+  AIO_ON_DEMAND static task<std::string> read_on(shared self, std::size_t size, char const* caller);
+  AIO_ON_DEMAND static task<std::optional<std::string_view>> next_line_on(shared self);
+  AIO_ON_DEMAND static task<> write_on(shared self, std::string data);
+  AIO_ON_DEMAND static task<std::string> read_at_on(shared self, std::uint64_t offset, std::size_t size);
+  AIO_ON_DEMAND static task<> write_at_on(shared self, std::uint64_t offset, std::string data);
+  AIO_ON_DEMAND static task<std::uint64_t> size_on(shared self);
+  AIO_ON_DEMAND static task<> truncate_on(shared self, std::uint64_t size);
+  AIO_ON_DEMAND static task<> sync_on(shared self);
+  AIO_ON_DEMAND static task<> close_on(shared self);
 
   /// Whether the system's type of offsets can be that large.
   static bool fits_offset(std::uint64_t offset, std::size_t size) noexcept {
@@ -364,7 +364,8 @@ inline void file::write_text_there(stop_token const& stop, path_type const& path
 
 // ---- on the loop's
 
-inline task<file> file::open(path_type path, file_mode mode, std::filesystem::perms permissions) {
+template <class>
+task<file> file::open(path_type path, file_mode mode, std::filesystem::perms permissions) {
   if (!(mode & (file_mode::read | file_mode::write | file_mode::append))) {
     throw usage_error("file::open: nothing can be done with it: give file_mode::read, write or append");
   }
@@ -372,15 +373,18 @@ inline task<file> file::open(path_type path, file_mode mode, std::filesystem::pe
   co_return file(std::move(opened));
 }
 
-inline task<std::string> file::read_text(path_type path) {
+template <class>
+task<std::string> file::read_text(path_type path) {
   co_return co_await to_thread(abandon_on_cancel, &file::read_text_there, std::move(path));
 }
 
-inline task<> file::write_text(path_type path, std::string text) {
+template <class>
+task<> file::write_text(path_type path, std::string text) {
   co_await to_thread(abandon_on_cancel, &file::write_text_there, std::move(path), std::move(text));
 }
 
-inline task<std::string> file::read_on(shared self, std::size_t size, char const* caller) {
+template <class>
+task<std::string> file::read_on(shared self, std::size_t size, char const* caller) {
   require(self, caller);
   auto const in_turn = co_await self->order.acquire();
   require(self, caller);
@@ -398,7 +402,8 @@ inline task<std::string> file::read_on(shared self, std::size_t size, char const
   co_return data;
 }
 
-inline task<std::optional<std::string_view>> file::next_line_on(shared self) {
+template <class>
+task<std::optional<std::string_view>> file::next_line_on(shared self) {
   require(self, "next_line");
   auto const in_turn = co_await self->order.acquire();
   require(self, "next_line");
@@ -425,12 +430,14 @@ inline task<std::optional<std::string_view>> file::next_line_on(shared self) {
   }
 }
 
-inline task<std::string> file::read_at_on(shared self, std::uint64_t offset, std::size_t size) {
+template <class>
+task<std::string> file::read_at_on(shared self, std::uint64_t offset, std::size_t size) {
   require(self, "read_at");
   co_return co_await to_thread(abandon_on_cancel, &file::read_there, self, offset, size);
 }
 
-inline task<> file::write_on(shared self, std::string data) {
+template <class>
+task<> file::write_on(shared self, std::string data) {
   require(self, "write");
   auto const in_turn = co_await self->order.acquire();
   require(self, "write");
@@ -441,7 +448,8 @@ inline task<> file::write_on(shared self, std::string data) {
   if (!appends) self->position += size;
 }
 
-inline task<> file::write_at_on(shared self, std::uint64_t offset, std::string data) {
+template <class>
+task<> file::write_at_on(shared self, std::uint64_t offset, std::string data) {
   require(self, "write_at");
   auto const in_turn = co_await self->order.acquire();
   require(self, "write_at");
@@ -449,7 +457,8 @@ inline task<> file::write_at_on(shared self, std::uint64_t offset, std::string d
   co_await to_thread(abandon_on_cancel, &file::write_there, self, offset, false, std::move(data));
 }
 
-inline task<> file::truncate_on(shared self, std::uint64_t size) {
+template <class>
+task<> file::truncate_on(shared self, std::uint64_t size) {
   require(self, "truncate");
   auto const in_turn = co_await self->order.acquire();
   require(self, "truncate");
@@ -457,17 +466,20 @@ inline task<> file::truncate_on(shared self, std::uint64_t size) {
   co_await to_thread(abandon_on_cancel, &file::truncate_there, self, size);
 }
 
-inline task<std::uint64_t> file::size_on(shared self) {
+template <class>
+task<std::uint64_t> file::size_on(shared self) {
   require(self, "size");
   co_return co_await to_thread(abandon_on_cancel, &file::size_there, self);
 }
 
-inline task<> file::sync_on(shared self) {
+template <class>
+task<> file::sync_on(shared self) {
   require(self, "sync");
   co_await to_thread(abandon_on_cancel, &file::sync_there, self);
 }
 
-inline task<> file::close_on(shared self) {
+template <class>
+task<> file::close_on(shared self) {
   if (!self || self->closing) co_return;
   self->closing = true;
   auto const in_turn = co_await self->order.acquire();

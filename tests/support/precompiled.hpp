@@ -61,7 +61,10 @@
 #include <deque>
 #include <exception>
 #include <filesystem>
+<<<<<<< HEAD
 #include <fstream>
+=======
+>>>>>>> server
 #include <functional>
 #include <future>
 #include <iostream>
@@ -98,6 +101,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -117,6 +121,7 @@
 #include "support/in_process.hpp"
 #endif
 #include "support/order.hpp"
+#include "support/peers.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
 #include "support/sockets.hpp"

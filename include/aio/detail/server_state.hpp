@@ -72,42 +72,22 @@ namespace aio::detail {
 
 class server_state;
 
-/// Who connected, in few bytes: every connection keeps it, for who it was is asked when it is gone.
-class peer_address {
- public:
-  peer_address() noexcept = default;
-  explicit peer_address(socket_address const& from) noexcept {
-    if (!from.is_ip()) return;
-    asio::ip::address const host = from.ip();
-    port_ = from.port();
-    if (host.is_v4()) {
-      family_ = 4;
-      auto const bytes = host.to_v4().to_bytes();
-      std::copy(bytes.begin(), bytes.end(), host_.begin());
-    } else {
-      family_ = 6;
-      host_ = host.to_v6().to_bytes();
-    }
-  }
-  /// Empty, if it has none: it came by a Unix socket.
-  [[nodiscard]] socket_address get() const noexcept {
-    if (family_ == 6) return {asio::ip::address_v6(host_), port_};
-    if (family_ != 4) return {};
-    asio::ip::address_v4::bytes_type bytes{};
-    std::copy_n(host_.begin(), bytes.size(), bytes.begin());
-    return {asio::ip::address_v4(bytes), port_};
-  }
+/// Who connected, in few bytes: every connection keeps it, for who it was is asked when it is gone. A base behind which
+/// its 16 bytes of the host follow: what stands here fits into what alignment leaves of task_owner.
+class server_connection_base : public task_owner {
+ protected:
+  server_connection_base() noexcept : task_owner(false) {}
+  ~server_connection_base() = default;
 
- private:
-  std::array<unsigned char, 16> host_{};
   std::uint16_t port_ = 0;
-  std::uint8_t family_ = 0;
+  std::uint8_t family_ = 0;  // 4 or 6; else a Unix socket's
+  bool begins_ = false;
 };
 
 struct server_connections_tag {};
 
 /// A connection that was accepted, until its socket is closed and its handler is over.
-class server_connection final : private task_owner, public list_link<server_connections_tag> {
+class server_connection final : private server_connection_base, public list_link<server_connections_tag> {
  public:
   server_connection(server_state& of, socket_address const& peer, std::uint32_t number) noexcept;
   server_connection(server_connection const&) = delete;
@@ -116,7 +96,14 @@ class server_connection final : private task_owner, public list_link<server_conn
   static void operator delete(void* memory, std::size_t size) noexcept { frame_pool::deallocate(memory, size); }
 
   [[nodiscard]] server_state& server() const noexcept { return *server_; }
-  [[nodiscard]] socket_address peer() const noexcept { return peer_.get(); }
+  /// Empty, if it has none: it came by a Unix socket.
+  [[nodiscard]] socket_address peer() const noexcept {
+    if (family_ == 6) return {asio::ip::address_v6(host_), port_};
+    if (family_ != 4) return {};
+    asio::ip::address_v4::bytes_type bytes{};
+    std::copy_n(host_.begin(), bytes.size(), bytes.begin());
+    return {asio::ip::address_v4(bytes), port_};
+  }
   [[nodiscard]] std::string name() const;
 
   /// Its stream, which it keeps: the end of the handler is the end of the connection.
@@ -158,9 +145,7 @@ class server_connection final : private task_owner, public list_link<server_conn
   state_ptr<stream_state> stream_;  // until its socket is closed
   task_core* handler_ = nullptr;
   transport* socket_ = nullptr;  // until it is closed
-  std::uint32_t number_;
-  peer_address peer_;
-  bool begins_ = false;
+  asio::ip::address_v6::bytes_type host_{};  // or in the first of these that of IPv4, or a number
 };
 
 /// The socket of one.
@@ -423,14 +408,29 @@ class server_state {
 // ---- a connection
 
 inline server_connection::server_connection(server_state& of, socket_address const& peer, std::uint32_t number) noexcept
-    : task_owner(false), server_(state_ptr<server_state>::share(of)), number_(number), peer_(peer) {
+    : server_(state_ptr<server_state>::share(of)) {
+  if (peer.is_ip()) {
+    asio::ip::address const host = peer.ip();
+    port_ = peer.port();
+    family_ = host.is_v4() ? 4 : 6;
+    if (host.is_v4()) {
+      auto const bytes = host.to_v4().to_bytes();
+      std::copy(bytes.begin(), bytes.end(), host_.begin());
+    } else {
+      host_ = host.to_v6().to_bytes();
+    }
+  } else {
+    std::memcpy(host_.data(), &number, sizeof number);
+  }
   of.connections_.push_back(*this);
   ++of.open_;
 }
 
 inline std::string server_connection::name() const {
-  socket_address const from = peer();
-  return from.empty() ? "connection " + std::to_string(number_) : "connection from " + from.to_string();
+  if (family_ != 0) return "connection from " + peer().to_string();
+  std::uint32_t number = 0;
+  std::memcpy(&number, host_.data(), sizeof number);
+  return "connection " + std::to_string(number);
 }
 
 inline void server_connection::run(task<>&& handler, std::source_location created) {
