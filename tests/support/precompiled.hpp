@@ -61,10 +61,7 @@
 #include <deque>
 #include <exception>
 #include <filesystem>
-<<<<<<< HEAD
 #include <fstream>
-=======
->>>>>>> server
 #include <functional>
 #include <future>
 #include <iostream>
