@@ -112,9 +112,9 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/order.hpp"
-#include "support/peers.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
+#include "support/peers.hpp"
 #include "support/sockets.hpp"
 #endif
 #include "support/trace.hpp"
