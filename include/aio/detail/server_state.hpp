@@ -527,7 +527,8 @@ inline void server_listener::remember_file() {
   std::string path = address().path();
   struct ::stat found{};
   if (path.empty() || path[0] == '\0' || ::stat(path.c_str(), &found) != 0) return;
-  file_.emplace(file{std::move(path), static_cast<std::uint64_t>(found.st_dev), static_cast<std::uint64_t>(found.st_ino)});
+  auto const device = static_cast<std::uint64_t>(found.st_dev);
+  file_.emplace(file{std::move(path), device, static_cast<std::uint64_t>(found.st_ino)});
 }
 inline void server_listener::remove_file() noexcept {
   if (!file_) return;
