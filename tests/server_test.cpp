@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include <asio/io_context.hpp>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -875,6 +876,37 @@ TEST_CASE("server: a handler cancelled wherever it waits, closes its connection"
       CHECK(heard.text().empty());
     });
   }
+}
+
+TEST_CASE("server: in debug mode nothing is reported of what is right") {
+  aio::run(aio::run_options().debug(), []() -> aio::task<> {
+    reports heard;
+    auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
+    auto client = co_await client_of(server);
+    std::string const answer = co_await ask(client, "hello");
+    CHECK(answer == "hello\n");
+    co_await server.shutdown(0s);
+    co_await server.wait_closed();
+    CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("server: on a context that the program runs") {
+  asio::io_context context;
+  aio::event_loop loop(context);
+  std::string answer;
+  auto const talk = [&]() -> aio::task<> {
+    auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
+    auto client = co_await client_of(server);
+    answer = co_await ask(client, "hello");
+    client.writer.close();
+    server.close();
+    co_await server.wait_closed();
+  };
+  auto const talking = loop.create_task(talk);
+  context.run();
+  CHECK(talking.done());
+  CHECK(answer == "hello\n");
 }
 
 // ---- limits

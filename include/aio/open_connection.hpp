@@ -16,6 +16,7 @@
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>

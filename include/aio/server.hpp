@@ -163,12 +163,12 @@ class server_options {
 /// Sockets that listen, and what came of it: each connection has a task, called "connection from 127.0.0.1:4711", in
 /// which the handler runs.
 ///
-/// A handler ends its connection, however it ends (D20): by return, what was written is sent first; an error goes to the
-/// exception handler, and the peer sees a reset; a cancellation closes as a return does. A plain function that keeps an
-/// end leaves that to it: the connection is closed when both ends are gone.
+/// A handler ends its connection, however it ends (D20): by return, what was written is sent first; an error goes to
+/// the exception handler, and the peer sees a reset; a cancellation closes as a return does. A plain function that
+/// keeps an end leaves that to it: the connection is closed when both ends are gone.
 /// Handlers see the context variables of the code that began to serve (SRV-21).
-/// Where there are no descriptors or memory for another connection, accepting pauses, 0.1 s at first, then up to 1 s, and
-/// goes on at once when one of its own connections ends; the exception handler hears of it once (D21).
+/// Where there are no descriptors or memory for another connection, accepting pauses, 0.1 s at first, then up to 1 s,
+/// and goes on at once when one of its own connections ends; the exception handler hears of it once (D21).
 ///
 /// Lifetime: when it goes, it is closed, and its handlers are cancelled; the loop keeps them to their end.
 /// Threads: the loop's thread only.

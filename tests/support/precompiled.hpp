@@ -118,9 +118,9 @@
 #include "support/in_process.hpp"
 #endif
 #include "support/order.hpp"
-#include "support/peers.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
+#include "support/peers.hpp"
 #include "support/sockets.hpp"
 #endif
 #include "support/trace.hpp"

@@ -208,6 +208,9 @@ class server_listener final : public transport_client, public list_link<live_lis
   void leave() noexcept {
     if (linked()) intrusive_list<server_listener, live_listener_tag>::remove(*this);
     socket_.reset();
+#if AIO_ACCEPT_BY_ASIO
+    arrived_.reset();
+#endif
   }
 
   /// Lets the server know when somebody has connected. Throws: std::bad_alloc.
@@ -230,6 +233,9 @@ class server_listener final : public transport_client, public list_link<live_lis
   std::optional<file> file_;
   int family_;
   bool waits_ = false;
+#if AIO_ACCEPT_BY_ASIO
+  std::optional<std::pair<std::error_code, socket_transport::socket_type>> arrived_;
+#endif
 };
 
 /// Closes what still listens when the context ends: servers may live longer in the program.
@@ -505,9 +511,15 @@ inline void server_listener::retain() noexcept { server_.retain(); }
 inline void server_listener::release() noexcept { server_.release(); }
 inline bool server_listener::has_loop() const noexcept { return server_.has_loop(); }
 
+// Handlers of a context that the program runs are outside of the loop: accepting is for one of its iterations then.
 inline void server_listener::receive_ready() noexcept {
   waits_ = false;
-  if (server_.serving() && has_loop()) server_.accept_from(*this);
+  if (!server_.serving() || !has_loop()) return;
+  if (scheduler::running() == &server_.loop()) [[likely]] {
+    server_.accept_from(*this);
+  } else {
+    server_.retry_at(std::nullopt);
+  }
 }
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -516,7 +528,8 @@ inline void server_listener::remember_file() {
   std::string path = address().path();
   struct ::stat found{};
   if (path.empty() || path[0] == '\0' || ::stat(path.c_str(), &found) != 0) return;
-  file_.emplace(file{std::move(path), static_cast<std::uint64_t>(found.st_dev), static_cast<std::uint64_t>(found.st_ino)});
+  auto const device = static_cast<std::uint64_t>(found.st_dev);
+  file_.emplace(file{std::move(path), device, static_cast<std::uint64_t>(found.st_ino)});
 }
 inline void server_listener::remove_file() noexcept {
   if (!file_) return;
@@ -553,20 +566,8 @@ class server_listener::accept_handler {
     }
     loop_->io_finished();
     loop_->from_handler([&] {
-      listener_->waits_ = false;
-      if (!server_->serving() || !server_->has_loop()) return;
-      if (!error) {
-        std::error_code ignored;
-        auto const at = socket.remote_endpoint(ignored);
-        socket_address const peer = ignored ? socket_address() : socket_address(at.data(), at.size());
-        try {
-          set_close_on_exec(static_cast<int>(socket.native_handle()));
-          server_->accepted(listener_->family_, std::move(socket), peer);
-        } catch (...) {
-          error = std::make_error_code(std::errc::not_enough_memory);
-        }
-      }
-      if (!error || server_->accept_failed(detail::as_standard(error))) server_->wait_for_next(*listener_);
+      listener_->arrived_.emplace(error, std::move(socket));
+      listener_->receive_ready();
     });
   }
 
@@ -591,7 +592,23 @@ inline void server_listener::wait() {
   waits_ = true;
 }
 
-inline void server_state::accept_from(server_listener& from) noexcept { wait_for_next(from); }
+inline void server_state::accept_from(server_listener& from) noexcept {
+  auto arrived = std::exchange(from.arrived_, std::nullopt);
+  if (!arrived) return wait_for_next(from);
+  auto& [error, socket] = *arrived;
+  if (!error) {
+    std::error_code ignored;
+    auto const at = socket.remote_endpoint(ignored);
+    socket_address const peer = ignored ? socket_address() : socket_address(at.data(), at.size());
+    try {
+      set_close_on_exec(static_cast<int>(socket.native_handle()));
+      accepted(from.family_, std::move(socket), peer);
+    } catch (...) {
+      error = std::make_error_code(std::errc::not_enough_memory);
+    }
+  }
+  if (!error || accept_failed(detail::as_standard(error))) wait_for_next(from);
+}
 
 #else
 

@@ -23,7 +23,7 @@
 
 namespace aio::detail {
 
-/// Calls `attempt(0)` to `attempt(count - 1)`, each of which gives whether it succeeded, and returns the first that did;
+/// Calls `attempt(0)` to `attempt(count - 1)`, each of which gives whether it succeeded, and gives the first that did;
 /// none if all failed. The next begins when the one before it has failed, or `delay` after it began; with none, when it
 /// has failed. The first success cancels the others, and waits for their end.
 ///
