@@ -2,9 +2,16 @@
 #include "aio/testing/virtual_clock.hpp"
 
 #include <asio/steady_timer.hpp>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
 
 #include "aio/as_result.hpp"
+#include "aio/event_loop.hpp"
 #include "aio/gather.hpp"
+#include "aio/run.hpp"
 #include "aio/sleep.hpp"
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
@@ -225,4 +232,115 @@ TEST_CASE("testing::run: real time passes while a thread works") {
     co_await aio::sleep_for(1h);
     CHECK(elapsed() >= 1h);
   });
+}
+
+// ---- a clock of a program's own
+
+namespace {
+
+/// That of the example in event_loop.hpp, which goes faster.
+class fast_loop final : public aio::event_loop {
+ public:
+  ~fast_loop() override { close_in_destructor(); }
+  [[nodiscard]] aio::time_point now() const noexcept override {
+    return begin_ + (std::chrono::steady_clock::now() - begin_) * 1000;
+  }
+
+ protected:
+  void wait() override { wait_at_most((next_deadline() - now()) / 1000); }
+
+ private:
+  aio::time_point const begin_ = std::chrono::steady_clock::now();
+};
+
+/// How much of its time a task takes on such a loop.
+template <class Fn>
+auto fast_time(Fn main) {
+  aio::runner runner(aio::run_options().signals(aio::on_signal::leave), std::make_unique<fast_loop>());
+  auto const before = runner.get_loop().time();
+  runner.run(main);
+  return runner.get_loop().time() - before;
+}
+
+}  // namespace
+
+TEST_CASE("event_loop: with another clock, deadlines are over by that") {
+  std::chrono::nanoseconds fast{};
+  auto const real = real_time([&] {
+    fast = fast_time([]() -> aio::task<> { co_await aio::sleep_for(100s); });
+  });
+  CHECK(fast >= 100s);
+  CHECK(real < 60s);
+}
+
+TEST_CASE("event_loop: with another clock, it wakes up for threads and handlers while no deadline is near") {
+  auto const real = real_time([] {
+    fast_time([]() -> aio::task<> {
+      auto const sleeper = aio::create_task(aio::sleep_for(1000h));
+      for (int i = 0; i < 3; ++i) co_await aio::to_thread([] {});
+      asio::steady_timer timer(aio::get_running_loop().context(), 1ms);
+      co_await timer.async_wait(aio::use_awaitable);
+      sleeper.cancel();
+      for (int i = 0; i < 3; ++i) co_await aio::to_thread([] {});  // no deadline at all
+    });
+  });
+  CHECK(real < 60s);
+}
+
+TEST_CASE("event_loop: with another clock, it goes on where the context was stopped, and when a handler throws") {
+  std::string heard;
+  auto const real = real_time([&] {
+    fast_time([&]() -> aio::task<> {
+      auto& loop = aio::get_running_loop();
+      loop.set_exception_handler([&](aio::exception_context const& about) { heard += about.message; });
+      loop.context().stop();
+      co_await aio::sleep_for(10s);
+      asio::steady_timer timer(loop.context(), 1ms);
+      timer.async_wait([](auto const&) { throw std::runtime_error("x"); });
+      co_await aio::sleep_for(100s);
+    });
+  });
+  CHECK(real < 60s);
+  CHECK(heard == "an exception left a handler of an Asio operation");
+}
+
+TEST_CASE("event_loop: with another clock, operations of Asio are seen among deadlines in the past") {
+  auto const real = real_time([] {
+    fast_time([]() -> aio::task<> {
+      auto& loop = aio::get_running_loop();
+      bool over = false;
+      std::function<void()> again = [&] {
+        if (!over) loop.call_later(-1s, again);
+      };
+      again();
+      asio::steady_timer timer(loop.context(), 1ms);
+      co_await timer.async_wait(aio::use_awaitable);
+      over = true;
+    });
+  });
+  CHECK(real < 60s);
+}
+
+TEST_CASE("event_loop: with another clock, what it closes for passes by that clock") {
+  auto const real = real_time([] {
+    fast_loop loop;
+    (void)loop.create_task([]() -> aio::task<> {
+      (void)co_await aio::as_result(aio::sleep_for(1000h));
+      co_await aio::sleep_for(100s);
+    });
+    loop.run_until_complete([]() -> aio::task<> { co_await aio::sleep_for(0s); }());
+  });
+  CHECK(real < 60s);
+}
+
+TEST_CASE("testing::run: what a handler throws while the loop waits goes to the exception handler") {
+  std::string heard;
+  aio::testing::run([&]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    loop.set_exception_handler([&](aio::exception_context const& about) { heard += about.message; });
+    asio::steady_timer timer(loop.context(), 20ms);
+    timer.async_wait([](auto const&) { throw std::runtime_error("x"); });
+    co_await aio::sleep_for(1s);
+  });
+  CHECK(heard == "an exception left a handler of an Asio operation");
 }

@@ -318,13 +318,44 @@ class event_loop : private detail::loop_core {
   }
 
  protected:
-  // For a loop with another clock: overrides now() and wait(), and closes itself in its destructor unless it
-  // ends_inside(), for what closing waits for passes by its clock, and in ~event_loop() it would be the real one.
-  // See testing/virtual_clock.hpp.
+  // For a loop with another clock, which overrides now() and wait():
+  //
+  //   class fast_loop final : public aio::event_loop {  // an hour takes a minute
+  //    public:
+  //     ~fast_loop() override { close_in_destructor(); }
+  //     [[nodiscard]] aio::time_point now() const noexcept override {
+  //       return begin_ + (std::chrono::steady_clock::now() - begin_) * 60;
+  //     }
+  //
+  //    protected:
+  //     void wait() override { wait_at_most((next_deadline() - now()) / 60); }
+  //
+  //    private:
+  //     aio::time_point const begin_ = std::chrono::steady_clock::now();
+  //   };
+  //
+  //   aio::runner runner(aio::run_options(), std::make_unique<fast_loop>());
+  //   runner.run(fn, args...);
+  //
+  // testing/virtual_clock.hpp is one whose time jumps.
 
+  /// The time that deadlines are measured in. Not negative, and never goes back. max() is a deadline that never comes;
+  /// deadlines that would be beyond it are that. Threads: as time().
+  using detail::scheduler::now;
   /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a
-  /// wake-up of another thread, too, or because next_deadline() has come. May return early: it is called again.
+  /// wake-up of another thread, too, or because next_deadline() has come. May return early: it is called again, after
+  /// an iteration. What it throws leaves run().
   using detail::loop_core::wait;
+  /// All that wait() has to do, where the clock goes by itself: runs Asio's handlers that are ready or, where nothing
+  /// is, waits for one, `length` of real time and a day at most; none if it is negative. Unlike functions of context()
+  /// it goes on where that was stopped, and tells of what a handler throws those whom it concerns.
+  using detail::loop_core::wait_at_most;
+  /// For the destructor of the class with the clock, for what closing waits for passes by the clock, and in
+  /// ~event_loop() that would be the real one. Leaves it to the system where exit() in a step of its own destroys it.
+  /// Throws: what wait() throws meanwhile; bad_alloc. A destructor that lets it out ends the program.
+  void close_in_destructor() {
+    if (!ends_inside()) close();
+  }
   /// Whether nothing is ready, and no other thread has left anything.
   using detail::loop_core::idle;
   /// The next deadline; max() if there is none.
@@ -334,9 +365,6 @@ class event_loop : private detail::loop_core {
   /// Whether the context waits while no operation of Asio's is outstanding, because another thread may still wake the
   /// loop. Default: true; false makes its functions return at once then. To be set before the loop runs.
   using detail::loop_core::waits_for_wake_ups;
-  /// Whether it is destroyed by exit() in a step or a function of its own. It cannot be closed then: ~event_loop()
-  /// leaves it to the system.
-  using detail::loop_core::ends_inside;
 
  private:
   friend struct detail::loop_access;

@@ -114,7 +114,7 @@ class loop_core : public scheduler {
   [[nodiscard]] thread_pool& default_executor();
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
-    watch_ = &loop_core::run_watched;
+    watch_ = [](loop_core& self, ready_node& node) noexcept { self.run_watched(node); };
     if (waits()) notify_driver();  // handlers watch nothing
   }
   std::chrono::nanoseconds slow_after = std::chrono::milliseconds(100);
@@ -229,6 +229,9 @@ class loop_core : public scheduler {
 
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
+
+  /// Runs Asio's handlers that are ready, or waits for one, `length` of real time at most.
+  void wait_at_most(std::chrono::nanoseconds length);
 
   /// Whether another thread may still wake a loop that has nothing left to wait for.
   bool waits_for_wake_ups = true;
@@ -350,7 +353,7 @@ class loop_core : public scheduler {
   std::array<std::unique_ptr<loop_part>, 2> parts_;
 
   // Through pointers, so that programs which do without do not compile it.
-  void (loop_core::*watch_)(ready_node&) noexcept = nullptr;  // runs a node in debug mode
+  void (*watch_)(loop_core&, ready_node&) noexcept = nullptr;  // runs a node in debug mode
   std::unique_ptr<thread_pool, void (*)(thread_pool*)> threads_{nullptr, nullptr};
 };
 
@@ -459,7 +462,7 @@ inline void loop_core::run_iteration() noexcept {
 }
 
 AIO_COLD AIO_NEVER_INLINE void loop_core::run_all_watched() noexcept {
-  auto const watched = [this](ready_node& node) { (this->*watch_)(node); };
+  auto const watched = [this](ready_node& node) { watch_(*this, node); };
   run_ready_seldom(watched);
   run_due_timers(watched);
 }
@@ -663,6 +666,13 @@ inline void loop_core::wait() {
   } else {
     run_handlers([this] { return context_.run_one(); });
   }
+}
+
+inline void loop_core::wait_at_most(std::chrono::nanoseconds length) {
+  if (poll_io() > 0 || !idle()) return;
+  // Not more than a day, for Asio adds it to the time of its own.
+  auto const bounded = (std::min)(length, std::chrono::nanoseconds(std::chrono::hours(24)));
+  run_handlers([&] { return context_.run_one_for(bounded); });
 }
 
 // For one object at a time.

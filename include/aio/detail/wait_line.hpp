@@ -1,9 +1,48 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// A line of tasks that wait for the same thing, in order of arrival.
+// A line of tasks that wait for the same thing, in order of arrival. What wakes all of them waits in a wait_line, as
+// event does. What is handed to one of them, who may be cancelled before it has it, goes through a handing_line:
+//
+//   class tickets {
+//    public:
+//     class get_awaiter final : public detail::handed_waiter {
+//      public:
+//       explicit get_awaiter(tickets& owner) noexcept : owner_(&owner) {}
+//       bool await_ready() const noexcept { return owner_->take(); }
+//       void await_suspend(std::coroutine_handle<>) {
+//         owner_->line_.join(*this, loop(), "tickets");
+//         suspend();
+//       }
+//       bool await_resume() { return receive(); }  // false: the tickets are gone
+//
+//      private:
+//       void pass_on() noexcept override { owner_->give(); }
+//       tickets* owner_;
+//     };
+//
+//     [[nodiscard("co_await it: nothing is taken before")]] get_awaiter get() noexcept { return get_awaiter(*this); }
+//     void add() {
+//       line_.check_thread("tickets::add");
+//       give();
+//     }
+//     std::size_t waiting() const noexcept { return line_.waiting(); }
+//
+//    private:
+//     bool take() noexcept { return free_ > 0 && free_-- > 0; }
+//     void give() noexcept {
+//       if (!line_.hand_over()) ++free_;
+//     }
+//
+//     std::size_t free_ = 0;
+//     detail::handing_line line_;
+//   };
+//
+// lock and semaphore have lines of their own: there who is cancelled keeps its place until it runs, as in asyncio.
 
 #include "aio/config.hpp"
+
+#include <cstddef>
 
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
@@ -17,6 +56,9 @@ namespace aio::detail {
 struct wait_line_tag {};
 
 /// A place in a wait_line: the base of awaiters.
+///
+/// Whoever was woken or cancelled is not in line any more, and its owner may be gone when it runs: only an awaiter that
+/// is linked() may touch it.
 class line_waiter : public leaf_waiter, public list_link<wait_line_tag> {
  public:
   /// Leaves the line at once, so that those who are left need not be told apart.
@@ -39,7 +81,8 @@ class wait_line {
  public:
   [[nodiscard]] bool empty() const noexcept { return waiters_.empty(); }
 
-  /// Throws: usage_error, naming a `what`, if tasks of another loop have stood in this line.
+  /// A primitive of several lines calls it of one of them, always the same, before it joins any: each knows a loop of
+  /// its own. Throws: usage_error, naming a `what`, if tasks of another loop have stood in this line.
   void require_loop(scheduler const& loop, char const* what) { home_.require(loop, what); }
   /// As home_loop::check_thread().
   void check_thread(char const* caller) const { home_.check_thread(caller); }
@@ -66,6 +109,95 @@ class wait_line {
   intrusive_list<line_waiter, wait_line_tag> waiters_;
   home_loop home_;
 };
+
+class handing_line;
+
+/// A place in a handing_line: the base of awaiters.
+class handed_waiter : public leaf_waiter, public list_link<wait_line_tag> {
+ public:
+  /// Leaves the line at once, so that it is handed nothing. One whose going lets those behind it go on, because it wants
+  /// more than they do, overrides this, too, and asks linked() first.
+  inline bool cancel_wait(task_core& task, cancel_message const& message) override;
+
+ protected:
+  handed_waiter() noexcept = default;
+  handed_waiter(handed_waiter&&) noexcept = default;
+  ~handed_waiter() = default;
+
+  /// The first thing in await_resume(). True: it did not have to wait, or has what it was handed. False: what it waited
+  /// for was handed to it and is gone since. Throws the cancellation, after pass_on() if it was handed something.
+  bool receive() {
+    if (!suspended()) return true;
+    bool const there = linked();
+    if (there) intrusive_list<handed_waiter, wait_line_tag>::remove(*this);
+    if (task().cancel_delivered()) [[unlikely]] {
+      if (there) pass_on();
+      task().throw_cancelled();
+    }
+    return there;
+  }
+
+  /// What it was handed goes to the next, or back. It is not in line any more; its owner is there.
+  virtual void pass_on() noexcept = 0;
+
+ private:
+  friend class handing_line;
+  handing_line* line_ = nullptr;
+};
+
+/// A line whose waiters are woken one by one, each because it has what it waits for: it is nobody else's from then on,
+/// so that nobody can overtake. They stay in line until they run, and so know whether the line is there still.
+class handing_line {
+ public:
+  /// How many wait who were handed nothing.
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+
+  /// As those of wait_line.
+  void require_loop(scheduler const& loop, char const* what) { home_.require(loop, what); }
+  void check_thread(char const* caller) const { home_.check_thread(caller); }
+  void join(handed_waiter& waiter, scheduler const& loop, char const* what) {
+    require_loop(loop, what);
+    waiter.line_ = this;
+    waiters_.push_back(waiter);
+    if (waiting_++ == 0) first_waiting_ = &waiter;
+  }
+
+  /// Who is next, to look at what it wants or to leave it something; null if nobody waits.
+  [[nodiscard]] handed_waiter* next() noexcept {
+    return waiting_ > 0 ? &list::element(first_waiting_) : nullptr;
+  }
+  /// Wakes who is next, and says whether there was one.
+  bool hand_over() noexcept {
+    handed_waiter* const to = next();
+    if (!to) return false;
+    step_over(*to);
+    to->wake();
+    return true;
+  }
+
+ private:
+  friend class handed_waiter;
+  using list = intrusive_list<handed_waiter, wait_line_tag>;
+
+  void step_over(handed_waiter& waiter) noexcept {
+    if (first_waiting_ == &waiter) first_waiting_ = first_waiting_->next;
+    --waiting_;
+  }
+
+  list waiters_;  // first those that were handed something
+  list::position first_waiting_ = nullptr;
+  std::size_t waiting_ = 0;
+  home_loop home_;
+};
+
+inline bool handed_waiter::cancel_wait(task_core& task, cancel_message const& message) {
+  if (!leaf_waiter::cancel_wait(task, message)) return false;
+  if (linked()) {
+    line_->step_over(*this);
+    intrusive_list<handed_waiter, wait_line_tag>::remove(*this);
+  }
+  return true;
+}
 
 }  // namespace aio::detail
 

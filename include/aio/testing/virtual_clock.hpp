@@ -79,14 +79,8 @@ inline void virtual_loop::wait() {
   if (deadline && next_deadline() <= now_) return;  // in the past: time does not go back
   if (outstanding) {
     auto const before = std::chrono::steady_clock::now();
-    if (deadline) {
-      // At most a day, for Asio adds it to the time of its own.
-      context().run_one_for((std::min)(next_deadline() - now_, time_point::duration(std::chrono::hours(24))));
-      now_ = (std::min)(next_deadline(), now_ + (std::chrono::steady_clock::now() - before));
-    } else {
-      context().run_one();
-      now_ += std::chrono::steady_clock::now() - before;
-    }
+    wait_at_most(next_deadline() - now_);
+    now_ = (std::min)(next_deadline(), now_ + (std::chrono::steady_clock::now() - before));
     return;
   }
   if (!deadline) {
@@ -118,9 +112,8 @@ inline void abandon(event_loop& loop) noexcept {
 // Closed here, while the clock is still virtual.
 // NOLINTNEXTLINE(bugprone-exception-escape): without memory for the message a test may end
 inline virtual_loop::~virtual_loop() {
-  if (ends_inside()) return;
   try {
-    close();
+    close_in_destructor();
   } catch (deadlock_error const& stuck) {
     call_exception_handler({.message = std::string("while the loop was closed: ") + stuck.what()});
     detail::abandon(*this);
