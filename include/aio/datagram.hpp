@@ -163,11 +163,13 @@ class datagram_socket {
   /// the address is not its remote address. std::system_error, operation_canceled, if it is closed meanwhile.
   /// Lifetime: `data` must stay until it has been awaited.
   /// asyncio: sendto, DGR-4, DGR-5; a datagram waits here and not in a queue, and the caller hears of its errors.
-  AIO_ON_DEMAND [[nodiscard]] task<> sendto(std::string_view data, socket_address to) {
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> sendto(std::string_view data, socket_address to) {
     return send_on(state_, data, to, "datagram_socket::sendto");
   }
   /// The same to the remote address that the socket was opened with. Throws: usage_error if there is none.
-  AIO_ON_DEMAND [[nodiscard]] task<> send(std::string_view data) { return send_on(state_, data, {}, "datagram_socket::send"); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> send(std::string_view data) { return send_on(state_, data, {}, "datagram_socket::send"); }
 
   /// Receives one datagram.
   ///
@@ -179,10 +181,12 @@ class datagram_socket {
   /// datagram (D44). std::system_error, operation_canceled, if it is closed meanwhile.
   /// asyncio: datagram_received, DGR-7; nothing is received while nobody asks, and the system drops what it has no room
   /// for.
-  AIO_ON_DEMAND [[nodiscard]] task<datagram> receive() { return receive_on(state_); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<datagram> receive() { return receive_on(state_); }
   /// The same into the memory of the caller, without an allocation. A longer datagram is cut off.
   /// Lifetime: `into` must stay until it has been awaited; nothing is written to it later.
-  AIO_ON_DEMAND [[nodiscard]] task<datagram_info> receive_into(std::span<char> into) { return receive_into_on(state_, into); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<datagram_info> receive_into(std::span<char> into) { return receive_into_on(state_, into); }
 
   /// Its own address, with the port that the system chose; also when it is closed.
   [[nodiscard]] inline socket_address sockname() const;
@@ -235,10 +239,13 @@ class datagram_socket {
 
   explicit datagram_socket(std::shared_ptr<state> made) noexcept : state_(std::move(made)) {}
 
-  AIO_ON_DEMAND static task<> send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
-                                      char const* caller);
-  AIO_ON_DEMAND static task<datagram> receive_on(std::shared_ptr<state> self);
-  AIO_ON_DEMAND static task<datagram_info> receive_into_on(std::shared_ptr<state> self, std::span<char> into);
+  AIO_ON_DEMAND
+  static task<> send_on(std::shared_ptr<state> self, std::string_view data, socket_address to,
+                        char const* caller);
+  AIO_ON_DEMAND
+  static task<datagram> receive_on(std::shared_ptr<state> self);
+  AIO_ON_DEMAND
+  static task<datagram_info> receive_into_on(std::shared_ptr<state> self, std::span<char> into);
 
   /// A turn of receiving, which one task at a time has.
   class turn;
@@ -250,9 +257,11 @@ class datagram_socket {
                : failed;
   }
   static inline bool would_wait(std::error_code const& failed) noexcept;
-  AIO_ON_DEMAND static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
+  AIO_ON_DEMAND
+  static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
 
-  AIO_ON_DEMAND static task<datagram_socket> open(datagram_options options);
+  AIO_ON_DEMAND
+  static task<datagram_socket> open(datagram_options options);
   static inline std::shared_ptr<state> open_first(datagram_options const& options, addresses const& locals,
                                                   addresses const& remotes);
   static inline std::shared_ptr<state> open_one(datagram_options const& options, int family,
@@ -274,12 +283,14 @@ class datagram_socket {
 /// Throws: usage_error without address and family; what getaddrinfo() throws; std::system_error that names the address,
 /// of the first attempt, if none worked.
 /// asyncio: create_datagram_endpoint, DGR-1 to DGR-3, DGR-9.
-AIO_ON_DEMAND [[nodiscard]] task<datagram_socket> open_datagram(datagram_options options);
+AIO_ON_DEMAND
+[[nodiscard]] task<datagram_socket> open_datagram(datagram_options options);
 
 // ---------------------------------------------------------------- implementation
 
 struct detail::datagram_access {
-  AIO_ON_DEMAND static task<datagram_socket> open(datagram_options options) {
+  AIO_ON_DEMAND
+  static task<datagram_socket> open(datagram_options options) {
     return datagram_socket::open(std::move(options));
   }
 };

@@ -96,43 +96,55 @@ class file {
   /// Children do not inherit it. `permissions` of a new one, less those that the umask takes away.
   /// Cancelled: it may have been created.
   /// Throws: filesystem_error, std::errc::invalid_seek, of what cannot be positioned.
-  AIO_ON_DEMAND [[nodiscard]] static task<file> open(path_type path, file_mode mode = file_mode::read,
-                                                     std::filesystem::perms permissions = usual_permissions);
+  AIO_ON_DEMAND
+  [[nodiscard]] static task<file> open(path_type path, file_mode mode = file_mode::read,
+                                       std::filesystem::perms permissions = usual_permissions);
 
   /// The contents of a file.
-  AIO_ON_DEMAND [[nodiscard]] static task<std::string> read_text(path_type path);
+  AIO_ON_DEMAND
+  [[nodiscard]] static task<std::string> read_text(path_type path);
   /// Makes them that. It is emptied first: what fails in between leaves a part.
-  AIO_ON_DEMAND [[nodiscard]] static task<> write_text(path_type path, std::string text);
+  AIO_ON_DEMAND
+  [[nodiscard]] static task<> write_text(path_type path, std::string text);
 
   /// Up to `size` bytes; fewer only where the file ends.
-  AIO_ON_DEMAND [[nodiscard]] task<std::string> read(std::size_t size) { return read_on(state_, size, "read"); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<std::string> read(std::size_t size) { return read_on(state_, size, "read"); }
   /// The rest of the file.
-  AIO_ON_DEMAND [[nodiscard]] task<std::string> read() {
+  AIO_ON_DEMAND
+  [[nodiscard]] task<std::string> read() {
     return read_on(state_, (std::numeric_limits<std::size_t>::max)(), "read");
   }
   /// The next line, without "\n" or "\r\n" at its end; none where the file ends. The last one may have no end.
   /// It is good until the next call of anything on this file. Reads ahead, up to 64 KiB, or as long as the line is.
-  AIO_ON_DEMAND [[nodiscard]] task<std::optional<std::string_view>> next_line() { return next_line_on(state_); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<std::optional<std::string_view>> next_line() { return next_line_on(state_); }
   /// The same as read(size), elsewhere: takes no note of the position.
-  AIO_ON_DEMAND [[nodiscard]] task<std::string> read_at(std::uint64_t offset, std::size_t size) {
+  AIO_ON_DEMAND
+  [[nodiscard]] task<std::string> read_at(std::uint64_t offset, std::size_t size) {
     return read_at_on(state_, offset, size);
   }
 
   /// Writes all of it. With file_mode::append that is to the end, and the position does not matter: the one exception
   /// to what is said above, for written once more it is there twice.
   /// Throws: also no_space_on_device and its like; a part may be written.
-  AIO_ON_DEMAND [[nodiscard]] task<> write(std::string data) { return write_on(state_, std::move(data)); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> write(std::string data) { return write_on(state_, std::move(data)); }
   /// Writes elsewhere: takes no note of the position. Not with file_mode::append, where some systems append it.
-  AIO_ON_DEMAND [[nodiscard]] task<> write_at(std::uint64_t offset, std::string data) {
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> write_at(std::uint64_t offset, std::string data) {
     return write_at_on(state_, offset, std::move(data));
   }
 
   /// In bytes.
-  AIO_ON_DEMAND [[nodiscard]] task<std::uint64_t> size() { return size_on(state_); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<std::uint64_t> size() { return size_on(state_); }
   /// Makes it that long, with zeros where it was shorter. The position stays.
-  AIO_ON_DEMAND [[nodiscard]] task<> truncate(std::uint64_t size) { return truncate_on(state_, size); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> truncate(std::uint64_t size) { return truncate_on(state_, size); }
   /// Has the system bring everything to the device.
-  AIO_ON_DEMAND [[nodiscard]] task<> sync() { return sync_on(state_); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> sync() { return sync_on(state_); }
 
   /// Where the next byte is read or written. Suspends: never.
   [[nodiscard]] std::uint64_t tell() const { return require(state_, "tell").position; }
@@ -141,7 +153,8 @@ class file {
 
   /// Nothing else can be done with it from here on. Waits for the calls that use the position. May be repeated.
   /// Cancelled: it is closed when the object goes, at the latest.
-  AIO_ON_DEMAND [[nodiscard]] task<> close() { return close_on(state_); }
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> close() { return close_on(state_); }
   [[nodiscard]] bool is_open() const noexcept { return state_ && !state_->closing; }
 
   [[nodiscard]] path_type const& path() const { return state_->path; }
@@ -203,15 +216,24 @@ class file {
     return *of;
   }
 
-  AIO_ON_DEMAND static task<std::string> read_on(shared self, std::size_t size, char const* caller);
-  AIO_ON_DEMAND static task<std::optional<std::string_view>> next_line_on(shared self);
-  AIO_ON_DEMAND static task<> write_on(shared self, std::string data);
-  AIO_ON_DEMAND static task<std::string> read_at_on(shared self, std::uint64_t offset, std::size_t size);
-  AIO_ON_DEMAND static task<> write_at_on(shared self, std::uint64_t offset, std::string data);
-  AIO_ON_DEMAND static task<std::uint64_t> size_on(shared self);
-  AIO_ON_DEMAND static task<> truncate_on(shared self, std::uint64_t size);
-  AIO_ON_DEMAND static task<> sync_on(shared self);
-  AIO_ON_DEMAND static task<> close_on(shared self);
+  AIO_ON_DEMAND
+  static task<std::string> read_on(shared self, std::size_t size, char const* caller);
+  AIO_ON_DEMAND
+  static task<std::optional<std::string_view>> next_line_on(shared self);
+  AIO_ON_DEMAND
+  static task<> write_on(shared self, std::string data);
+  AIO_ON_DEMAND
+  static task<std::string> read_at_on(shared self, std::uint64_t offset, std::size_t size);
+  AIO_ON_DEMAND
+  static task<> write_at_on(shared self, std::uint64_t offset, std::string data);
+  AIO_ON_DEMAND
+  static task<std::uint64_t> size_on(shared self);
+  AIO_ON_DEMAND
+  static task<> truncate_on(shared self, std::uint64_t size);
+  AIO_ON_DEMAND
+  static task<> sync_on(shared self);
+  AIO_ON_DEMAND
+  static task<> close_on(shared self);
 
   /// Whether the system's type of offsets can be that large.
   static bool fits_offset(std::uint64_t offset, std::size_t size) noexcept {

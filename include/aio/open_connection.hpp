@@ -146,16 +146,18 @@ class connect_options {
 /// (CON-4, CON-5). There is no time limit but the system's: use wait_for() (CON-22).
 /// Lifetime: keeps copies of its arguments.
 /// asyncio: open_connection, CON-1 to CON-22.
-AIO_ON_DEMAND [[nodiscard]] task<stream_pair> open_connection(std::string host, std::uint16_t port,
-                                                              connect_options options = {});
+AIO_ON_DEMAND
+[[nodiscard]] task<stream_pair> open_connection(std::string host, std::uint16_t port,
+                                                connect_options options = {});
 
 /// A stream upon a connected socket that the program made. It is the stream's when this has returned, and when TLS
 /// has failed on it; else the caller's still.
 ///
 /// Suspends: only for TLS.
 /// Throws: usage_error, if it is no stream socket, or not connected (CON-6).
-AIO_ON_DEMAND [[nodiscard]] task<stream_pair> open_connection(transport::native_handle_type connected_socket,
-                                                              connect_options options = {});
+AIO_ON_DEMAND
+[[nodiscard]] task<stream_pair> open_connection(transport::native_handle_type connected_socket,
+                                                connect_options options = {});
 
 #if defined(__unix__) || defined(__APPLE__)
 /// Connects to a Unix socket; a path that begins with a NUL byte is no file, see socket_address::from_path().
@@ -163,7 +165,8 @@ AIO_ON_DEMAND [[nodiscard]] task<stream_pair> open_connection(transport::native_
 /// Suspends: only while the listener has more waiting than it wants, and for TLS.
 /// Throws: connect_error; as socket_address::from_path().
 /// asyncio: open_unix_connection, UNX-1, UNX-2.
-AIO_ON_DEMAND [[nodiscard]] task<stream_pair> open_unix_connection(std::string path, connect_options options = {});
+AIO_ON_DEMAND
+[[nodiscard]] task<stream_pair> open_unix_connection(std::string path, connect_options options = {});
 #endif
 
 // ---------------------------------------------------------------- implementation
@@ -193,8 +196,9 @@ struct connecting {
   }
 
   /// Connects to one address; why not, if that failed.
-  AIO_ON_DEMAND static task<std::error_code> connect(std::optional<socket_type>& into, socket_address const& to,
-                                                     std::vector<socket_address> const* locals) {
+  AIO_ON_DEMAND
+  static task<std::error_code> connect(std::optional<socket_type>& into, socket_address const& to,
+                                       std::vector<socket_address> const* locals) {
     std::error_code error;
     std::optional<socket_type> made(open_stream_socket(running_loop(), to.family(), error));
     if (!error && locals) error = bind_one(*made, to.family(), *locals);
@@ -215,7 +219,8 @@ struct connecting {
     co_return std::error_code();
   }
 
-  AIO_ON_DEMAND static task<stream_pair> by_name(std::string host, std::uint16_t port, connect_options options) {
+  AIO_ON_DEMAND
+  static task<stream_pair> by_name(std::string host, std::uint16_t port, connect_options options) {
     check_names(options, !host.empty());
     auto addresses = co_await getaddrinfo(host, port, options.family_);
     bool const staggered = options.delay_ > std::chrono::nanoseconds(0);
@@ -247,7 +252,8 @@ struct connecting {
     co_return co_await finish(std::move(below), std::move(options), std::move(host));
   }
 
-  AIO_ON_DEMAND static task<stream_pair> finish(std::unique_ptr<transport> below, connect_options options, std::string host) {
+  AIO_ON_DEMAND
+  static task<stream_pair> finish(std::unique_ptr<transport> below, connect_options options, std::string host) {
     if (options.upgrade_) {
       std::string name = options.server_hostname_ ? std::move(*options.server_hostname_) : host;
       below = co_await options.upgrade_(std::move(below), std::string(), std::move(name));
@@ -257,14 +263,16 @@ struct connecting {
     co_return made;
   }
 
-  AIO_ON_DEMAND static task<stream_pair> by_handle(transport::native_handle_type handle, connect_options options) {
+  AIO_ON_DEMAND
+  static task<stream_pair> by_handle(transport::native_handle_type handle, connect_options options) {
     check_names(options, false);
     auto below = std::make_unique<socket_transport>(running_loop(), take_connected(running_loop(), handle));
     co_return co_await finish(std::move(below), std::move(options), std::string());
   }
 
 #if defined(__unix__) || defined(__APPLE__)
-  AIO_ON_DEMAND static task<stream_pair> by_path(std::string path, connect_options options) {
+  AIO_ON_DEMAND
+  static task<stream_pair> by_path(std::string path, connect_options options) {
     check_names(options, false);
     socket_address const to = socket_address::from_path(path);
     std::optional<socket_type> made;
@@ -289,8 +297,9 @@ struct connecting {
 
   // Not by Asio, which takes it for connected when the listener has as many waiting as it wants. The system does not
   // tell when there is room.
-  AIO_ON_DEMAND static task<std::error_code> connect_unix([[maybe_unused]] socket_type& socket,
-                                                          [[maybe_unused]] socket_address const& to) {
+  AIO_ON_DEMAND
+  static task<std::error_code> connect_unix([[maybe_unused]] socket_type& socket,
+                                            [[maybe_unused]] socket_address const& to) {
 #if defined(__unix__) || defined(__APPLE__)
     std::error_code error;
     socket.native_non_blocking(true, error);

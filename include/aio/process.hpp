@@ -211,7 +211,8 @@ class process {
   /// begins with it (D14). What is left of `input` is sent still.
   /// Throws: usage_error for input without a pipe (D39), and while another communicate() runs; what reading throws.
   /// Lifetime: `input` must stay until it is over.
-  AIO_ON_DEMAND [[nodiscard("co_await it: nothing is read before")]] task<completed_process> communicate(std::string_view input = {});
+  AIO_ON_DEMAND
+  [[nodiscard("co_await it: nothing is read before")]] task<completed_process> communicate(std::string_view input = {});
 
   /// Sends it a signal: to all of its group if it leads one, as a shell does and what has process_group(0) or
   /// start_new_session() (D37); else to it alone. False: it has ended (D38). What is left of the group of one that led
@@ -275,10 +276,12 @@ template <detail::program_argument... Args>
 template <detail::program_argument... Args>
 [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
     process_options options, std::string program, Args&&... args);
-AIO_ON_DEMAND [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
+AIO_ON_DEMAND
+[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
     process_options options, std::vector<std::string> command);
 /// The same with a shell.
-AIO_ON_DEMAND [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(
+AIO_ON_DEMAND
+[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(
     process_options options, std::string command);
 
 // ---------------------------------------------------------------- implementation
@@ -489,7 +492,8 @@ inline bool is_broken_pipe(std::error_code const& error) noexcept {
   return error == std::errc::broken_pipe || error == std::errc::connection_reset;
 }
 
-AIO_ON_DEMAND task<> feed_process(std::shared_ptr<process_parts> parts, std::string_view input) {
+AIO_ON_DEMAND
+task<> feed_process(std::shared_ptr<process_parts> parts, std::string_view input) {
   try {
     if (!input.empty()) co_await parts->in->send(input);
     parts->in->close();
@@ -500,7 +504,8 @@ AIO_ON_DEMAND task<> feed_process(std::shared_ptr<process_parts> parts, std::str
   parts->in->close();
 }
 
-AIO_ON_DEMAND task<> read_process(stream_reader& from, std::string& into) { into = co_await from.read(); }
+AIO_ON_DEMAND
+task<> read_process(stream_reader& from, std::string& into) { into = co_await from.read(); }
 
 /// Gives back what was read of a pipe, for it was read in vain.
 inline void unread_process(std::optional<stream_reader>& from, std::string const& text) {
@@ -514,8 +519,9 @@ inline bool take_rest(std::optional<stream_reader>& from, std::string& into) {
   return !from->at_eof();
 }
 
-AIO_ON_DEMAND task<> converse(std::shared_ptr<process_parts> parts, std::string_view input, completed_process& done,
-                              task_group& group) {
+AIO_ON_DEMAND
+task<> converse(std::shared_ptr<process_parts> parts, std::string_view input, completed_process& done,
+                task_group& group) {
   std::vector<task_handle<>> pipes;
   if (parts->in) pipes.push_back(group.create_task(detail::feed_process(parts, input)));
   if (parts->out) pipes.push_back(group.create_task(detail::read_process(*parts->out, done.out)));
@@ -526,7 +532,8 @@ AIO_ON_DEMAND task<> converse(std::shared_ptr<process_parts> parts, std::string_
   for (auto& each : left.pending) each.cancel();
 }
 
-AIO_ON_DEMAND task<completed_process> communicate(std::shared_ptr<process_parts> parts, std::string_view input) {
+AIO_ON_DEMAND
+task<completed_process> communicate(std::shared_ptr<process_parts> parts, std::string_view input) {
   if (!input.empty() && !parts->in) {
     throw usage_error("communicate(): there is input, but the standard input of the process is not a pipe");
   }
@@ -556,7 +563,8 @@ AIO_ON_DEMAND task<completed_process> communicate(std::shared_ptr<process_parts>
   co_return done;
 }
 
-AIO_ON_DEMAND task<completed_process> run_to_end(process_options options, std::vector<std::string> command, bool shell) {
+AIO_ON_DEMAND
+task<completed_process> run_to_end(process_options options, std::vector<std::string> command, bool shell) {
   std::string const input = process_access::input(options).value_or(std::string());
   process child = co_await process_creation(options, std::move(command), shell);
   result<completed_process> outcome = co_await aio::as_result(child.communicate(input));

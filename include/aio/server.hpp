@@ -198,11 +198,13 @@ class server {
 
   /// Begins to accept, if it does not yet. Suspends: for one iteration. Throws: usage_error behind close();
   /// std::system_error.
-  AIO_ON_DEMAND [[nodiscard]] task<> start_serving();
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> start_serving();
   /// Accepts until close(), and returns when the handlers are over then (D19).
   /// Cancelled: closes, cancels the handlers, and waits for them (D18).
   /// Throws: usage_error, if it is closed, or another task serves; as start_serving().
-  AIO_ON_DEMAND [[nodiscard]] task<> serve_forever();
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> serve_forever();
 
   /// Accepts nobody any more. What was accepted goes on. asyncio: SRV-22.
   void close() noexcept {
@@ -218,11 +220,13 @@ class server {
   }
   /// Waits until close() was called, no connection is left, and no handler runs. Forces nothing.
   /// asyncio: SRV-24.
-  AIO_ON_DEMAND [[nodiscard]] task<> wait_closed();
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> wait_closed();
   /// Closes, gives connections so long to end, then cancels the handlers and waits for them. What they had written is
   /// still sent, in the background.
   /// Cancelled: cancels the handlers at once, and waits for them.
-  AIO_ON_DEMAND [[nodiscard]] task<> shutdown(std::chrono::nanoseconds grace);
+  AIO_ON_DEMAND
+  [[nodiscard]] task<> shutdown(std::chrono::nanoseconds grace);
 
  private:
   friend struct detail::serving;
@@ -350,8 +354,9 @@ struct serving {
 #endif
 
  private:
-  AIO_ON_DEMAND static task<server> on_hosts(server made, std::vector<std::string> hosts, std::uint16_t port,
-                                             server_options options) {
+  AIO_ON_DEMAND
+  static task<server> on_hosts(server made, std::vector<std::string> hosts, std::uint16_t port,
+                               server_options options) {
     if (hosts.empty()) throw std::invalid_argument("start_server(): there is no host");
     std::vector<socket_address> addresses;
     for (std::string const& each : hosts) {
@@ -376,7 +381,8 @@ struct serving {
     co_return co_await begin(std::move(made), options.start_serving_);
   }
 
-  AIO_ON_DEMAND static task<server> on_handle(server made, transport::native_handle_type handle, server_options options) {
+  AIO_ON_DEMAND
+  static task<server> on_handle(server made, transport::native_handle_type handle, server_options options) {
     foreign_socket const known(handle, "start_server()");
     if (known.connected) throw usage_error("start_server(): the socket is connected to a peer");
     acceptor_type socket(made.state_->loop().context());
@@ -386,7 +392,8 @@ struct serving {
     co_return co_await begin(std::move(made), options.start_serving_);
   }
 
-  AIO_ON_DEMAND static task<server> begin(server made, bool now) {
+  AIO_ON_DEMAND
+  static task<server> begin(server made, bool now) {
     if (now) co_await made.start_serving();
     co_return std::move(made);
   }
@@ -412,7 +419,8 @@ struct serving {
   }
 
 #if defined(__unix__) || defined(__APPLE__)
-  AIO_ON_DEMAND static task<server> on_path(server made, std::string path, server_options options) {
+  AIO_ON_DEMAND
+  static task<server> on_path(server made, std::string path, server_options options) {
     socket_address const at = socket_address::from_path(path);
     bool const file = !path.empty() && path[0] != '\0';
     if (file) remove_stale(at, path);
@@ -456,14 +464,16 @@ struct serving {
 #endif
 };
 
-AIO_ON_DEMAND task<> serve_state(state_ptr<server_state> state) {
+AIO_ON_DEMAND
+task<> serve_state(state_ptr<server_state> state) {
   state->require_loop("start_serving()");
   state->serve();
   co_await sleep_for(std::chrono::nanoseconds(0));
 }
 
 /// Cancels the handlers, and waits until they are over; a cancellation does not end it.
-AIO_ON_DEMAND task<> end_handlers(state_ptr<server_state> state) {
+AIO_ON_DEMAND
+task<> end_handlers(state_ptr<server_state> state) {
   std::exception_ptr cancelled;
   state->cancel_handlers();
   while (state->handlers() > 0) {
@@ -475,7 +485,8 @@ AIO_ON_DEMAND task<> end_handlers(state_ptr<server_state> state) {
   if (cancelled) std::rethrow_exception(cancelled);
 }
 
-AIO_ON_DEMAND task<> serve_until_closed(state_ptr<server_state> state) {
+AIO_ON_DEMAND
+task<> serve_until_closed(state_ptr<server_state> state) {
   state->require_loop("serve_forever()");
   if (state->closed()) throw usage_error("serve_forever(): the server is closed");
   if (state->served_by_task) throw usage_error("serve_forever(): another task serves already");
@@ -497,12 +508,14 @@ AIO_ON_DEMAND task<> serve_until_closed(state_ptr<server_state> state) {
   std::rethrow_exception(cancelled);
 }
 
-AIO_ON_DEMAND task<> wait_until_closed(state_ptr<server_state> state) {
+AIO_ON_DEMAND
+task<> wait_until_closed(state_ptr<server_state> state) {
   state->require_loop("wait_closed()");
   while (!state->closed() || !state->empty()) co_await state->changed().wait();
 }
 
-AIO_ON_DEMAND task<> shut_down(state_ptr<server_state> state, std::chrono::nanoseconds grace) {
+AIO_ON_DEMAND
+task<> shut_down(state_ptr<server_state> state, std::chrono::nanoseconds grace) {
   state->require_loop("shutdown()");
   state->close();
   result<void> const waited = co_await as_result(wait_for(wait_until_closed(state), grace));
