@@ -377,7 +377,7 @@ TEST_CASE("open_unix_connection: by path, and by a name that is no file") {
   }
 }
 
-TEST_CASE("open_unix_connection: a path may be a std::filesystem::path; one that is missing is an error") {
+TEST_CASE("open_unix_connection: a path may be a std::filesystem::path, one that is missing is an error") {
   aio::run([]() -> aio::task<> {
     aio_test::socket_path const path;
     std::filesystem::path const file(path.text());

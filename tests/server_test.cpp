@@ -224,7 +224,7 @@ TEST_CASE("server: a port that is taken is an error that names it, and leaves no
   });
 }
 
-TEST_CASE("server: with reuse_port() two share a port; its address can be bound to at once again") {
+TEST_CASE("server: with reuse_port() two share a port, its address can be bound to at once again") {
   aio::run([]() -> aio::task<> {
     auto const shared = aio::server_options().reuse_port();
     auto first = co_await aio::start_server(echo, "127.0.0.1", 0, shared);
@@ -301,7 +301,7 @@ TEST_CASE("server: options that make no sense are refused") {
 
 // ---- connections
 
-TEST_CASE("server: a connection is close-on-exec, without delay, and has the limit; its task has its peer's name") {
+TEST_CASE("server: a connection is close-on-exec, without delay, and has the limit, its task has its peer's name") {
   aio::run([]() -> aio::task<> {
     std::string seen;
     auto const look = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -358,7 +358,7 @@ TEST_CASE("server: a handler that returns sends what was written first") {
   });
 }
 
-TEST_CASE("server: an error of a handler is reported with the peer, who sees a reset; others go on") {
+TEST_CASE("server: an error of a handler is reported with the peer, who sees a reset, others go on") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto const fail = [](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -594,7 +594,7 @@ TEST_CASE("server: closed in the step in which the last client goes") {
   });
 }
 
-TEST_CASE("server: close_clients() lets handlers see the end; abort_clients() lets clients see a reset") {
+TEST_CASE("server: close_clients() lets handlers see the end, abort_clients() lets clients see a reset") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const handler = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -1155,7 +1155,7 @@ TEST_CASE("server: the file of a Unix socket has the mode of the options") {
 }
 
 #if defined(__linux__)
-TEST_CASE("server: on an abstract Unix socket; connections of Unix sockets are numbered") {
+TEST_CASE("server: on an abstract Unix socket, connections of Unix sockets are numbered") {
   aio::run([]() -> aio::task<> {
     std::string const name = std::string("\0aio_test_server.", 17) + std::to_string(::getpid());
     std::string task;

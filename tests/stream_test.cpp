@@ -165,7 +165,7 @@ TEST_CASE("stream: a read that waits resumes an iteration after what it waits fo
         }) == "0:fed | 1:reads abc\n | 1:here");
 }
 
-TEST_CASE("stream: read(n) gives what is there, at most n, whatever the limit is; read(0) takes nothing") {
+TEST_CASE("stream: read(n) gives what is there, at most n, whatever the limit is, read(0) takes nothing") {
   with_peer(
       [](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
         peer.feed("0123456789");
@@ -507,7 +507,7 @@ TEST_CASE("stream: what is written goes out in one piece, when it is drained or 
   });
 }
 
-TEST_CASE("stream: drain waits for the low mark, and wakes all that wait; a cancelled one leaves the others") {
+TEST_CASE("stream: drain waits for the low mark, and wakes all that wait, a cancelled one leaves the others") {
   CHECK(aio_test::traced([](iteration_trace& log) -> aio::task<> {
           memory_peer peer;
           auto [reader, writer] = peer.open();
@@ -612,7 +612,7 @@ TEST_CASE("stream: after a failed send every write throws what ended the connect
   });
 }
 
-TEST_CASE("stream: write_eof ends one direction; writing behind it is misuse") {
+TEST_CASE("stream: write_eof ends one direction, writing behind it is misuse") {
   aio::testing::run([]() -> aio::task<> {
     auto [mine, theirs] = memory_streams();
     mine.writer.write("question");
@@ -698,7 +698,7 @@ TEST_CASE("stream: abort drops what is queued, resets the peer and frees who wai
   });
 }
 
-TEST_CASE("stream: ends that go close it; with something unsent that is told, and the peer is reset") {
+TEST_CASE("stream: ends that go close it, with something unsent that is told, and the peer is reset") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;
     {

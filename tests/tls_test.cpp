@@ -863,7 +863,7 @@ TEST_CASE("tls: a cancelled send() is not torn") {
   });
 }
 
-TEST_CASE("tls: small writes are one record, and one call below; so is what is read") {
+TEST_CASE("tls: small writes are one record, and one call below, so is what is read") {
   aio::testing::run([]() -> aio::task<> {
     connection wires;
     both sides;
@@ -1230,7 +1230,7 @@ TEST_CASE("tls: ends of different connections, closed ones, and those in use are
   });
 }
 
-TEST_CASE("tls: what was written in plain text goes first, however long it takes; cancelled then, it is closed") {
+TEST_CASE("tls: what was written in plain text goes first, however long it takes, cancelled then, it is closed") {
   for (bool const cancelled : {false, true}) {
     aio::testing::run([&]() -> aio::task<> {
       aio_test::reports const reports;

@@ -48,11 +48,9 @@ class transport_waiter {
   transport_waiter() noexcept = default;
   /// For streams.
   transport_waiter(detail::transport_client& whom, bool sends) noexcept;
-  transport_waiter(transport_waiter&& other) noexcept
-      : whom_(std::exchange(other.whom_, nullptr)), sends_(other.sends_) {}
+  transport_waiter(transport_waiter&& other) noexcept : whom_(std::exchange(other.whom_, 0)) {}
   transport_waiter& operator=(transport_waiter other) noexcept {
     std::swap(whom_, other.whom_);
-    std::swap(sends_, other.sends_);
     return *this;
   }
   ~transport_waiter() {
@@ -61,11 +59,12 @@ class transport_waiter {
 
   /// Does nothing if it was called before, or is empty.
   inline void operator()() noexcept;
-  explicit operator bool() const noexcept { return whom_ != nullptr; }
+  explicit operator bool() const noexcept { return whom_ != 0; }
 
  private:
-  detail::transport_client* whom_ = nullptr;
-  bool sends_ = false;
+  static constexpr std::uintptr_t sends_bit = 1;
+
+  std::uintptr_t whom_ = 0;  // the client, and whether it sends: there is one of these for each connection that waits
 };
 
 /// Bytes in both directions. No member waits; all are called on the loop's thread.
@@ -140,14 +139,16 @@ class transport_client {
 }  // namespace detail
 
 inline transport_waiter::transport_waiter(detail::transport_client& whom, bool sends) noexcept
-    : whom_(&whom), sends_(sends) {
+    : whom_(reinterpret_cast<std::uintptr_t>(&whom) | (sends ? sends_bit : 0)) {
+  static_assert(alignof(detail::transport_client) > sends_bit);
   whom.retain();
 }
 
 inline void transport_waiter::operator()() noexcept {
-  detail::transport_client* const whom = std::exchange(whom_, nullptr);
-  if (!whom) return;
-  if (sends_) {
+  std::uintptr_t const before = std::exchange(whom_, 0);
+  if (before == 0) return;
+  auto* const whom = reinterpret_cast<detail::transport_client*>(before & ~sends_bit);
+  if ((before & sends_bit) != 0) {
     whom->send_ready();
   } else {
     whom->receive_ready();

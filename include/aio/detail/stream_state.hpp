@@ -125,6 +125,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
   static constexpr std::size_t default_limit = 65536;
   static constexpr std::size_t block_beyond_limit = 16384;
   static constexpr std::size_t flush_at = 65536;
+  static constexpr std::size_t most_queued = 0xffffffff;  // marks beyond are this
   static constexpr std::size_t turn_at = 1048576;  // bytes without suspending, then others have a turn
 
   stream_state(loop_core& loop, std::unique_ptr<transport> below, std::size_t limit,
@@ -282,8 +283,9 @@ class stream_state final : public transport_client, private stream_flush_node, p
   void join(write_operation& operation) noexcept { line_.push_back(operation); }
 
   void set_limits(std::size_t high, std::size_t low) noexcept {
-    high_ = high;
-    low_ = low;
+    auto const small = [](std::size_t bytes) { return static_cast<std::uint32_t>((std::min)(bytes, most_queued)); };
+    high_ = small(high);
+    low_ = small(low);
     settle();
   }
 
@@ -553,8 +555,8 @@ class stream_state final : public transport_client, private stream_flush_node, p
   write_line line_;
   std::size_t viewed_ = 0;    // of the input, to be consumed
   std::size_t limit_;
-  std::size_t high_ = 65536;
-  std::size_t low_ = 16384;
+  std::uint32_t high_ = 65536;
+  std::uint32_t low_ = 16384;
   std::chrono::nanoseconds linger_;
   std::error_code error_;
   std::unique_ptr<information> about_;
