@@ -162,8 +162,8 @@ class file {
   [[nodiscard]] int native_handle() const { return require(state_, "native_handle").descriptor; }
 
  private:
-  static constexpr std::size_t block = 64 * 1024;      // that is read ahead
-  static constexpr std::size_t at_once = 1024 * 1024;  // between two looks whether to stop
+  static constexpr std::size_t block = std::size_t{64} * 1024;      // that is read ahead
+  static constexpr std::size_t at_once = std::size_t{1024} * 1024;  // between two looks whether to stop
 
   // Shared with the calls.
   struct state {

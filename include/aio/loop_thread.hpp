@@ -87,7 +87,7 @@ class loop_thread {
     void ask_to_end() noexcept {
       try {
         detail::loop_access::core(*loop).push_from_thread(*this);
-      } catch (...) {  // It is in the inbox; only the wake-up failed.
+      } catch (...) {  // no memory for the wake-up; it is in the inbox
       }
     }
 

@@ -212,7 +212,7 @@ struct connecting {
         error = failed.code();
       }
       std::error_code ignored;
-      if (!error) made->set_option(asio::ip::tcp::no_delay(true), ignored);
+      if (!error) (void)made->set_option(asio::ip::tcp::no_delay(true), ignored);
     }
     if (error) co_return detail::as_standard(error);
     into = std::move(made);
@@ -244,6 +244,7 @@ struct connecting {
     }
     if (!chosen) {
       std::vector<connect_error::attempt> attempts;
+      attempts.reserve(addresses.size());
       for (std::size_t at = 0; at < addresses.size(); ++at) attempts.push_back({addresses[at], errors[at]});
       throw connect_error("cannot connect to " + (host.empty() ? "this host" : host), std::move(attempts));
     }
@@ -289,7 +290,7 @@ struct connecting {
     std::error_code error = std::make_error_code(std::errc::address_not_available);
     for (socket_address const& each : locals) {
       if (each.family() != family) continue;
-      socket.bind(each.to<asio::generic::stream_protocol::endpoint>(), error);
+      (void)socket.bind(each.to<asio::generic::stream_protocol::endpoint>(), error);
       if (!error) break;
     }
     return error;
@@ -302,7 +303,7 @@ struct connecting {
                                             [[maybe_unused]] socket_address const& to) {
 #if defined(__unix__) || defined(__APPLE__)
     std::error_code error;
-    socket.native_non_blocking(true, error);
+    (void)socket.native_non_blocking(true, error);
     if (error) co_return error;
     std::chrono::milliseconds pause(1);
     while (::connect(socket.native_handle(), to.data(), static_cast<::socklen_t>(to.size())) != 0) {

@@ -115,7 +115,7 @@ class process_options {
   process_options& err(stdio to) noexcept;
 
   /// A relative program is looked for from there.
-  process_options& cwd(std::filesystem::path directory);
+  process_options& cwd(std::filesystem::path const& directory);
   /// All of its environment, in place of this program's. Its PATH is where the program is looked for. Throws:
   /// std::invalid_argument for a name that is empty or has a '=' in it.
   process_options& env(std::map<std::string, std::string> const& all);
@@ -330,8 +330,8 @@ inline process_options& process_options::err(stdio to) noexcept {
   err_ = to;
   return *this;
 }
-inline process_options& process_options::cwd(std::filesystem::path directory) {
-  cwd_ = std::move(directory).string();
+inline process_options& process_options::cwd(std::filesystem::path const& directory) {
+  cwd_ = directory.string();
   return *this;
 }
 inline process_options& process_options::env(std::map<std::string, std::string> const& all) {
@@ -341,7 +341,7 @@ inline process_options& process_options::env(std::map<std::string, std::string> 
     if (name.empty() || name.find('=') != std::string::npos) {
       throw std::invalid_argument("\"" + name + "\" cannot be the name of an environment variable");
     }
-    made.push_back(name + "=" + value);
+    made.emplace_back(name).append("=").append(value);
   }
   env_ = std::move(made);
   return *this;

@@ -402,7 +402,7 @@ struct serving {
     std::error_code error;
     acceptor_type socket(state.loop().context());
     detail::open_stream_socket(socket, at.family(), error);
-    if (!error && options.reuse_address_) socket.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error && options.reuse_address_) (void)socket.set_option(asio::socket_base::reuse_address(true), error);
 #if defined(SO_REUSEPORT)
     int const on = 1;
     if (!error && options.reuse_port_ &&
@@ -412,8 +412,8 @@ struct serving {
 #else
     if (options.reuse_port_) error = std::make_error_code(std::errc::operation_not_supported);
 #endif
-    if (!error && at.is_v6()) socket.set_option(asio::ip::v6_only(true), error);
-    if (!error) socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
+    if (!error && at.is_v6()) (void)socket.set_option(asio::ip::v6_only(true), error);
+    if (!error) (void)socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
     if (!error) state.add(std::move(socket), at.family());
     return detail::as_standard(error);
   }
@@ -428,7 +428,7 @@ struct serving {
     acceptor_type socket(made.state_->loop().context());
     detail::open_stream_socket(socket, AF_UNIX, error);
     if (!error && options.mode_ && file) set_mode(socket.native_handle(), *options.mode_);
-    if (!error) socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
+    if (!error) (void)socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
     if (error) throw std::system_error(detail::as_standard(error), "cannot bind to " + at.to_string());
     auto& listener = made.state_->add(std::move(socket), AF_UNIX);
     if (file) listener.remember_file();
@@ -566,8 +566,9 @@ task<server> start_server(Handler&& handler, std::vector<std::string> hosts, std
 }
 template <class Handler>
 task<server> start_server(Handler&& handler, std::string host, std::uint16_t port, server_options options) {
-  return aio::start_server(std::forward<Handler>(handler), std::vector<std::string>(1, std::move(host)), port,
-                           std::move(options));
+  std::vector<std::string> hosts;
+  hosts.push_back(std::move(host));
+  return aio::start_server(std::forward<Handler>(handler), std::move(hosts), port, std::move(options));
 }
 template <class Handler>
 task<server> start_server(Handler&& handler, transport::native_handle_type bound_socket, server_options options) {

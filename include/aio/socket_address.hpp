@@ -157,6 +157,7 @@ class socket_address {
 
 // ---------------------------------------------------------------- implementation
 
+// NOLINTNEXTLINE(bugprone-exception-escape): what it is was asked
 inline socket_address::socket_address(asio::ip::address const& host, std::uint16_t port) noexcept {
   if (host.is_v4()) {
     ::sockaddr_in made{};

@@ -352,7 +352,7 @@ void stream_writer::write(String&& data) {
   auto& to = state_.get("write()");
   to.require_writable("write()");
   if (data.empty()) return;
-  to.output().append(std::move(data));
+  to.output().append(std::move(data));  // NOLINT(bugprone-move-forwarding-reference): it is no reference
   to.written();
 }
 inline void stream_writer::writelines(std::span<std::string_view const> parts) {

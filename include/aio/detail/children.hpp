@@ -92,10 +92,12 @@ constexpr bool refuse_made_inside() {
   AIO_REFUSE_MADE_INSIDE(A);
   return true;
 }
+// NOLINTBEGIN(misc-redundant-expression): of different types
 template <class... A>
 inline constexpr bool made_to_be_awaited = (detail::refuse_made_inside<A>() && ...);
 template <class... A>
 inline constexpr bool given_away = !(is_kept_task<A> || ...);
+// NOLINTEND(misc-redundant-expression)
 
 /// Refuses, in the function `name`, children of the types `A&&` that it cannot take.
 #define AIO_REFUSE_KEPT_TASKS(name, ...)                                       \

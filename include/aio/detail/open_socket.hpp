@@ -97,7 +97,9 @@ inline socket_transport::socket_type take_connected(loop_core& loop, transport::
   socket_transport::socket_type made(loop.context());
   made.assign(stream_protocol_of(known.family), handle);
   std::error_code ignored;
-  if (known.family == AF_INET || known.family == AF_INET6) made.set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (known.family == AF_INET || known.family == AF_INET6) {
+    (void)made.set_option(asio::ip::tcp::no_delay(true), ignored);
+  }
   return made;
 }
 

@@ -74,8 +74,10 @@ class without_sigpipe {
     sigemptyset(&broken);
     sigaddset(&broken, SIGPIPE);
     ::pthread_sigmask(SIG_BLOCK, &broken, &before_);
+    // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): the mask is asked for before
     was_blocked_ = sigismember(&before_, SIGPIPE) == 1;
     was_pending_ = was_blocked_ && is_pending();
+    // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
   }
   without_sigpipe(without_sigpipe const&) = delete;
   ~without_sigpipe() {

@@ -184,7 +184,7 @@ class server_listener final : public transport_client, public list_link<live_lis
 
   void listen(int backlog) {
     std::error_code error;
-    socket_->listen(backlog, error);
+    (void)socket_->listen(backlog, error);
     if (error) throw std::system_error(detail::as_standard(error), "cannot listen on " + address().to_string());
   }
   [[nodiscard]] bool open() const noexcept { return socket_.has_value(); }
@@ -201,7 +201,7 @@ class server_listener final : public transport_client, public list_link<live_lis
     if (!socket_) return;
     remove_file();
     std::error_code ignored;
-    socket_->close(ignored);
+    (void)socket_->close(ignored);
     leave();
   }
   /// The context ends.
@@ -375,6 +375,7 @@ class server_state {
   void report(char const* message, std::exception_ptr error) noexcept {
     scheduler::report_to(&loop_, context_of(message, std::move(error)));
   }
+  // NOLINTNEXTLINE(bugprone-exception-escape): on the loop's thread
   void pulse() noexcept {
     changed_.set();
     changed_.clear();
@@ -749,11 +750,11 @@ inline void server_state::accepted(int family, socket_transport::native_handle_t
 
 inline void server_state::accepted(int family, socket_transport::socket_type socket, socket_address const& peer) {
   std::error_code ignored;
-  if (family == AF_INET || family == AF_INET6) socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (family == AF_INET || family == AF_INET6) (void)socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   auto* const connection = new server_connection(*this, peer, ++numbers_);
   std::unique_ptr<accepted_socket> below;
   try {
-    below.reset(new accepted_socket(loop_, std::move(socket), *connection));
+    below = std::make_unique<accepted_socket>(loop_, std::move(socket), *connection);
   } catch (...) {
     connection->socket_closed();
     throw;
@@ -791,7 +792,7 @@ AIO_COLD AIO_NEVER_INLINE void server_state::handshake_failed(server_connection 
   ++handshake_failures_;
   try {
     if (options_.on_handshake_error) {
-      std::error_code code = std::make_error_code(std::errc::protocol_error);
+      std::error_code code;
       try {
         std::rethrow_exception(error);
       } catch (std::system_error const& of_system) {
@@ -799,6 +800,7 @@ AIO_COLD AIO_NEVER_INLINE void server_state::handshake_failed(server_connection 
       } catch (timeout_error const&) {
         code = std::make_error_code(std::errc::timed_out);
       } catch (...) {
+        code = std::make_error_code(std::errc::protocol_error);
       }
       auto const tell = options_.on_handshake_error;
       return tell(connection.peer(), code);

@@ -124,14 +124,14 @@ class socket_transport : public transport, public list_link<live_socket_tag> {
   std::error_code shut_down() noexcept override {
     if (!socket_) return gone().error;
     std::error_code error;
-    socket_->shutdown(asio::socket_base::shutdown_send, error);
+    (void)socket_->shutdown(asio::socket_base::shutdown_send, error);
     return detail::as_standard(error);
   }
   void close(bool reset) noexcept override {
     if (!socket_) return;
     std::error_code ignored;
-    if (reset) socket_->set_option(asio::socket_base::linger(true, 0), ignored);
-    socket_->close(ignored);
+    if (reset) (void)socket_->set_option(asio::socket_base::linger(true, 0), ignored);
+    (void)socket_->close(ignored);
     leave();
   }
 
@@ -200,7 +200,7 @@ inline void live_sockets::shutdown() noexcept {
 inline std::unique_ptr<socket_transport> adopt_socket(loop_core& loop, socket_transport::socket_type socket) {
   std::error_code ignored;
   auto const family = socket.local_endpoint(ignored).protocol().family();
-  if (family == AF_INET || family == AF_INET6) socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (family == AF_INET || family == AF_INET6) (void)socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   return std::make_unique<socket_transport>(loop, std::move(socket));
 }
 

@@ -39,7 +39,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-extern char** environ;  // not every <unistd.h> has it
+extern char** environ;  // NOLINT(readability-redundant-declaration): not every <unistd.h> has it
 
 namespace aio::detail {
 
@@ -215,7 +215,7 @@ inline std::vector<char*> spawn_strings(std::vector<std::string> const& all, cha
 inline std::string search_path(spawn_request const& of) {
   constexpr std::string_view fallback = "/bin:/usr/bin";
   if (!of.env) {
-    char const* const here = std::getenv("PATH");
+    char const* const here = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): as every program reads it
     return here ? std::string(here) : std::string(fallback);
   }
   for (std::string const& each : *of.env) {

@@ -389,12 +389,14 @@ class send_operation final : public write_operation, private borrowed_output {
       : write_operation(std::move(to)), one_(one), single_(true) {}
   send_operation(state_ptr<stream_state> to, std::span<std::string_view const> parts) noexcept
       : write_operation(std::move(to)), parts_(parts) {}
+  // NOLINTBEGIN(bugprone-use-after-move): the base takes its own part
   send_operation(send_operation&& other) noexcept
       : write_operation(std::move(other)),
         borrowed_output(),
         one_(other.one_),
         parts_(other.parts_),
         single_(other.single_) {}
+  // NOLINTEND(bugprone-use-after-move)
   ~send_operation() { let_go_of_memory(); }
 
   bool await_ready() {

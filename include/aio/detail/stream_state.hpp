@@ -53,8 +53,7 @@ class read_operation : public leaf_waiter {
 
  protected:
   read_operation(state_ptr<stream_state> stream, char const* name) noexcept : stream_(std::move(stream)), name_(name) {}
-  read_operation(read_operation&& other) noexcept
-      : leaf_waiter(std::move(other)), stream_(std::move(other.stream_)), name_(other.name_) {}
+  read_operation(read_operation&&) noexcept = default;
   ~read_operation();
 
   [[nodiscard]] stream_state& stream() const noexcept { return *stream_; }
@@ -95,8 +94,7 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
 
  protected:
   explicit write_operation(state_ptr<stream_state> stream) noexcept : stream_(std::move(stream)) {}
-  write_operation(write_operation&& other) noexcept
-      : leaf_waiter(std::move(other)), list_link<stream_line_tag>(), stream_(std::move(other.stream_)) {}
+  write_operation(write_operation&&) noexcept = default;
   ~write_operation() { leave_line(); }
 
   [[nodiscard]] stream_state& stream() const noexcept { return *stream_; }
