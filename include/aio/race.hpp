@@ -56,7 +56,7 @@ struct winner<void> {
 /// Throws: what the first child threw, cancelled_error if it was cancelled; std::invalid_argument
 /// for an empty range.
 /// Lifetime: values are moved out of tasks, and copied from handles and futures.
-/// asyncio has no such function; it is wait(FIRST_COMPLETED) with the cleaning up.
+/// asyncio: none; it is wait(FIRST_COMPLETED) with the cleaning up.
 template <gatherable... Children>
   requires(sizeof...(Children) > 0)
 [[nodiscard("co_await it: nothing is started before")]] auto race(Children&&... children);

@@ -18,8 +18,8 @@ namespace aio::detail {
 
 /// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
 ///
-/// The base of aio's awaiters. A task may be cancelled after it was woken: cancel_wait() is false then, and the task runs
-/// with woken() and task().cancel_delivered() both true. Who was handed something passes it on there, before
+/// The base of aio's awaiters. A task may be cancelled after it was woken: cancel_wait() is false then, and the task
+/// runs with woken() and task().cancel_delivered() both true. Who was handed something passes it on there, before
 /// check_cancelled().
 /// Lifetime: who waits is woken or cancelled before its frame goes. A loop keeps its tasks until they are done, and one
 /// that ends cancels them and runs until they are; what a test with a deadlock abandons stays in memory.
