@@ -154,7 +154,7 @@ TEST_CASE("handing_line: a task cancelled before it has to wait is not left in l
         }) == "1:0 | 2:a CE() | 2:True 1");
 }
 
-TEST_CASE("handing_line: may go while tasks wait, who are cancelled as any others, and before they have what they got") {
+TEST_CASE("handing_line: may go while tasks wait, and before those run that were handed something") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto some = std::make_unique<tickets>();
           auto const a = aio::create_task(get(log, *some, "a"));

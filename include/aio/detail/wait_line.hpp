@@ -116,7 +116,7 @@ class handing_line;
 class handed_waiter : public leaf_waiter, public list_link<wait_line_tag> {
  public:
   /// Leaves the line at once, so that it is handed nothing. One whose going lets those behind it go on, because it
-  /// wants more than they do, overrides this, too, and asks linked() first.
+  /// wants more than they do, overrides this, and asks linked() before.
   inline bool cancel_wait(task_core& task, cancel_message const& message) override;
 
  protected:
