@@ -89,7 +89,7 @@ class pipe_pair {
 
 }  // namespace
 
-TEST_CASE("descriptor: a reader is called once in each iteration while there is something, behind what was there") {
+TEST_CASE("descriptor: a reader is called once in each iteration while there is something, behind what was there", "[native]") {
   // As CPython does.
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
@@ -113,7 +113,7 @@ TEST_CASE("descriptor: a reader is called once in each iteration while there is 
         }) == "1:a | 1:r | 2:b | 2:r | 3:c | 3:r");
 }
 
-TEST_CASE("descriptor: a reader is not called any more when all was read, and again when there is more") {
+TEST_CASE("descriptor: a reader is not called any more when all was read, and again when there is more", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -137,7 +137,7 @@ TEST_CASE("descriptor: a reader is not called any more when all was read, and ag
   });
 }
 
-TEST_CASE("descriptor: a writer is called while there is room") {
+TEST_CASE("descriptor: a writer is called while there is room", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           pipe_pair pipe;
@@ -156,7 +156,7 @@ TEST_CASE("descriptor: a writer is called while there is room") {
         }) == "1:w");
 }
 
-TEST_CASE("descriptor: it can have a reader and a writer, and the reader comes first") {
+TEST_CASE("descriptor: it can have a reader and a writer, and the reader comes first", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           asio::local::stream_protocol::socket a(loop.context());
@@ -184,7 +184,7 @@ TEST_CASE("descriptor: it can have a reader and a writer, and the reader comes f
         }) == "1:r | 1:w | 2:w | 5:r | 6:True False False");
 }
 
-TEST_CASE("descriptor: a hang-up is told to readers and writers") {
+TEST_CASE("descriptor: a hang-up is told to readers and writers", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           pipe_pair ended;
@@ -206,7 +206,7 @@ TEST_CASE("descriptor: a hang-up is told to readers and writers") {
         }) == "1:read 0 | 1:write");
 }
 
-TEST_CASE("descriptor: a second reader replaces the first, also in the iteration in which that would be called") {
+TEST_CASE("descriptor: a second reader replaces the first, also in the iteration in which that would be called", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           pipe_pair one;
@@ -231,7 +231,7 @@ TEST_CASE("descriptor: a second reader replaces the first, also in the iteration
         }) == "1:one | 2:two, the second");
 }
 
-TEST_CASE("descriptor: a reader that is removed is not called any more, also in the same iteration, or itself") {
+TEST_CASE("descriptor: a reader that is removed is not called any more, also in the same iteration, or itself", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           std::vector<std::unique_ptr<pipe_pair>> pipes;
@@ -255,7 +255,7 @@ TEST_CASE("descriptor: a reader that is removed is not called any more, also in 
         }) == "1:removed 5 owned");
 }
 
-TEST_CASE("descriptor: functions keep their arguments and what they change in themselves, and see context variables") {
+TEST_CASE("descriptor: functions keep their arguments and what they change in themselves, and see context variables", "[native]") {
   static aio::context_var<int> variable(0);
   aio::testing::run([]() -> aio::task<> {
     trace log;
@@ -276,7 +276,7 @@ TEST_CASE("descriptor: functions keep their arguments and what they change in th
   });
 }
 
-TEST_CASE("descriptor: what a function throws goes to the exception handler, and it is called again") {
+TEST_CASE("descriptor: what a function throws goes to the exception handler, and it is called again", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;
     auto& loop = aio::get_running_loop();
@@ -299,7 +299,7 @@ TEST_CASE("descriptor: what a function throws goes to the exception handler, and
   });
 }
 
-TEST_CASE("descriptor: what cannot be waited for is refused with an error, and changes nothing") {
+TEST_CASE("descriptor: what cannot be waited for is refused with an error, and changes nothing", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto& loop = aio::get_running_loop();
     CHECK(thrown_by([&] { loop.add_reader(-1, [] {}); }) ==
@@ -335,7 +335,7 @@ TEST_CASE("descriptor: what cannot be waited for is refused with an error, and c
   });
 }
 
-TEST_CASE("descriptor: nobody has to remove a reader before its descriptor is closed, and a new one has the number") {
+TEST_CASE("descriptor: nobody has to remove a reader before its descriptor is closed, and a new one has the number", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -362,7 +362,7 @@ TEST_CASE("descriptor: nobody has to remove a reader before its descriptor is cl
   });
 }
 
-TEST_CASE("descriptor: one that was closed here and is open elsewhere does not keep the loop busy") {
+TEST_CASE("descriptor: one that was closed here and is open elsewhere does not keep the loop busy", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -393,7 +393,7 @@ TEST_CASE("descriptor: one that was closed here and is open elsewhere does not k
   });
 }
 
-TEST_CASE("descriptor: a socket of Asio's may have a reader beside the operations of a task") {
+TEST_CASE("descriptor: a socket of Asio's may have a reader beside the operations of a task", "[native]") {
   aio::run([]() -> aio::task<> {
     auto& loop = aio::get_running_loop();
     asio::local::stream_protocol::socket a(loop.context());
@@ -413,7 +413,7 @@ TEST_CASE("descriptor: a socket of Asio's may have a reader beside the operation
   });
 }
 
-TEST_CASE("descriptor: several hundred that are ready at once all have their turn") {
+TEST_CASE("descriptor: several hundred that are ready at once all have their turn", "[native]") {
   aio::run([]() -> aio::task<> {
     auto& loop = aio::get_running_loop();
     std::vector<std::unique_ptr<pipe_pair>> pipes;
@@ -432,7 +432,7 @@ TEST_CASE("descriptor: several hundred that are ready at once all have their tur
   });
 }
 
-TEST_CASE("descriptor: the loop's end takes all back, and a closed loop takes none") {
+TEST_CASE("descriptor: the loop's end takes all back, and a closed loop takes none", "[native]") {
   auto const owned = std::make_shared<int>();
   std::weak_ptr<int> const watched = owned;
   pipe_pair pipe;
@@ -454,7 +454,7 @@ TEST_CASE("descriptor: the loop's end takes all back, and a closed loop takes no
         "aio::usage_error: add_reader: the event loop is closed");
 }
 
-TEST_CASE("descriptor: a context that the program runs goes on while there is a reader") {
+TEST_CASE("descriptor: a context that the program runs goes on while there is a reader", "[native]") {
   asio::io_context context;
   aio::event_loop loop{context};
   trace log;
@@ -477,7 +477,7 @@ TEST_CASE("descriptor: a context that the program runs goes on while there is a 
   CHECK(log.text() == "goes on | a | c | over | room");
 }
 
-TEST_CASE("descriptor: debug mode names a reader that keeps the loop, and refuses one that another thread adds") {
+TEST_CASE("descriptor: debug mode names a reader that keeps the loop, and refuses one that another thread adds", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;
     auto& loop = aio::get_running_loop();
@@ -498,7 +498,7 @@ TEST_CASE("descriptor: debug mode names a reader that keeps the loop, and refuse
   });
 }
 
-TEST_CASE("descriptor: a reader may stop the loop, and is called again in its next run") {
+TEST_CASE("descriptor: a reader may stop the loop, and is called again in its next run", "[native]") {
   aio::event_loop loop;
   pipe_pair pipe;
   int calls = 0;
@@ -513,7 +513,7 @@ TEST_CASE("descriptor: a reader may stop the loop, and is called again in its ne
   CHECK(calls == 2);
 }
 
-TEST_CASE("descriptor: a reader may end the process by exit()") {
+TEST_CASE("descriptor: a reader may end the process by exit()", "[native]") {
   auto const end = in_process([] {
     static aio::event_loop loop;
     static pipe_pair pipe;

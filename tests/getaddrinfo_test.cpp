@@ -130,7 +130,7 @@ int status_of_child(Fn body) {
 
 }  // namespace
 
-TEST_CASE("getaddrinfo: a numeric host does not suspend, and takes no thread") {
+TEST_CASE("getaddrinfo: a numeric host does not suspend, and takes no thread", "[native]") {
   std::size_t const before = aio::detail::resolver::get().threads();
   aio::testing::run([]() -> aio::task<> {
     trace log;
@@ -148,7 +148,7 @@ TEST_CASE("getaddrinfo: a numeric host does not suspend, and takes no thread") {
   CHECK(aio::detail::resolver::get().threads() == before);
 }
 
-TEST_CASE("getaddrinfo: localhost is the loopback address, each once") {
+TEST_CASE("getaddrinfo: localhost is the loopback address, each once", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto const all = co_await aio::getaddrinfo("localhost", "80", AF_INET);
     CHECK(texts(all) == std::vector<std::string>{"127.0.0.1:80"});
@@ -158,7 +158,7 @@ TEST_CASE("getaddrinfo: localhost is the loopback address, each once") {
   });
 }
 
-TEST_CASE("getaddrinfo: no host is this one, and with AI_PASSIVE what a server listens on") {
+TEST_CASE("getaddrinfo: no host is this one, and with AI_PASSIVE what a server listens on", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto const here = co_await aio::getaddrinfo("", "80", AF_INET);
     CHECK(joined(here) == "127.0.0.1:80");
@@ -167,7 +167,7 @@ TEST_CASE("getaddrinfo: no host is this one, and with AI_PASSIVE what a server l
   });
 }
 
-TEST_CASE("getaddrinfo: an unknown host is an error that names it, with the code of the system") {
+TEST_CASE("getaddrinfo: an unknown host is an error that names it, with the code of the system", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     // AI_NUMERICHOST: nobody is asked.
     auto const outcome = co_await aio::as_result(aio::getaddrinfo("no-such-host.invalid", "80", 0, AI_NUMERICHOST));
@@ -189,13 +189,13 @@ TEST_CASE("getaddrinfo: an unknown host is an error that names it, with the code
   CHECK(aio::getaddrinfo_category().name() == "getaddrinfo"s);
 }
 
-TEST_CASE("getaddrinfo: a port that is too large is refused, and a NUL byte in a name") {
+TEST_CASE("getaddrinfo: a port that is too large is refused, and a NUL byte in a name", "[native]") {
   CHECK_THAT(thrown_by([] { return aio::getaddrinfo("localhost", "65536"); }), ContainsSubstring("65536"));
   CHECK_THROWS_AS(aio::getaddrinfo("127.0.0.1\0.example.org"s, "80"), std::invalid_argument);
   CHECK_THROWS_AS(aio::getaddrinfo("localhost", "80\0"s), std::invalid_argument);
 }
 
-TEST_CASE("getaddrinfo: getnameinfo gives names, or numbers where they are asked for") {
+TEST_CASE("getaddrinfo: getnameinfo gives names, or numbers where they are asked for", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto const where = socket_address::from_numeric("127.0.0.1", 80).value();
     auto const numbers = co_await aio::getnameinfo(where, NI_NUMERICHOST | NI_NUMERICSERV);
@@ -208,7 +208,7 @@ TEST_CASE("getaddrinfo: getnameinfo gives names, or numbers where they are asked
   });
 }
 
-TEST_CASE("getaddrinfo: can be awaited with a limit, gathered, and kept for later") {
+TEST_CASE("getaddrinfo: can be awaited with a limit, gathered, and kept for later", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto const limited = co_await aio::wait_for(aio::getaddrinfo("localhost", "80", AF_INET), 60s);
     CHECK(joined(limited) == "127.0.0.1:80");
@@ -222,7 +222,7 @@ TEST_CASE("getaddrinfo: can be awaited with a limit, gathered, and kept for late
   });
 }
 
-TEST_CASE("getaddrinfo: a cancelled look-up is abandoned, and neither the task nor run waits for it") {
+TEST_CASE("getaddrinfo: a cancelled look-up is abandoned, and neither the task nor run waits for it", "[native]") {
   auto const at = std::make_shared<gate>();
   auto const began = std::chrono::steady_clock::now();
   trace log;
@@ -250,7 +250,7 @@ TEST_CASE("getaddrinfo: a cancelled look-up is abandoned, and neither the task n
   while (at->ended < 1) std::this_thread::sleep_for(1ms);
 }
 
-TEST_CASE("getaddrinfo: a look-up that is cancelled before a thread begins it never runs") {
+TEST_CASE("getaddrinfo: a look-up that is cancelled before a thread begins it never runs", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const at = std::make_shared<gate>();
     auto const late = std::make_shared<gate>();
@@ -278,7 +278,7 @@ TEST_CASE("getaddrinfo: a look-up that is cancelled before a thread begins it ne
   });
 }
 
-TEST_CASE("getaddrinfo: to_thread's threads and those of look-ups are not in each other's way") {
+TEST_CASE("getaddrinfo: to_thread's threads and those of look-ups are not in each other's way", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const at = std::make_shared<gate>();
     auto& pool = aio::get_running_loop().default_executor();
@@ -293,7 +293,7 @@ TEST_CASE("getaddrinfo: to_thread's threads and those of look-ups are not in eac
   });
 }
 
-TEST_CASE("getaddrinfo: a look-up that ends when it is cancelled is either, and never touches a loop that is gone") {
+TEST_CASE("getaddrinfo: a look-up that ends when it is cancelled is either, and never touches a loop that is gone", "[native]") {
   for (int i = 0; i < 300; ++i) {
     auto const at = std::make_shared<gate>();
     aio::run([&]() -> aio::task<> {
@@ -308,7 +308,7 @@ TEST_CASE("getaddrinfo: a look-up that ends when it is cancelled is either, and 
   }
 }
 
-TEST_CASE("getaddrinfo: works on a context that the program runs") {
+TEST_CASE("getaddrinfo: works on a context that the program runs", "[native]") {
   asio::io_context context;
   aio::event_loop loop{context};
   auto const found = loop.create_task([]() -> aio::task<std::string> {
@@ -319,7 +319,7 @@ TEST_CASE("getaddrinfo: works on a context that the program runs") {
   CHECK(found.result() == "127.0.0.1:80");
 }
 
-TEST_CASE("getaddrinfo: threads end when they have had nothing to do for a while, and come again") {
+TEST_CASE("getaddrinfo: threads end when they have had nothing to do for a while, and come again", "[native]") {
   auto& all = aio::detail::resolver::get();
   auto const look = []() -> aio::task<> {
     auto const found = co_await aio::getaddrinfo("localhost", "80", AF_INET);
@@ -334,7 +334,7 @@ TEST_CASE("getaddrinfo: threads end when they have had nothing to do for a while
 
 #if AIO_TEST_FORKS_THREADS
 
-TEST_CASE("getaddrinfo: works in a child process, whatever hangs in its parent") {
+TEST_CASE("getaddrinfo: works in a child process, whatever hangs in its parent", "[native]") {
   auto const at = std::make_shared<gate>();
   aio::run([&]() -> aio::task<> {
     std::vector<aio::task_handle<int>> all;
@@ -358,7 +358,7 @@ TEST_CASE("getaddrinfo: works in a child process, whatever hangs in its parent")
   });
 }
 
-TEST_CASE("getaddrinfo: the process ends while a look-up hangs") {
+TEST_CASE("getaddrinfo: the process ends while a look-up hangs", "[native][alone]") {
   end_threads();  // else who looks for leaks in the child misses them there
   auto const began = std::chrono::steady_clock::now();
   auto const body = [](bool inside) {
@@ -378,7 +378,7 @@ TEST_CASE("getaddrinfo: the process ends while a look-up hangs") {
 
 #endif  // AIO_TEST_FORKS_THREADS
 
-TEST_CASE("getaddrinfo: families are put in turn behind the first ones") {
+TEST_CASE("getaddrinfo: families are put in turn behind the first ones", "[native]") {
   auto const all = [](std::string const& names) {
     std::vector<socket_address> made;
     for (char const name : names) {

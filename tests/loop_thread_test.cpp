@@ -52,7 +52,7 @@ aio::task<int> waits_for_ever(std::promise<void>& begun) {
 
 }  // namespace
 
-TEST_CASE("loop_thread: call() runs a task on the loop's thread and gives its result or its error") {
+TEST_CASE("loop_thread: call() runs a task on the loop's thread and gives its result or its error", "[native]") {
   aio::loop_thread background;
   auto const there = background.call(where);
   CHECK(there != std::this_thread::get_id());
@@ -74,7 +74,7 @@ TEST_CASE("loop_thread: call() runs a task on the loop's thread and gives its re
   CHECK(&background.call(refers, std::ref(value)) == &value);
 }
 
-TEST_CASE("loop_thread: a function is called on the loop's thread, and so is what makes its task") {
+TEST_CASE("loop_thread: a function is called on the loop's thread, and so is what makes its task", "[native]") {
   aio::loop_thread background;
   auto const factory = [] { return sum(int(std::this_thread::get_id() != std::thread::id()), 1); };
   std::thread::id made_on;
@@ -87,7 +87,7 @@ TEST_CASE("loop_thread: a function is called on the loop's thread, and so is wha
   CHECK(made_on != std::this_thread::get_id());
 }
 
-TEST_CASE("loop_thread: start() gives a future, which can cancel its task") {
+TEST_CASE("loop_thread: start() gives a future, which can cancel its task", "[native]") {
   aio::loop_thread background;
   auto later = background.start(sum, 5, 6);
   CHECK(later.get() == 11);
@@ -98,7 +98,7 @@ TEST_CASE("loop_thread: start() gives a future, which can cancel its task") {
   CHECK(thrown_by([&] { return waiting.get(); }) == "aio::cancelled_error");
 }
 
-TEST_CASE("loop_thread: its end cancels what runs, waits for it, and whoever waits for that hears") {
+TEST_CASE("loop_thread: its end cancels what runs, waits for it, and whoever waits for that hears", "[native]") {
   std::promise<void> begun;
   std::atomic<bool> cleaned{false};
   aio::concurrent_future<int> waiting = [&] {
@@ -119,14 +119,14 @@ TEST_CASE("loop_thread: its end cancels what runs, waits for it, and whoever wai
   CHECK(thrown_by([&] { return waiting.get(); }) == "aio::cancelled_error");
 }
 
-TEST_CASE("loop_thread: one that was never used ends, and so do many") {
+TEST_CASE("loop_thread: one that was never used ends, and so do many", "[native]") {
   { aio::loop_thread const unused; }
   std::vector<std::unique_ptr<aio::loop_thread>> many;
   for (int i = 0; i < 20; ++i) many.push_back(std::make_unique<aio::loop_thread>());
   CHECK(many.back()->call(sum, 1, 1) == 2);
 }
 
-TEST_CASE("loop_thread: call() on its own thread is refused, in a task and in a callback") {
+TEST_CASE("loop_thread: call() on its own thread is refused, in a task and in a callback", "[native]") {
   aio::loop_thread background;
   auto const calls = [](aio::loop_thread& itself) -> aio::task<std::string> {
     co_return thrown_by([&] { return itself.call(sum, 1, 2); });
@@ -140,7 +140,7 @@ TEST_CASE("loop_thread: call() on its own thread is refused, in a task and in a 
   CHECK(heard.get_future().get() == refused);
 }
 
-TEST_CASE("loop_thread: a function in a thread of its loop may call it") {
+TEST_CASE("loop_thread: a function in a thread of its loop may call it", "[native]") {
   aio::loop_thread background;
   auto const through_thread = [](aio::loop_thread& of) -> aio::task<int> {
     co_return co_await aio::to_thread([&of] { return of.call(sum, 1, 2); });
@@ -148,7 +148,7 @@ TEST_CASE("loop_thread: a function in a thread of its loop may call it") {
   CHECK(background.call(through_thread, std::ref(background)) == 3);
 }
 
-TEST_CASE("loop_thread: stop() of the loop does not end the thread") {
+TEST_CASE("loop_thread: stop() of the loop does not end the thread", "[native]") {
   aio::loop_thread background;
   auto const stops = []() -> aio::task<> {
     aio::get_running_loop().stop();
@@ -160,7 +160,7 @@ TEST_CASE("loop_thread: stop() of the loop does not end the thread") {
   background.loop().call_soon_threadsafe([&] { background.loop().stop(); });
 }
 
-TEST_CASE("loop_thread: the options are those of run()") {
+TEST_CASE("loop_thread: the options are those of run()", "[native]") {
   std::promise<std::string> heard;
   aio::loop_thread background(aio::run_options().debug().exception_handler(
       [&](aio::exception_context const& context) { heard.set_value(said(context.exception)); }));
@@ -170,7 +170,7 @@ TEST_CASE("loop_thread: the options are those of run()") {
   CHECK(heard.get_future().get() == "std::runtime_error: in a callback");
 }
 
-TEST_CASE("loop_thread: tasks inherit the context variables of the thread that starts them") {
+TEST_CASE("loop_thread: tasks inherit the context variables of the thread that starts them", "[native]") {
   aio::context_var<int> number(0);
   aio::loop_thread background;
   auto const looks = [&]() -> aio::task<int> { co_return number.get(); };
@@ -179,7 +179,7 @@ TEST_CASE("loop_thread: tasks inherit the context variables of the thread that s
   CHECK(background.call(looks) == 4);
 }
 
-TEST_CASE("loop_thread: many threads use it at once") {
+TEST_CASE("loop_thread: many threads use it at once", "[native]") {
   std::atomic<int> all{0};
   {
     aio::loop_thread background;
@@ -204,7 +204,7 @@ TEST_CASE("loop_thread: many threads use it at once") {
   CHECK(all == 4 * 66);
 }
 
-TEST_CASE("loop_thread: two of them wait for each other's tasks") {
+TEST_CASE("loop_thread: two of them wait for each other's tasks", "[native]") {
   aio::loop_thread a;
   aio::loop_thread b;
   auto const bounces = [](aio::loop_thread& first, aio::loop_thread& second) -> aio::task<bool> {
@@ -218,7 +218,7 @@ TEST_CASE("loop_thread: two of them wait for each other's tasks") {
   CHECK(two.get());
 }
 
-TEST_CASE("loop_thread: where its loop cannot be made its constructor throws, and leaves no thread") {
+TEST_CASE("loop_thread: where its loop cannot be made its constructor throws, and leaves no thread", "[native]") {
   // The options are copied there.
   struct stays_here {
     stays_here() = default;
@@ -254,7 +254,7 @@ int exit_of(Fn fn) {
 
 }  // namespace
 
-TEST_CASE("loop_thread: std::exit() ends the process from wherever it is called, and a static one with it") {
+TEST_CASE("loop_thread: std::exit() ends the process from wherever it is called, and a static one with it", "[native][alone]") {
   enum class place {
     main,
     task,
@@ -280,7 +280,7 @@ TEST_CASE("loop_thread: std::exit() ends the process from wherever it is called,
   }
 }
 
-TEST_CASE("loop_thread: a child process that was forked leaves it alone") {
+TEST_CASE("loop_thread: a child process that was forked leaves it alone", "[native]") {
   int const code = exit_of([] {
     auto background = std::make_unique<aio::loop_thread>();
     (void)background->call(sum, 1, 2);
@@ -301,7 +301,7 @@ TEST_CASE("loop_thread: a child process that was forked leaves it alone") {
 #endif
 
 // The last one here: its thread may be there a moment longer, and the sanitizer wants none where others fork.
-TEST_CASE("loop_thread: one that a task of its own loop destroys ends by itself") {
+TEST_CASE("loop_thread: one that a task of its own loop destroys ends by itself", "[native]") {
   std::promise<void> over;
   struct last_words {
     explicit last_words(std::promise<void>& to) : told(&to) {}

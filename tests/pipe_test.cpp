@@ -103,7 +103,7 @@ std::string const much(std::size_t{1} << 20, 'm');
 
 }  // namespace
 
-TEST_CASE("pipe: what one end is written can be read from the other, to its end") {
+TEST_CASE("pipe: what one end is written can be read from the other, to its end", "[native]") {
   auto const before = open_descriptors();
   run([]() -> aio::task<> {
     auto ends = make_pipe();
@@ -125,7 +125,7 @@ TEST_CASE("pipe: what one end is written can be read from the other, to its end"
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("pipe: in each way of using a descriptor all bytes arrive, in order") {
+TEST_CASE("pipe: in each way of using a descriptor all bytes arrive, in order", "[native]") {
   auto const before = open_descriptors();
   run([]() -> aio::task<> {
     std::string text;
@@ -163,7 +163,7 @@ TEST_CASE("pipe: in each way of using a descriptor all bytes arrive, in order") 
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("pipe: a reader that has gone is an error of who writes, which ends neither the program nor its signals") {
+TEST_CASE("pipe: a reader that has gone is an error of who writes, which ends neither the program nor its signals", "[native]") {
   run([]() -> aio::task<> {
     for (auto const access : {pipe_access::unshared, pipe_access::shared}) {
       auto ends = make_pipe();
@@ -184,7 +184,7 @@ TEST_CASE("pipe: a reader that has gone is an error of who writes, which ends ne
   });
 }
 
-TEST_CASE("pipe: a signal of a broken pipe that the program has blocked and waits for stays where it is") {
+TEST_CASE("pipe: a signal of a broken pipe that the program has blocked and waits for stays where it is", "[native]") {
   run([]() -> aio::task<> {
     ::sigset_t broken;
     ::sigset_t before;
@@ -204,7 +204,7 @@ TEST_CASE("pipe: a signal of a broken pipe that the program has blocked and wait
   });
 }
 
-TEST_CASE("pipe: who waits for a reader that goes hears of it") {
+TEST_CASE("pipe: who waits for a reader that goes hears of it", "[native]") {
   run([]() -> aio::task<> {
     auto ends = make_pipe();
     auto writer = aio::connect_write_pipe(ends.write.release());
@@ -218,7 +218,7 @@ TEST_CASE("pipe: who waits for a reader that goes hears of it") {
   });
 }
 
-TEST_CASE("pipe: files and directories are refused, and closed") {
+TEST_CASE("pipe: files and directories are refused, and closed", "[native]") {
   run([]() -> aio::task<> {
     auto const before = open_descriptors();
     int const file = ::open("/etc/passwd", O_RDONLY | O_CLOEXEC);
@@ -235,7 +235,7 @@ TEST_CASE("pipe: files and directories are refused, and closed") {
   CHECK(::fcntl(number, F_GETFD) < 0);
 }
 
-TEST_CASE("pipe: one that is read while its stream is closed ends") {
+TEST_CASE("pipe: one that is read while its stream is closed ends", "[native]") {
   run([]() -> aio::task<> {
     auto ends = make_pipe();
     auto writer = aio::connect_write_pipe(ends.write.release());
@@ -248,7 +248,7 @@ TEST_CASE("pipe: one that is read while its stream is closed ends") {
   });
 }
 
-TEST_CASE("pipe: a stream may outlive its loop") {
+TEST_CASE("pipe: a stream may outlive its loop", "[native]") {
   auto const before = open_descriptors();
   auto ends = make_pipe();
   {
@@ -264,7 +264,7 @@ TEST_CASE("pipe: a stream may outlive its loop") {
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("pipe: the standard streams work over a terminal, which blocks for others as before") {
+TEST_CASE("pipe: the standard streams work over a terminal, which blocks for others as before", "[native]") {
   terminal const screen;
   replaced const in(0, screen.slave.get());
   replaced const out(1, screen.slave.get());
@@ -291,7 +291,7 @@ TEST_CASE("pipe: the standard streams work over a terminal, which blocks for oth
   CHECK(shown == "typed\r\nprinted\r\nby others\r\n");
 }
 
-TEST_CASE("pipe: the standard streams work over pipes, which block for others as before") {
+TEST_CASE("pipe: the standard streams work over pipes, which block for others as before", "[native]") {
   auto in_ends = make_pipe();
   auto out_ends = make_pipe();
   replaced const in(0, in_ends.read.get());
@@ -312,7 +312,7 @@ TEST_CASE("pipe: the standard streams work over pipes, which block for others as
   });
 }
 
-TEST_CASE("pipe: the standard streams work over files, from and to where these stand") {
+TEST_CASE("pipe: the standard streams work over files, from and to where these stand", "[native]") {
   std::string name = (std::filesystem::temp_directory_path() / "aio_pipe_XXXXXX").string();
   owned_descriptor const file(::mkstemp(name.data()));
   put(file.get(), "first\n");
@@ -337,7 +337,7 @@ TEST_CASE("pipe: the standard streams work over files, from and to where these s
   std::filesystem::remove(name);
 }
 
-TEST_CASE("pipe: the standard streams work over devices that are always ready") {
+TEST_CASE("pipe: the standard streams work over devices that are always ready", "[native]") {
   owned_descriptor const null(::open("/dev/null", O_RDWR | O_CLOEXEC));
   replaced const in(0, null.get());
   replaced const out(1, null.get());
@@ -350,7 +350,7 @@ TEST_CASE("pipe: the standard streams work over devices that are always ready") 
   });
 }
 
-TEST_CASE("pipe: a terminal that is hung up is at its end") {
+TEST_CASE("pipe: a terminal that is hung up is at its end", "[native]") {
   terminal screen;
   replaced const in(0, screen.slave.get());
   screen.slave.reset();

@@ -182,7 +182,7 @@ struct temporary_folder {
 
 // ---- starting
 
-TEST_CASE("process: a program reads what it is sent, and what it writes is read") {
+TEST_CASE("process: a program reads what it is sent, and what it writes is read", "[native]") {
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
     CHECK(cat.pid() > 0);
@@ -199,7 +199,7 @@ TEST_CASE("process: a program reads what it is sent, and what it writes is read"
   CHECK(no_child_is_left());
 }
 
-TEST_CASE("process: a shell command's status is its exit status") {
+TEST_CASE("process: a shell command's status is its exit status", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_shell("exit 7");
     int const code = co_await shell.wait();
@@ -210,7 +210,7 @@ TEST_CASE("process: a shell command's status is its exit status") {
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: the program and its arguments are strings, views, literals and paths, taken as they are") {
+TEST_CASE("process: the program and its arguments are strings, views, literals and paths, taken as they are", "[native]") {
   run([]() -> aio::task<> {
     fs::path const shell = "/bin/sh";
     std::string_view const option = "-c";
@@ -223,7 +223,7 @@ TEST_CASE("process: the program and its arguments are strings, views, literals a
   });
 }
 
-TEST_CASE("process: a program that is not there is an error of the call, which names it and leaves nothing behind") {
+TEST_CASE("process: a program that is not there is an error of the call, which names it and leaves nothing behind", "[native]") {
   auto const before = open_descriptors();
   run([]() -> aio::task<> {
     auto const inside = open_descriptors();
@@ -245,7 +245,7 @@ TEST_CASE("process: a program that is not there is an error of the call, which n
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("process: the error of a program that is not there can be told by its code") {
+TEST_CASE("process: the error of a program that is not there can be told by its code", "[native]") {
   run([]() -> aio::task<> {
     bool told = false;
     try {
@@ -260,7 +260,7 @@ TEST_CASE("process: the error of a program that is not there can be told by its 
   });
 }
 
-TEST_CASE("process: more arguments than the system takes are an error of the call") {
+TEST_CASE("process: more arguments than the system takes are an error of the call", "[native]") {
   run([]() -> aio::task<> {
     std::string const huge(std::size_t{4} << 20, 'x');
     auto const text = co_await refused([&] { return aio::create_subprocess_exec("true", huge); });
@@ -269,7 +269,7 @@ TEST_CASE("process: more arguments than the system takes are an error of the cal
   });
 }
 
-TEST_CASE("process: it runs in the directory that it is given, and one that is not there is named by the error") {
+TEST_CASE("process: it runs in the directory that it is given, and one that is not there is named by the error", "[native]") {
   temporary_folder const folder;
   fs::create_directory(folder.path / "inside");
   run([&]() -> aio::task<> {
@@ -284,7 +284,7 @@ TEST_CASE("process: it runs in the directory that it is given, and one that is n
   });
 }
 
-TEST_CASE("process: it has the environment that it is given and no other, and is looked for in its PATH") {
+TEST_CASE("process: it has the environment that it is given and no other, and is looked for in its PATH", "[native]") {
   temporary_folder const folder;
   fs::create_symlink("/bin/sh", folder.path / "aio-test-shell");
   run([&]() -> aio::task<> {
@@ -305,7 +305,7 @@ TEST_CASE("process: it has the environment that it is given and no other, and is
   });
 }
 
-TEST_CASE("process: it inherits no descriptor but the standard ones and those that it is passed") {
+TEST_CASE("process: it inherits no descriptor but the standard ones and those that it is passed", "[native]") {
   auto const ends = aio::detail::make_pipe();
   int const inheritable = ::dup(ends.write.get());
   int const far = ::fcntl(ends.write.get(), F_DUPFD_CLOEXEC, 40);
@@ -330,7 +330,7 @@ TEST_CASE("process: it inherits no descriptor but the standard ones and those th
   ::close(far);
 }
 
-TEST_CASE("process: standard descriptors may be exchanged, and closed ones of the program are in nobody's way") {
+TEST_CASE("process: standard descriptors may be exchanged, and closed ones of the program are in nobody's way", "[native]") {
   run([]() -> aio::task<> {
     // The output of the shell is what is its error here, and the other way around.
     std::array<int, 3> saved{};
@@ -362,7 +362,7 @@ TEST_CASE("process: standard descriptors may be exchanged, and closed ones of th
   });
 }
 
-TEST_CASE("process: its error goes where its output goes, to nobody, or apart") {
+TEST_CASE("process: its error goes where its output goes, to nobody, or apart", "[native]") {
   run([]() -> aio::task<> {
     std::string const both = "echo out; echo err >&2";
     auto merged = co_await aio::run_shell(output().err(stdio::merge()), both);
@@ -379,7 +379,7 @@ TEST_CASE("process: its error goes where its output goes, to nobody, or apart") 
   });
 }
 
-TEST_CASE("process: what is not a pipe cannot be read or written") {
+TEST_CASE("process: what is not a pipe cannot be read or written", "[native]") {
   run([]() -> aio::task<> {
     auto idle = co_await aio::create_subprocess_exec(process_options().in(stdio::devnull()), "true");
     CHECK_THROWS_AS(idle.in(), aio::usage_error);
@@ -389,7 +389,7 @@ TEST_CASE("process: what is not a pipe cannot be read or written") {
   });
 }
 
-TEST_CASE("process: one that was moved away has no use, and says so") {
+TEST_CASE("process: one that was moved away has no use, and says so", "[native]") {
   run([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec(piped(), "cat");
     auto other = std::move(child);
@@ -407,7 +407,7 @@ TEST_CASE("process: one that was moved away has no use, and says so") {
   });
 }
 
-TEST_CASE("process: an input from nowhere is at its end") {
+TEST_CASE("process: an input from nowhere is at its end", "[native]") {
   run([]() -> aio::task<> {
     auto const done = co_await aio::run_process(output(), "cat");
     CHECK(done.returncode == 0);
@@ -415,14 +415,14 @@ TEST_CASE("process: an input from nowhere is at its end") {
   });
 }
 
-TEST_CASE("process: it can open its own standard input by name") {
+TEST_CASE("process: it can open its own standard input by name", "[native]") {
   run([]() -> aio::task<> {
     auto const done = co_await aio::run_process(output().input("through a name"), "cat", "/dev/stdin");
     CHECK(done.out == "through a name");
   });
 }
 
-TEST_CASE("process: it does not have the other end of its own input") {
+TEST_CASE("process: it does not have the other end of its own input", "[native]") {
   // Else it would never see the end of it.
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
@@ -434,7 +434,7 @@ TEST_CASE("process: it does not have the other end of its own input") {
   });
 }
 
-TEST_CASE("process: its signals are as the system has them at first, whatever this program does about its own") {
+TEST_CASE("process: its signals are as the system has them at first, whatever this program does about its own", "[native]") {
   ::sigset_t blocked;
   ::sigset_t before;
   sigemptyset(&blocked);
@@ -454,7 +454,7 @@ TEST_CASE("process: its signals are as the system has them at first, whatever th
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-TEST_CASE("process: it may lead a session or a group of its own") {
+TEST_CASE("process: it may lead a session or a group of its own", "[native]") {
   run([]() -> aio::task<> {
     auto const leads = [](process_options options) -> aio::task<std::string> {
       auto cat = co_await aio::create_subprocess_exec(options, "cat");
@@ -476,7 +476,7 @@ TEST_CASE("process: it may lead a session or a group of its own") {
   });
 }
 
-TEST_CASE("process: children are waited for where the program was started with SIGCHLD ignored") {
+TEST_CASE("process: children are waited for where the program was started with SIGCHLD ignored", "[native]") {
   std::signal(SIGCHLD, SIG_IGN);
   run_each_way([]() -> aio::task<> {
     std::signal(SIGCHLD, SIG_IGN);
@@ -494,7 +494,7 @@ TEST_CASE("process: children are waited for where the program was started with S
   std::signal(SIGCHLD, SIG_DFL);
 }
 
-TEST_CASE("process: without descriptors it is not started, and nothing is left of the attempt") {
+TEST_CASE("process: without descriptors it is not started, and nothing is left of the attempt", "[native]") {
   run([]() -> aio::task<> {
     auto const before = open_descriptors();
     auto const all = process_options().in(stdio::pipe()).out(stdio::pipe()).err(stdio::pipe());
@@ -511,7 +511,7 @@ TEST_CASE("process: without descriptors it is not started, and nothing is left o
   });
 }
 
-TEST_CASE("process: without a descriptor to hear of its end, a thread hears of it") {
+TEST_CASE("process: without a descriptor to hear of its end, a thread hears of it", "[native]") {
   run([]() -> aio::task<> {
     std::optional<few_descriptors> none(0);
     auto child = co_await aio::create_subprocess_exec("true");
@@ -523,7 +523,7 @@ TEST_CASE("process: without a descriptor to hear of its end, a thread hears of i
 
 // ---- waiting
 
-TEST_CASE("process: any number of tasks may wait for its end, and hear of it in order") {
+TEST_CASE("process: any number of tasks may wait for its end, and hear of it in order", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto child = co_await started("echo ready; read line; exit 4", piped());
     aio_test::trace log;
@@ -542,7 +542,7 @@ TEST_CASE("process: any number of tasks may wait for its end, and hear of it in 
   });
 }
 
-TEST_CASE("process: cancelling a wait leaves the process and the others who wait alone") {
+TEST_CASE("process: cancelling a wait leaves the process and the others who wait alone", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto child = co_await started("echo ready; read line", piped());
     auto const other = aio::create_task(child.wait());
@@ -561,7 +561,7 @@ TEST_CASE("process: cancelling a wait leaves the process and the others who wait
   });
 }
 
-TEST_CASE("process: its status is collected also if nobody waits") {
+TEST_CASE("process: its status is collected also if nobody waits", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec("true");
     bool const ended = co_await eventually([&] { return child.returncode().has_value(); });
@@ -571,7 +571,7 @@ TEST_CASE("process: its status is collected also if nobody waits") {
   });
 }
 
-TEST_CASE("process: children that end together are all heard of") {
+TEST_CASE("process: children that end together are all heard of", "[native]") {
   run_each_way([]() -> aio::task<> {
     std::vector<aio::process> all;
     for (int i = 0; i < 20; ++i) {
@@ -586,7 +586,7 @@ TEST_CASE("process: children that end together are all heard of") {
   });
 }
 
-TEST_CASE("process: one that is stopped and goes on has not ended") {
+TEST_CASE("process: one that is stopped and goes on has not ended", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec(piped(), "cat");
     child.send_signal(SIGSTOP);
@@ -599,7 +599,7 @@ TEST_CASE("process: one that is stopped and goes on has not ended") {
   });
 }
 
-TEST_CASE("process: a status that other code of the program has read is 255, which the exception handler hears of") {
+TEST_CASE("process: a status that other code of the program has read is 255, which the exception handler hears of", "[native]") {
   run_each_way([]() -> aio::task<> {
     reports heard;
     auto child = co_await aio::create_subprocess_exec("/bin/sh", "-c", "exit 3");
@@ -613,7 +613,7 @@ TEST_CASE("process: a status that other code of the program has read is 255, whi
   });
 }
 
-TEST_CASE("process: children that others have started are left alone") {
+TEST_CASE("process: children that others have started are left alone", "[native]") {
   run_each_way([]() -> aio::task<> {
     aio::detail::spawn_request request;
     request.command = {"/bin/sh", "-c", "exit 6"};
@@ -626,7 +626,7 @@ TEST_CASE("process: children that others have started are left alone") {
   });
 }
 
-TEST_CASE("process: who waits does not wait for its pipes, which others may hold") {
+TEST_CASE("process: who waits does not wait for its pipes, which others may hold", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_shell(output(), "sleep 100 & echo $!");
     auto const line = co_await shell.out().readline();
@@ -639,7 +639,7 @@ TEST_CASE("process: who waits does not wait for its pipes, which others may hold
   });
 }
 
-TEST_CASE("process: what it wrote is there to be read after its end") {
+TEST_CASE("process: what it wrote is there to be read after its end", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_shell(output(), "head -c 60000 /dev/zero; exit 9");
     int const code = co_await shell.wait();
@@ -656,7 +656,7 @@ TEST_CASE("process: what it wrote is there to be read after its end") {
 
 // ---- signals
 
-TEST_CASE("process: it is sent signals, and its status says by which it ended") {
+TEST_CASE("process: it is sent signals, and its status says by which it ended", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto killed = co_await aio::create_subprocess_exec(piped(), "cat");
     CHECK(killed.kill());
@@ -675,7 +675,7 @@ TEST_CASE("process: it is sent signals, and its status says by which it ended") 
   });
 }
 
-TEST_CASE("process: a signal to one that has ended goes nowhere, and says so") {
+TEST_CASE("process: a signal to one that has ended goes nowhere, and says so", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec("true");
     co_await child.wait();
@@ -686,7 +686,7 @@ TEST_CASE("process: a signal to one that has ended goes nowhere, and says so") {
   });
 }
 
-TEST_CASE("process: a signal at the moment of its end never costs its status") {
+TEST_CASE("process: a signal at the moment of its end never costs its status", "[native]") {
   run_each_way([]() -> aio::task<> {
     for (int i = 0; i < 30; ++i) {
       auto child = co_await aio::create_subprocess_exec("/bin/sh", "-c", "exit 0");
@@ -698,7 +698,7 @@ TEST_CASE("process: a signal at the moment of its end never costs its status") {
   });
 }
 
-TEST_CASE("process: a shell's whole pipeline is signalled") {
+TEST_CASE("process: a shell's whole pipeline is signalled", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto shell = co_await started("sleep 100 | sleep 100 & sleep 100 & echo $$ ready; wait");
     std::string const group = std::to_string(shell.pid());
@@ -711,7 +711,7 @@ TEST_CASE("process: a shell's whole pipeline is signalled") {
   });
 }
 
-TEST_CASE("process: killed, a shell that waits for its child ends at once") {
+TEST_CASE("process: killed, a shell that waits for its child ends at once", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await started("echo ready; sleep 100; echo after");
     shell.kill();
@@ -720,7 +720,7 @@ TEST_CASE("process: killed, a shell that waits for its child ends at once") {
   });
 }
 
-TEST_CASE("process: what is left of a group whose leader has ended can be killed: nobody else can have its number") {
+TEST_CASE("process: what is left of a group whose leader has ended can be killed: nobody else can have its number", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto shell = co_await started("trap '' TERM; sleep 100 & trap - TERM; echo ready; wait");
     CHECK(shell.terminate());
@@ -736,7 +736,7 @@ TEST_CASE("process: what is left of a group whose leader has ended can be killed
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: a shell that inherits a terminal stays in the group that may read it") {
+TEST_CASE("process: a shell that inherits a terminal stays in the group that may read it", "[native]") {
   int const master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   REQUIRE(master >= 0);
   REQUIRE((::grantpt(master) == 0 && ::unlockpt(master) == 0));
@@ -756,7 +756,7 @@ TEST_CASE("process: a shell that inherits a terminal stays in the group that may
   for (int const each : {saved, slave, master}) ::close(each);
 }
 
-TEST_CASE("process: without a group of its own it is signalled alone") {
+TEST_CASE("process: without a group of its own it is signalled alone", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_exec(output(), "/bin/sh", "-c", "sleep 100 & echo $!; wait");
     auto const line = co_await shell.out().readline();
@@ -770,7 +770,7 @@ TEST_CASE("process: without a group of its own it is signalled alone") {
 
 // ---- its end with that of its object
 
-TEST_CASE("process: one that still runs when its object goes is killed with its group, and reaped by the loop") {
+TEST_CASE("process: one that still runs when its object goes is killed with its group, and reaped by the loop", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto ends = aio::detail::make_pipe();
     auto const options = output().err(stdio::descriptor(ends.write.get()));
@@ -789,7 +789,7 @@ TEST_CASE("process: one that still runs when its object goes is killed with its 
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: one that has ended by itself is not killed with its object, nor is what it has left behind") {
+TEST_CASE("process: one that has ended by itself is not killed with its object, nor is what it has left behind", "[native]") {
   run([]() -> aio::task<> {
     std::string line;
     {
@@ -814,7 +814,7 @@ TEST_CASE("process: one that has ended by itself is not killed with its object, 
   CHECK(no_child_is_left());
 }
 
-TEST_CASE("process: one whose end nobody has noticed yet is not killed either, nor is what it has left behind") {
+TEST_CASE("process: one whose end nobody has noticed yet is not killed either, nor is what it has left behind", "[native]") {
   run_each_way([]() -> aio::task<> {
     auto ends = aio::detail::make_pipe();
     {
@@ -830,7 +830,7 @@ TEST_CASE("process: one whose end nobody has noticed yet is not killed either, n
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: what a daemon was written before its object goes reaches it") {
+TEST_CASE("process: what a daemon was written before its object goes reaches it", "[native]") {
   run([]() -> aio::task<> {
     auto ends = aio::detail::make_pipe();
     {
@@ -847,7 +847,7 @@ TEST_CASE("process: what a daemon was written before its object goes reaches it"
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: run() is over when what was killed at its end is reaped") {
+TEST_CASE("process: run() is over when what was killed at its end is reaped", "[native]") {
   for (int i = 0; i < 10; ++i) {
     run([]() -> aio::task<> {
       auto const one = co_await aio::create_subprocess_exec(piped(), "cat");
@@ -857,7 +857,7 @@ TEST_CASE("process: run() is over when what was killed at its end is reaped") {
   }
 }
 
-TEST_CASE("process: an object that outlives its loop kills and reaps without it") {
+TEST_CASE("process: an object that outlives its loop kills and reaps without it", "[native]") {
   struct scope {
     ~scope() { aio::detail::pidfds_allowed = true; }
   } const back;
@@ -881,7 +881,7 @@ TEST_CASE("process: an object that outlives its loop kills and reaps without it"
   }
 }
 
-TEST_CASE("process: one that ended while its loop was over is reaped with its object") {
+TEST_CASE("process: one that ended while its loop was over is reaped with its object", "[native]") {
   auto child = std::make_unique<aio::process>(aio::run([]() -> aio::task<aio::process> {
     co_return co_await aio::create_subprocess_shell("exit 0");
   }));
@@ -891,7 +891,7 @@ TEST_CASE("process: one that ended while its loop was over is reaped with its ob
   CHECK(no_child_is_left());
 }
 
-TEST_CASE("process: a daemon outlives its object, and is reaped when it ends") {
+TEST_CASE("process: a daemon outlives its object, and is reaped when it ends", "[native]") {
   run_each_way([]() -> aio::task<> {
     int pid = 0;
     {
@@ -906,7 +906,7 @@ TEST_CASE("process: a daemon outlives its object, and is reaped when it ends") {
   });
 }
 
-TEST_CASE("process: a task that is cancelled as it gets one leaves no process") {
+TEST_CASE("process: a task that is cancelled as it gets one leaves no process", "[native]") {
   run_each_way([]() -> aio::task<> {
     int pid = 0;
     bool reached = false;
@@ -930,7 +930,7 @@ TEST_CASE("process: a task that is cancelled as it gets one leaves no process") 
   CHECK(soon(no_child_is_left));
 }
 
-TEST_CASE("process: what is forked from the program inside a coroutine leaves its processes alone, and has its own") {
+TEST_CASE("process: what is forked from the program inside a coroutine leaves its processes alone, and has its own", "[native]") {
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
     pid_t const forked = ::fork();
@@ -958,7 +958,7 @@ TEST_CASE("process: what is forked from the program inside a coroutine leaves it
   });
 }
 
-TEST_CASE("process: a loop on a context of the program's goes on while a process runs, and not longer") {
+TEST_CASE("process: a loop on a context of the program's goes on while a process runs, and not longer", "[native]") {
   asio::io_context context;
   aio::event_loop loop{context};
   int code = -1;
@@ -976,7 +976,7 @@ TEST_CASE("process: a loop on a context of the program's goes on while a process
 
 // ---- talking
 
-TEST_CASE("process: communicate() sends the input and gives what came") {
+TEST_CASE("process: communicate() sends the input and gives what came", "[native]") {
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
     auto const done = co_await cat.communicate("some data");
@@ -986,7 +986,7 @@ TEST_CASE("process: communicate() sends the input and gives what came") {
   });
 }
 
-TEST_CASE("process: without input communicate() closes the pipe, and the program does not wait for more") {
+TEST_CASE("process: without input communicate() closes the pipe, and the program does not wait for more", "[native]") {
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
     auto const done = co_await cat.communicate();
@@ -994,7 +994,7 @@ TEST_CASE("process: without input communicate() closes the pipe, and the program
   });
 }
 
-TEST_CASE("process: communicate() moves more in both directions than pipes hold") {
+TEST_CASE("process: communicate() moves more in both directions than pipes hold", "[native]") {
   run([]() -> aio::task<> {
     std::string const much(std::size_t{4} << 20, 'm');
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
@@ -1007,7 +1007,7 @@ TEST_CASE("process: communicate() moves more in both directions than pipes hold"
   });
 }
 
-TEST_CASE("process: ten talk at once, and what they write is not mixed up") {
+TEST_CASE("process: ten talk at once, and what they write is not mixed up", "[native]") {
   run([]() -> aio::task<> {
     auto const talk = [](int number) -> aio::task<bool> {
       std::string const text(100000, static_cast<char>('0' + number));
@@ -1021,7 +1021,7 @@ TEST_CASE("process: ten talk at once, and what they write is not mixed up") {
   });
 }
 
-TEST_CASE("process: writing to one that does not read is an error, which does not end the program") {
+TEST_CASE("process: writing to one that does not read is an error, which does not end the program", "[native]") {
   run([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec(piped(), "true");
     co_await child.wait();
@@ -1040,7 +1040,7 @@ TEST_CASE("process: writing to one that does not read is an error, which does no
   });
 }
 
-TEST_CASE("process: input for one whose input is no pipe is refused") {
+TEST_CASE("process: input for one whose input is no pipe is refused", "[native]") {
   run([]() -> aio::task<> {
     auto child = co_await aio::create_subprocess_exec(output(), "cat");
     auto const outcome = co_await aio::as_result(child.communicate("lost"));
@@ -1051,7 +1051,7 @@ TEST_CASE("process: input for one whose input is no pipe is refused") {
   });
 }
 
-TEST_CASE("process: one communicate() at a time") {
+TEST_CASE("process: one communicate() at a time", "[native]") {
   run([]() -> aio::task<> {
     auto cat = co_await aio::create_subprocess_exec(piped(), "cat");
     std::string const much(std::size_t{1} << 20, 'm');
@@ -1064,7 +1064,7 @@ TEST_CASE("process: one communicate() at a time") {
   });
 }
 
-TEST_CASE("process: a cancelled communicate() leaves it running, and what it wrote to who reads next") {
+TEST_CASE("process: a cancelled communicate() leaves it running, and what it wrote to who reads next", "[native]") {
   run([]() -> aio::task<> {
     auto options = piped().err(stdio::pipe());
     auto shell = co_await aio::create_subprocess_shell(
@@ -1080,7 +1080,7 @@ TEST_CASE("process: a cancelled communicate() leaves it running, and what it wro
   });
 }
 
-TEST_CASE("process: a second communicate() begins with what the first has read") {
+TEST_CASE("process: a second communicate() begins with what the first has read", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_shell(output(), "echo first; sleep 100");
     auto const outcome = co_await aio::as_result(aio::wait_for(shell.communicate(), 200ms));
@@ -1091,7 +1091,7 @@ TEST_CASE("process: a second communicate() begins with what the first has read")
   });
 }
 
-TEST_CASE("process: communicate() waits for pipes that others hold, or not longer than it is told to") {
+TEST_CASE("process: communicate() waits for pipes that others hold, or not longer than it is told to", "[native]") {
   run([]() -> aio::task<> {
     auto held = co_await aio::create_subprocess_shell(output(), "sleep 0.2 & echo first");
     auto const done = co_await held.communicate();
@@ -1105,7 +1105,7 @@ TEST_CASE("process: communicate() waits for pipes that others hold, or not longe
   });
 }
 
-TEST_CASE("process: each of its streams ends by itself, and apart from the process") {
+TEST_CASE("process: each of its streams ends by itself, and apart from the process", "[native]") {
   run([]() -> aio::task<> {
     auto options = piped().err(stdio::pipe());
     auto shell = co_await aio::create_subprocess_shell(options, "exec 1>&-; read line; echo \"$line\" >&2; exec 2>&-; "
@@ -1123,7 +1123,7 @@ TEST_CASE("process: each of its streams ends by itself, and apart from the proce
   });
 }
 
-TEST_CASE("process: what was written before its input was closed arrives, however slowly it reads") {
+TEST_CASE("process: what was written before its input was closed arrives, however slowly it reads", "[native]") {
   run([]() -> aio::task<> {
     auto shell = co_await aio::create_subprocess_shell(piped(), "sleep 0.2; wc -c");
     shell.in().write(std::string(1000000, 'x'));
@@ -1133,7 +1133,7 @@ TEST_CASE("process: what was written before its input was closed arrives, howeve
   });
 }
 
-TEST_CASE("process: lines longer than the limit are an error that says how to raise it, and none with a higher one") {
+TEST_CASE("process: lines longer than the limit are an error that says how to raise it, and none with a higher one", "[native]") {
   run([]() -> aio::task<> {
     std::string const script = "head -c 100000 /dev/zero; echo";
     auto shell = co_await aio::create_subprocess_shell(output(), script);
@@ -1146,7 +1146,7 @@ TEST_CASE("process: lines longer than the limit are an error that says how to ra
   });
 }
 
-TEST_CASE("process: one that writes without end fills a pipe, and no memory here") {
+TEST_CASE("process: one that writes without end fills a pipe, and no memory here", "[native]") {
   run([]() -> aio::task<> {
     auto yes = co_await aio::create_subprocess_exec(output(), "yes");
     auto const stuck = co_await aio::as_result(aio::wait_for(yes.wait(), 100ms));
@@ -1164,7 +1164,7 @@ TEST_CASE("process: one that writes without end fills a pipe, and no memory here
 
 // ---- run_process
 
-TEST_CASE("process: run_process() gives its program's status and output") {
+TEST_CASE("process: run_process() gives its program's status and output", "[native]") {
   run([]() -> aio::task<> {
     auto const done = co_await aio::run_process(output().input("b\na\n"), "sort");
     CHECK(words(done.returncode, done.out) == words(0, "a\nb\n"));
@@ -1173,7 +1173,7 @@ TEST_CASE("process: run_process() gives its program's status and output") {
   });
 }
 
-TEST_CASE("process: run_process() that is cancelled asks its program to end, and waits for that") {
+TEST_CASE("process: run_process() that is cancelled asks its program to end, and waits for that", "[native]") {
   temporary_folder const folder;
   run([&]() -> aio::task<> {
     std::string const note = (folder.path / "note").string();
@@ -1188,7 +1188,7 @@ TEST_CASE("process: run_process() that is cancelled asks its program to end, and
   });
 }
 
-TEST_CASE("process: run_process() that is cancelled kills a program that does not listen, after its grace") {
+TEST_CASE("process: run_process() that is cancelled kills a program that does not listen, after its grace", "[native]") {
   run([]() -> aio::task<> {
     auto const before = std::chrono::steady_clock::now();
     auto const outcome = co_await aio::as_result(aio::wait_for(
@@ -1203,7 +1203,7 @@ TEST_CASE("process: run_process() that is cancelled kills a program that does no
   });
 }
 
-TEST_CASE("process: a second cancellation of run_process() kills at once") {
+TEST_CASE("process: a second cancellation of run_process() kills at once", "[native]") {
   run([]() -> aio::task<> {
     auto const running = aio::create_task(aio::run_shell(output().grace(1h), "trap '' TERM; sleep 100; sleep 100"));
     co_await aio::sleep_for(100ms);
@@ -1217,7 +1217,7 @@ TEST_CASE("process: a second cancellation of run_process() kills at once") {
   });
 }
 
-TEST_CASE("process: run_process() that is cancelled kills those of its group, too, who did not listen") {
+TEST_CASE("process: run_process() that is cancelled kills those of its group, too, who did not listen", "[native]") {
   run([]() -> aio::task<> {
     auto ends = aio::detail::make_pipe();
     auto const options = output().err(stdio::descriptor(ends.write.get())).grace(100ms);
@@ -1230,7 +1230,7 @@ TEST_CASE("process: run_process() that is cancelled kills those of its group, to
   });
 }
 
-TEST_CASE("process: tasks that the end of run() cancels end their programs") {
+TEST_CASE("process: tasks that the end of run() cancels end their programs", "[native]") {
   aio::run([]() -> aio::task<> {
     for (int i = 0; i < 3; ++i) (void)aio::create_task(aio::run_shell(output(), "echo ready; sleep 100"));
     co_await aio::sleep_for(50ms);
@@ -1240,7 +1240,7 @@ TEST_CASE("process: tasks that the end of run() cancels end their programs") {
 
 // ---- many
 
-TEST_CASE("process: a thousand programs, a hundred at a time, leave no descriptor, thread or zombie") {
+TEST_CASE("process: a thousand programs, a hundred at a time, leave no descriptor, thread or zombie", "[native][alone]") {
   auto const before = open_descriptors();
   run_each_way([]() -> aio::task<> {
     aio::semaphore slots(100);
@@ -1267,7 +1267,7 @@ TEST_CASE("process: a thousand programs, a hundred at a time, leave no descripto
 #endif
 }
 
-TEST_CASE("process: fifty programs at once, of which half are dropped, leave no descriptor or zombie") {
+TEST_CASE("process: fifty programs at once, of which half are dropped, leave no descriptor or zombie", "[native]") {
   auto const before = open_descriptors();
   run_each_way([]() -> aio::task<> {
     std::vector<aio::process> all;

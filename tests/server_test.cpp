@@ -128,7 +128,7 @@ aio::task<std::string> end_of(aio::stream_pair& client) {
 
 // ---- starting
 
-TEST_CASE("server: serves lines, and says where") {
+TEST_CASE("server: serves lines, and says where", "[native]") {
   aio::run([]() -> aio::task<> {
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
     CHECK(server.is_serving());
@@ -150,7 +150,7 @@ TEST_CASE("server: serves lines, and says where") {
   });
 }
 
-TEST_CASE("server: a plain function may give the ends to a task") {
+TEST_CASE("server: a plain function may give the ends to a task", "[native]") {
   aio::run([]() -> aio::task<> {
     std::vector<aio::task_handle<>> tasks;
     auto const give = [&](aio::stream_reader reader, aio::stream_writer writer) {
@@ -167,7 +167,7 @@ TEST_CASE("server: a plain function may give the ends to a task") {
   });
 }
 
-TEST_CASE("server: what a plain function wrote is sent when it keeps nothing") {
+TEST_CASE("server: what a plain function wrote is sent when it keeps nothing", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const greet = [](aio::stream_reader, aio::stream_writer writer) { writer.write("good day\n"); };
     auto server = co_await aio::start_server(greet, "127.0.0.1", 0);
@@ -177,7 +177,7 @@ TEST_CASE("server: what a plain function wrote is sent when it keeps nothing") {
   });
 }
 
-TEST_CASE("server: on all interfaces, and on several hosts, each once") {
+TEST_CASE("server: on all interfaces, and on several hosts, each once", "[native]") {
   aio::run([]() -> aio::task<> {
     auto everywhere = co_await aio::start_server(echo, "", 0);
     auto const all = everywhere.sockets();
@@ -196,7 +196,7 @@ TEST_CASE("server: on all interfaces, and on several hosts, each once") {
   });
 }
 
-TEST_CASE("server: an address that this host does not have is left out, unless it is the last") {
+TEST_CASE("server: an address that this host does not have is left out, unless it is the last", "[native]") {
   aio::run([]() -> aio::task<> {
     int const before = open_descriptors();
     {
@@ -213,7 +213,7 @@ TEST_CASE("server: an address that this host does not have is left out, unless i
   });
 }
 
-TEST_CASE("server: a port that is taken is an error that names it, and leaves nothing open") {
+TEST_CASE("server: a port that is taken is an error that names it, and leaves nothing open", "[native]") {
   listener const other;
   aio::run([&]() -> aio::task<> {
     int const before = open_descriptors();
@@ -224,7 +224,7 @@ TEST_CASE("server: a port that is taken is an error that names it, and leaves no
   });
 }
 
-TEST_CASE("server: with reuse_port() two share a port, its address can be bound to at once again") {
+TEST_CASE("server: with reuse_port() two share a port, its address can be bound to at once again", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const shared = aio::server_options().reuse_port();
     auto first = co_await aio::start_server(echo, "127.0.0.1", 0, shared);
@@ -245,7 +245,7 @@ TEST_CASE("server: with reuse_port() two share a port, its address can be bound 
   });
 }
 
-TEST_CASE("server: binds, and does not listen before start_serving()") {
+TEST_CASE("server: binds, and does not listen before start_serving()", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const later = aio::server_options().start_serving(false);
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0, later);
@@ -267,7 +267,7 @@ TEST_CASE("server: binds, and does not listen before start_serving()") {
   });
 }
 
-TEST_CASE("server: on a socket that listens already, and on one that is only bound") {
+TEST_CASE("server: on a socket that listens already, and on one that is only bound", "[native]") {
   aio::run([]() -> aio::task<> {
     listener listens;
     auto const port = listens.port();
@@ -294,14 +294,14 @@ TEST_CASE("server: on a socket that listens already, and on one that is only bou
   });
 }
 
-TEST_CASE("server: options that make no sense are refused") {
+TEST_CASE("server: options that make no sense are refused", "[native]") {
   CHECK_THROWS_AS(aio::server_options().limit(0), std::invalid_argument);
   CHECK_THROWS_AS(aio::server_options().max_connections(0), std::invalid_argument);
 }
 
 // ---- connections
 
-TEST_CASE("server: a connection is close-on-exec, without delay, and has the limit, its task has its peer's name") {
+TEST_CASE("server: a connection is close-on-exec, without delay, and has the limit, its task has its peer's name", "[native]") {
   aio::run([]() -> aio::task<> {
     std::string seen;
     auto const look = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -324,7 +324,7 @@ TEST_CASE("server: a connection is close-on-exec, without delay, and has the lim
   });
 }
 
-TEST_CASE("server: the handler begins one iteration after its connection was accepted") {
+TEST_CASE("server: the handler begins one iteration after its connection was accepted", "[native]") {
   aio::run([]() -> aio::task<> {
     aio::future<std::uint64_t> began;
     auto const handler = [&](aio::stream_reader, aio::stream_writer) -> aio::task<> {
@@ -342,7 +342,7 @@ TEST_CASE("server: the handler begins one iteration after its connection was acc
   });
 }
 
-TEST_CASE("server: a handler that returns sends what was written first") {
+TEST_CASE("server: a handler that returns sends what was written first", "[native]") {
   aio::run([]() -> aio::task<> {
     std::string const much(3'000'000, 'x');
     auto const send = [&](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {
@@ -358,7 +358,7 @@ TEST_CASE("server: a handler that returns sends what was written first") {
   });
 }
 
-TEST_CASE("server: an error of a handler is reported with the peer, who sees a reset, others go on") {
+TEST_CASE("server: an error of a handler is reported with the peer, who sees a reset, others go on", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto const fail = [](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -385,7 +385,7 @@ TEST_CASE("server: an error of a handler is reported with the peer, who sees a r
   });
 }
 
-TEST_CASE("server: an error of a plain function is reported, and aborts the connection") {
+TEST_CASE("server: an error of a plain function is reported, and aborts the connection", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto const fail = [](aio::stream_reader, aio::stream_writer) { throw std::runtime_error("no idea"); };
@@ -398,7 +398,7 @@ TEST_CASE("server: an error of a plain function is reported, and aborts the conn
   });
 }
 
-TEST_CASE("server: whoever hears of an error may close all connections, and the server") {
+TEST_CASE("server: whoever hears of an error may close all connections, and the server", "[native]") {
   for (bool const plain : {false, true}) {
     aio::run([&]() -> aio::task<> {
       std::optional<aio::server> server;
@@ -425,7 +425,7 @@ TEST_CASE("server: whoever hears of an error may close all connections, and the 
   }
 }
 
-TEST_CASE("server: a handler that cancels itself is not reported, and its connection is closed") {
+TEST_CASE("server: a handler that cancels itself is not reported, and its connection is closed", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto const give_up = [](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {
@@ -443,7 +443,7 @@ TEST_CASE("server: a handler that cancels itself is not reported, and its connec
   });
 }
 
-TEST_CASE("server: a handler that closes, aborts, or keeps an end elsewhere") {
+TEST_CASE("server: a handler that closes, aborts, or keeps an end elsewhere", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     std::vector<aio::stream_writer> kept;
@@ -480,7 +480,7 @@ TEST_CASE("server: a handler that closes, aborts, or keeps an end elsewhere") {
   });
 }
 
-TEST_CASE("server: a handler sees the context variables of who began to serve, and changes its own") {
+TEST_CASE("server: a handler sees the context variables of who began to serve, and changes its own", "[native]") {
   aio::context_var<std::string> who("nobody");
   aio::run([&]() -> aio::task<> {
     std::string seen;
@@ -520,7 +520,7 @@ TEST_CASE("server: a handler sees the context variables of who began to serve, a
   });
 }
 
-TEST_CASE("server: 1,000 clients at once") {
+TEST_CASE("server: 1,000 clients at once", "[native]") {
   ::rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   if (before.rlim_max < 4096) return;
@@ -551,7 +551,7 @@ TEST_CASE("server: 1,000 clients at once") {
 
 // ---- stopping
 
-TEST_CASE("server: wait_closed() waits for close(), and for the last connection, in either order") {
+TEST_CASE("server: wait_closed() waits for close(), and for the last connection, in either order", "[native]") {
   aio::run([]() -> aio::task<> {
     auto server = co_await aio::start_server(idle, "127.0.0.1", 0);
     auto waiting = aio::create_task(server.wait_closed());
@@ -580,7 +580,7 @@ TEST_CASE("server: wait_closed() waits for close(), and for the last connection,
   });
 }
 
-TEST_CASE("server: closed in the step in which the last client goes") {
+TEST_CASE("server: closed in the step in which the last client goes", "[native]") {
   aio::run([]() -> aio::task<> {
     for (int steps = 0; steps < 6; ++steps) {
       auto server = co_await aio::start_server(idle, "127.0.0.1", 0);
@@ -594,7 +594,7 @@ TEST_CASE("server: closed in the step in which the last client goes") {
   });
 }
 
-TEST_CASE("server: close_clients() lets handlers see the end, abort_clients() lets clients see a reset") {
+TEST_CASE("server: close_clients() lets handlers see the end, abort_clients() lets clients see a reset", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const handler = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -621,7 +621,7 @@ TEST_CASE("server: close_clients() lets handlers see the end, abort_clients() le
   });
 }
 
-TEST_CASE("server: abort_clients() where both directions are full") {
+TEST_CASE("server: abort_clients() where both directions are full", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const handler = [](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {
       std::string const much(1'000'000, 'x');
@@ -642,7 +642,7 @@ TEST_CASE("server: abort_clients() where both directions are full") {
   });
 }
 
-TEST_CASE("server: serve_forever() returns after close(), when the handlers are over") {
+TEST_CASE("server: serve_forever() returns after close(), when the handlers are over", "[native]") {
   aio::run([]() -> aio::task<> {
     auto server = co_await aio::start_server(idle, "127.0.0.1", 0, aio::server_options().start_serving(false));
     auto const serving = aio::create_task(server.serve_forever());
@@ -661,7 +661,7 @@ TEST_CASE("server: serve_forever() returns after close(), when the handlers are 
   });
 }
 
-TEST_CASE("server: serve_forever() cancelled, closes, and cancels and awaits the handlers") {
+TEST_CASE("server: serve_forever() cancelled, closes, and cancels and awaits the handlers", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const handler = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
@@ -688,7 +688,7 @@ TEST_CASE("server: serve_forever() cancelled, closes, and cancels and awaits the
   });
 }
 
-TEST_CASE("server: a handler cancels who serves") {
+TEST_CASE("server: a handler cancels who serves", "[native]") {
   // test_start_server_1
   aio::run([]() -> aio::task<> {
     std::optional<aio::task_handle<>> serving;
@@ -710,7 +710,7 @@ TEST_CASE("server: a handler cancels who serves") {
   });
 }
 
-TEST_CASE("server: shutdown() lets handlers end, then cancels them") {
+TEST_CASE("server: shutdown() lets handlers end, then cancels them", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const handler = [&](aio::stream_reader reader, aio::stream_writer) -> aio::task<> {
@@ -738,7 +738,7 @@ TEST_CASE("server: shutdown() lets handlers end, then cancels them") {
   });
 }
 
-TEST_CASE("server: shutdown() cancelled, cancels the handlers at once") {
+TEST_CASE("server: shutdown() cancelled, cancels the handlers at once", "[native]") {
   aio::run([]() -> aio::task<> {
     auto server = co_await aio::start_server(idle, "127.0.0.1", 0);
     auto client = co_await client_of(server);
@@ -750,7 +750,7 @@ TEST_CASE("server: shutdown() cancelled, cancels the handlers at once") {
   });
 }
 
-TEST_CASE("server: without its owner it closes, and its handlers are cancelled and end") {
+TEST_CASE("server: without its owner it closes, and its handlers are cancelled and end", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const handler = [&](aio::stream_reader reader, aio::stream_writer) -> aio::task<> {
@@ -777,7 +777,7 @@ TEST_CASE("server: without its owner it closes, and its handlers are cancelled a
   });
 }
 
-TEST_CASE("server: the end of run() cancels handlers, and sends what they wrote") {
+TEST_CASE("server: the end of run() cancels handlers, and sends what they wrote", "[native]") {
   std::optional<descriptor> client;
   trace log;
   int const before = open_descriptors();
@@ -798,7 +798,7 @@ TEST_CASE("server: the end of run() cancels handlers, and sends what they wrote"
   CHECK(open_descriptors() == before);
 }
 
-TEST_CASE("server: may outlive its loop") {
+TEST_CASE("server: may outlive its loop", "[native]") {
   int const before = open_descriptors();
   std::optional<aio::server> server;
   std::optional<aio::stream_writer> kept;
@@ -817,7 +817,7 @@ TEST_CASE("server: may outlive its loop") {
   kept.reset();
 }
 
-TEST_CASE("server: Ctrl-C and SIGTERM end serve_forever(), also with an idle client") {
+TEST_CASE("server: Ctrl-C and SIGTERM end serve_forever(), also with an idle client", "[native]") {
   for (int const number : {SIGINT, SIGTERM}) {
     auto const before = std::signal(number, SIG_DFL);  // the test framework's own
     trace log;
@@ -841,7 +841,7 @@ TEST_CASE("server: Ctrl-C and SIGTERM end serve_forever(), also with an idle cli
   }
 }
 
-TEST_CASE("server: started and cancelled wherever it waits, leaves no descriptor") {
+TEST_CASE("server: started and cancelled wherever it waits, leaves no descriptor", "[native]") {
   for (int steps = 0; steps < 8; ++steps) {
     aio::run([&]() -> aio::task<> {
       int const before = open_descriptors();
@@ -858,7 +858,7 @@ TEST_CASE("server: started and cancelled wherever it waits, leaves no descriptor
   }
 }
 
-TEST_CASE("server: a handler cancelled wherever it waits, closes its connection") {
+TEST_CASE("server: a handler cancelled wherever it waits, closes its connection", "[native]") {
   for (int steps = 0; steps < 12; ++steps) {
     aio::run([&]() -> aio::task<> {
       reports heard;
@@ -878,7 +878,7 @@ TEST_CASE("server: a handler cancelled wherever it waits, closes its connection"
   }
 }
 
-TEST_CASE("server: in debug mode nothing is reported of what is right") {
+TEST_CASE("server: in debug mode nothing is reported of what is right", "[native]") {
   aio::run(aio::run_options().debug(), []() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
@@ -891,7 +891,7 @@ TEST_CASE("server: in debug mode nothing is reported of what is right") {
   });
 }
 
-TEST_CASE("server: on a context that the program runs") {
+TEST_CASE("server: on a context that the program runs", "[native]") {
   asio::io_context context;
   aio::event_loop loop(context);
   std::string answer;
@@ -911,7 +911,7 @@ TEST_CASE("server: on a context that the program runs") {
 
 // ---- limits
 
-TEST_CASE("server: max_connections() lets others wait until one is closed") {
+TEST_CASE("server: max_connections() lets others wait until one is closed", "[native]") {
   aio::run([]() -> aio::task<> {
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0, aio::server_options().max_connections(2));
     auto first = co_await client_of(server);
@@ -936,7 +936,7 @@ TEST_CASE("server: max_connections() lets others wait until one is closed") {
   });
 }
 
-TEST_CASE("server: out of descriptors, says so once, and goes on when one of its connections ends") {
+TEST_CASE("server: out of descriptors, says so once, and goes on when one of its connections ends", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
@@ -966,7 +966,7 @@ TEST_CASE("server: out of descriptors, says so once, and goes on when one of its
   });
 }
 
-TEST_CASE("server: out of descriptors, tries it again by itself") {
+TEST_CASE("server: out of descriptors, tries it again by itself", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
@@ -984,7 +984,7 @@ TEST_CASE("server: out of descriptors, tries it again by itself") {
   });
 }
 
-TEST_CASE("server: closed while it cannot accept, is closed") {
+TEST_CASE("server: closed while it cannot accept, is closed", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     {
@@ -1002,7 +1002,7 @@ TEST_CASE("server: closed while it cannot accept, is closed") {
 
 // ---- TLS's place
 
-TEST_CASE("server: hands the connection to TLS before the handler begins, and counts what fails there") {
+TEST_CASE("server: hands the connection to TLS before the handler begins, and counts what fails there", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     std::string failed;
@@ -1048,7 +1048,7 @@ TEST_CASE("server: hands the connection to TLS before the handler begins, and co
   });
 }
 
-TEST_CASE("server: without on_handshake_error() the exception handler hears of it once a second") {
+TEST_CASE("server: without on_handshake_error() the exception handler hears of it once a second", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto const upgrade = [](std::unique_ptr<aio::transport> below, std::string,
@@ -1070,7 +1070,7 @@ TEST_CASE("server: without on_handshake_error() the exception handler hears of i
 
 // ---- Unix sockets
 
-TEST_CASE("server: on a Unix socket, whose file goes with close()") {
+TEST_CASE("server: on a Unix socket, whose file goes with close()", "[native]") {
   socket_path const path;
   aio::run([&]() -> aio::task<> {
     auto server = co_await aio::start_unix_server(echo, path);
@@ -1086,7 +1086,7 @@ TEST_CASE("server: on a Unix socket, whose file goes with close()") {
   });
 }
 
-TEST_CASE("server: the file of a Unix socket stays with cleanup_socket(false), if it is a successor's, or gone") {
+TEST_CASE("server: the file of a Unix socket stays with cleanup_socket(false), if it is a successor's, or gone", "[native]") {
   aio::run([]() -> aio::task<> {
     socket_path const path;
     auto server = co_await aio::start_unix_server(echo, path, aio::server_options().cleanup_socket(false));
@@ -1106,7 +1106,7 @@ TEST_CASE("server: the file of a Unix socket stays with cleanup_socket(false), i
   });
 }
 
-TEST_CASE("server: the file of a Unix socket that was passed in goes as well") {
+TEST_CASE("server: the file of a Unix socket that was passed in goes as well", "[native]") {
   aio::run([]() -> aio::task<> {
     socket_path const path;
     listener listens(path.address());
@@ -1116,7 +1116,7 @@ TEST_CASE("server: the file of a Unix socket that was passed in goes as well") {
   });
 }
 
-TEST_CASE("server: the path of a server that lives is not taken from it, nor that of an ordinary file") {
+TEST_CASE("server: the path of a server that lives is not taken from it, nor that of an ordinary file", "[native]") {
   aio::run([]() -> aio::task<> {
     int const before = open_descriptors();
     {
@@ -1142,7 +1142,7 @@ TEST_CASE("server: the path of a server that lives is not taken from it, nor tha
   });
 }
 
-TEST_CASE("server: the file of a Unix socket has the mode of the options") {
+TEST_CASE("server: the file of a Unix socket has the mode of the options", "[native]") {
   aio::run([]() -> aio::task<> {
     for (unsigned const mode : {0600U, 0666U, 0700U}) {
       socket_path const path;
@@ -1155,7 +1155,7 @@ TEST_CASE("server: the file of a Unix socket has the mode of the options") {
 }
 
 #if defined(__linux__)
-TEST_CASE("server: on an abstract Unix socket, connections of Unix sockets are numbered") {
+TEST_CASE("server: on an abstract Unix socket, connections of Unix sockets are numbered", "[native]") {
   aio::run([]() -> aio::task<> {
     std::string const name = std::string("\0aio_test_server.", 17) + std::to_string(::getpid());
     std::string task;

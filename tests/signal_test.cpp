@@ -101,7 +101,7 @@ aio::task<> tell_next(iteration_trace& log, std::string name, Numbers... numbers
 
 // ---- handlers
 
-TEST_CASE("signal: a handler is called by the loop, not where the signal comes") {
+TEST_CASE("signal: a handler is called by the loop, not where the signal comes", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           aio::get_running_loop().add_signal_handler(SIGUSR1, [&] { log("handler"); });
           co_await hops(1);
@@ -112,7 +112,7 @@ TEST_CASE("signal: a handler is called by the loop, not where the signal comes")
         }) == "0:the step goes on | 2:handler");
 }
 
-TEST_CASE("signal: handlers come behind two generations of callbacks that were there, in the order of the signals") {
+TEST_CASE("signal: handlers come behind two generations of callbacks that were there, in the order of the signals", "[native]") {
   // As CPython does.
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
@@ -134,7 +134,7 @@ TEST_CASE("signal: handlers come behind two generations of callbacks that were t
         }) == "1:a | 2:b | 2:USR1 | 2:USR2 | 2:USR1 | 3:c");
 }
 
-TEST_CASE("signal: a handler is called as often as the signal came, however often that is") {
+TEST_CASE("signal: a handler is called as often as the signal came, however often that is", "[native]") {
   int const times = GENERATE(1, 5, 63, 64, 65, 1000, 100'000);  // a pipe has room for 65,536
   int calls = 0;
   aio::testing::run([&]() -> aio::task<> {
@@ -146,7 +146,7 @@ TEST_CASE("signal: a handler is called as often as the signal came, however ofte
   CHECK(calls == times);
 }
 
-TEST_CASE("signal: a loop that is busy hears of it all the same") {
+TEST_CASE("signal: a loop that is busy hears of it all the same", "[native]") {
   aio::run([]() -> aio::task<> {
     bool heard = false;
     aio::get_running_loop().add_signal_handler(SIGUSR1, [&] { heard = true; });
@@ -157,7 +157,7 @@ TEST_CASE("signal: a loop that is busy hears of it all the same") {
   });
 }
 
-TEST_CASE("signal: a loop that waits is woken, also from another thread") {
+TEST_CASE("signal: a loop that waits is woken, also from another thread", "[native]") {
   aio::run([]() -> aio::task<> {
     aio::future<> heard;
     aio::get_running_loop().add_signal_handler(SIGUSR1, [&] { heard.set_result(); });
@@ -170,7 +170,7 @@ TEST_CASE("signal: a loop that waits is woken, also from another thread") {
   });
 }
 
-TEST_CASE("signal: a handler gets its arguments, which are kept, each time anew") {
+TEST_CASE("signal: a handler gets its arguments, which are kept, each time anew", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -187,7 +187,7 @@ TEST_CASE("signal: a handler gets its arguments, which are kept, each time anew"
   });
 }
 
-TEST_CASE("signal: a second handler replaces the first") {
+TEST_CASE("signal: a second handler replaces the first", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           loop.add_signal_handler(SIGUSR1, [&] { log("first"); });
@@ -202,7 +202,7 @@ TEST_CASE("signal: a second handler replaces the first") {
         }) == "2:second | 3:True False");
 }
 
-TEST_CASE("signal: a handler that was removed is not called any more, not even for a signal that came before") {
+TEST_CASE("signal: a handler that was removed is not called any more, not even for a signal that came before", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           loop.add_signal_handler(SIGUSR1, [&] { log("USR1"); });
@@ -222,7 +222,7 @@ TEST_CASE("signal: a handler that was removed is not called any more, not even f
         }) == "2:USR2");
 }
 
-TEST_CASE("signal: a handler may remove or replace itself, and what it owns lives until it returns") {
+TEST_CASE("signal: a handler may remove or replace itself, and what it owns lives until it returns", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -244,7 +244,7 @@ TEST_CASE("signal: a handler may remove or replace itself, and what it owns live
   });
 }
 
-TEST_CASE("signal: what a handler owns may ask for its loop when it goes") {
+TEST_CASE("signal: what a handler owns may ask for its loop when it goes", "[native]") {
   struct asks {
     explicit asks(aio::event_loop& of) : loop(of) {}
     asks(asks const&) = delete;
@@ -261,7 +261,7 @@ TEST_CASE("signal: what a handler owns may ask for its loop when it goes") {
   CHECK(is_default(SIGUSR2));
 }
 
-TEST_CASE("signal: what a handler throws goes to the exception handler, and it is called again") {
+TEST_CASE("signal: what a handler throws goes to the exception handler, and it is called again", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;
     aio::get_running_loop().add_signal_handler(SIGUSR1, [n = 0]() mutable {
@@ -276,7 +276,7 @@ TEST_CASE("signal: what a handler throws goes to the exception handler, and it i
   });
 }
 
-TEST_CASE("signal: a handler sees the context variables of who added it, and keeps what it sets") {
+TEST_CASE("signal: a handler sees the context variables of who added it, and keeps what it sets", "[native]") {
   static aio::context_var<int> variable(0);
   aio::testing::run([]() -> aio::task<> {
     trace log;
@@ -294,7 +294,7 @@ TEST_CASE("signal: a handler sees the context variables of who added it, and kee
   });
 }
 
-TEST_CASE("signal: numbers of no signal are refused, and signals that nobody can handle") {
+TEST_CASE("signal: numbers of no signal are refused, and signals that nobody can handle", "[native]") {
   aio::event_loop loop;
   for (int const number : {0, -1, 1000, 129}) {
     auto const text = std::to_string(number);
@@ -315,7 +315,7 @@ TEST_CASE("signal: numbers of no signal are refused, and signals that nobody can
   CHECK_THAT(thrown_by([&] { loop.add_signal_handler(SIGSEGV, [] {}); }), ContainsSubstring("a fault"));
 }
 
-TEST_CASE("signal: a signal that is refused changes nothing for another that is handled") {
+TEST_CASE("signal: a signal that is refused changes nothing for another that is handled", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -328,7 +328,7 @@ TEST_CASE("signal: a signal that is refused changes nothing for another that is 
   });
 }
 
-TEST_CASE("signal: removing one handler keeps the others") {
+TEST_CASE("signal: removing one handler keeps the others", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     trace log;
     auto& loop = aio::get_running_loop();
@@ -343,7 +343,7 @@ TEST_CASE("signal: removing one handler keeps the others") {
   });
 }
 
-TEST_CASE("signal: a closed loop handles none, and takes no handler") {
+TEST_CASE("signal: a closed loop handles none, and takes no handler", "[native]") {
   aio::event_loop loop;
   loop.add_signal_handler(SIGUSR1, [] {});
   loop.add_signal_handler(SIGUSR2, [] {});
@@ -355,7 +355,7 @@ TEST_CASE("signal: a closed loop handles none, and takes no handler") {
         "aio::usage_error: add_signal_handler: the event loop is closed");
 }
 
-TEST_CASE("signal: debug mode names a handler that keeps the loop, and refuses one that another thread adds") {
+TEST_CASE("signal: debug mode names a handler that keeps the loop, and refuses one that another thread adds", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;
     auto& loop = aio::get_running_loop();
@@ -372,7 +372,7 @@ TEST_CASE("signal: debug mode names a handler that keeps the loop, and refuses o
   });
 }
 
-TEST_CASE("signal: calls of the system that it comes into are restarted, and errno is kept") {
+TEST_CASE("signal: calls of the system that it comes into are restarted, and errno is kept", "[native]") {
   aio::event_loop loop;
   loop.add_signal_handler(SIGUSR1, [] {});
   CHECK((disposition(SIGUSR1).sa_flags & SA_RESTART) != 0);
@@ -384,7 +384,7 @@ TEST_CASE("signal: calls of the system that it comes into are restarted, and err
 
 // ---- who else wants it
 
-TEST_CASE("signal: the effect that it had before comes back with the last handler, whatever it was") {
+TEST_CASE("signal: the effect that it had before comes back with the last handler, whatever it was", "[native]") {
   void (*const before)(int) = GENERATE(SIG_DFL, SIG_IGN, &of_the_program);
   effect const set(SIGUSR1, before);
   {
@@ -403,7 +403,7 @@ TEST_CASE("signal: the effect that it had before comes back with the last handle
   CHECK(heard_by_program == sofar + 1);
 }
 
-TEST_CASE("signal: a handler that the program sets in between stays") {
+TEST_CASE("signal: a handler that the program sets in between stays", "[native]") {
   effect const set(SIGUSR1, SIG_DFL);
   aio::event_loop loop;
   loop.add_signal_handler(SIGUSR1, [] {});
@@ -417,7 +417,7 @@ TEST_CASE("signal: a handler that the program sets in between stays") {
   CHECK(disposition(SIGUSR1).sa_handler == &of_the_program);
 }
 
-TEST_CASE("signal: a signal_set of the program is there again afterwards") {
+TEST_CASE("signal: a signal_set of the program is there again afterwards", "[native]") {
   asio::io_context context;
   asio::signal_set theirs(context, SIGUSR1);
   int got = 0;
@@ -435,7 +435,7 @@ TEST_CASE("signal: a signal_set of the program is there again afterwards") {
   CHECK(got == SIGUSR1);
 }
 
-TEST_CASE("signal: several loops handle the same one, each hears of it once, on its own thread") {
+TEST_CASE("signal: several loops handle the same one, each hears of it once, on its own thread", "[native]") {
   constexpr int loops = 4;
   std::atomic<int> ready = 0;
   std::atomic<int> calls = 0;
@@ -466,7 +466,7 @@ TEST_CASE("signal: several loops handle the same one, each hears of it once, on 
   CHECK(is_default(SIGUSR1));
 }
 
-TEST_CASE("signal: loops that come and go while signals come lose none that was theirs") {
+TEST_CASE("signal: loops that come and go while signals come lose none that was theirs", "[native]") {
   std::atomic<bool> over = false;
   effect const set(SIGUSR1, SIG_IGN);
   std::vector<std::thread> threads;
@@ -496,7 +496,7 @@ TEST_CASE("signal: loops that come and go while signals come lose none that was 
   CHECK(disposition(SIGUSR1).sa_handler == SIG_IGN);
 }
 
-TEST_CASE("signal: while one is handled run() leaves it alone, and hears of it again afterwards") {
+TEST_CASE("signal: while one is handled run() leaves it alone, and hears of it again afterwards", "[native]") {
   auto const end = in_process([] {
     return aio::run([]() -> aio::task<int> {
       auto& loop = aio::get_running_loop();
@@ -517,7 +517,7 @@ TEST_CASE("signal: while one is handled run() leaves it alone, and hears of it a
   CHECK(end.how() == by_sigint);
 }
 
-TEST_CASE("signal: run() cancels main by the other signal, and by that of a handler which was there before") {
+TEST_CASE("signal: run() cancels main by the other signal, and by that of a handler which was there before", "[native]") {
   auto const end = in_process([] {
     aio::runner runner;
     runner.get_loop().add_signal_handler(SIGINT, [] { say("handled "); });
@@ -553,7 +553,7 @@ TEST_CASE("signal: run() cancels main by the other signal, and by that of a hand
   CHECK(other.how() == by_sigterm);
 }
 
-TEST_CASE("signal: after the run its handlers are gone, and the process dies of it as ever") {
+TEST_CASE("signal: after the run its handlers are gone, and the process dies of it as ever", "[native]") {
   auto const end = in_process([] {
     aio::run([]() -> aio::task<> {
       aio::get_running_loop().add_signal_handler(SIGTERM, [] {});
@@ -569,7 +569,7 @@ TEST_CASE("signal: after the run its handlers are gone, and the process dies of 
 
 // ---- processes
 
-TEST_CASE("signal: a child process does not write into its parent's loop, and does what was done before") {
+TEST_CASE("signal: a child process does not write into its parent's loop, and does what was done before", "[native]") {
   void (*const before)(int) = GENERATE(SIG_DFL, SIG_IGN);
   int calls = 0;
   std::string how;
@@ -593,7 +593,7 @@ TEST_CASE("signal: a child process does not write into its parent's loop, and do
   CHECK(calls == 1);
 }
 
-TEST_CASE("signal: a child process handles signals by a loop of its own, and refuses that of its parent") {
+TEST_CASE("signal: a child process handles signals by a loop of its own, and refuses that of its parent", "[native]") {
   int calls = 0;
   int status = 0;
   aio::run([&]() -> aio::task<> {
@@ -626,7 +626,7 @@ TEST_CASE("signal: a child process handles signals by a loop of its own, and ref
   CHECK(calls == 0);
 }
 
-TEST_CASE("signal: a handler may end the process by exit()") {
+TEST_CASE("signal: a handler may end the process by exit()", "[native]") {
   auto const end = in_process([] {
     static aio::event_loop loop;
     loop.add_signal_handler(SIGUSR1, [] {
@@ -666,7 +666,7 @@ TEST_CASE("signal: without descriptors for it a handler is refused, and nothing 
 
 // ---- contexts
 
-TEST_CASE("signal: a context that the program runs goes on while there is a handler, or a task that waits") {
+TEST_CASE("signal: a context that the program runs goes on while there is a handler, or a task that waits", "[native]") {
   asio::io_context context;
   aio::event_loop loop{context};
   trace log;
@@ -694,7 +694,7 @@ TEST_CASE("signal: a context that the program runs goes on while there is a hand
 
 // ---- waiting
 
-TEST_CASE("wait_signal: gives the signal that came") {
+TEST_CASE("wait_signal: gives the signal that came", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto const first = aio::create_task(tell_next(log, "first", SIGUSR1, SIGUSR2));
           co_await hops(2);
@@ -708,7 +708,7 @@ TEST_CASE("wait_signal: gives the signal that came") {
         }) == "3:first USR2 | 9:second USR1");
 }
 
-TEST_CASE("wait_signal: all who wait for a signal get it, in the order of their waits, the others wait on") {
+TEST_CASE("wait_signal: all who wait for a signal get it, in the order of their waits, the others wait on", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto const a = aio::create_task(tell_next(log, "a", SIGUSR1));
           auto const b = aio::create_task(tell_next(log, "b", SIGUSR2));
@@ -723,7 +723,7 @@ TEST_CASE("wait_signal: all who wait for a signal get it, in the order of their 
         }) == "3:a USR1 | 3:c USR1 | 5:False | 8:b USR2");
 }
 
-TEST_CASE("wait_signal: a signal between two waits is there for the next, several as one, the first of them first") {
+TEST_CASE("wait_signal: a signal between two waits is there for the next, several as one, the first of them first", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           // Another task, for another signal, lets the loop hear of each at once; without it they wait in the pipe.
           auto const heard_at_once = aio::create_task([]() -> aio::task<> { (void)co_await aio::wait_signal(SIGHUP); });
@@ -748,7 +748,7 @@ TEST_CASE("wait_signal: a signal between two waits is there for the next, severa
         }) == "5:once USR1 | 10:once USR2 | 0:1. USR2 | 0:2. USR1 | 6:3. CE");
 }
 
-TEST_CASE("wait_signal: a signal that came while nothing of the loop listened is there for the next wait, too") {
+TEST_CASE("wait_signal: a signal that came while nothing of the loop listened is there for the next wait, too", "[native]") {
   aio::run([]() -> aio::task<> {
     trace log;
     auto const next = [&](std::string name) -> aio::task<> {
@@ -768,7 +768,7 @@ TEST_CASE("wait_signal: a signal that came while nothing of the loop listened is
   });
 }
 
-TEST_CASE("wait_signal: several that the loop notices at once are one, wherever the wait began") {
+TEST_CASE("wait_signal: several that the loop notices at once are one, wherever the wait began", "[native]") {
   bool const handled = GENERATE(false, true);
   CHECK(traced([=](iteration_trace& log) -> aio::task<> {
           int calls = 0;
@@ -796,7 +796,7 @@ TEST_CASE("wait_signal: several that the loop notices at once are one, wherever 
                        : "3:1. USR1 | 8:2. USR1 | 15:3. CE"));
 }
 
-TEST_CASE("wait_signal: before the first wait a signal has the effect that it always had") {
+TEST_CASE("wait_signal: before the first wait a signal has the effect that it always had", "[native]") {
   effect const set(SIGUSR1, &of_the_program);
   int const sofar = heard_by_program;
   aio::testing::run([]() -> aio::task<> {
@@ -812,7 +812,7 @@ TEST_CASE("wait_signal: before the first wait a signal has the effect that it al
   CHECK(disposition(SIGUSR1).sa_handler == &of_the_program);
 }
 
-TEST_CASE("wait_signal: a task that is cancelled waits no more, and the signal is there for the next") {
+TEST_CASE("wait_signal: a task that is cancelled waits no more, and the signal is there for the next", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto const a = aio::create_task(tell_next(log, "a", SIGUSR1));
           co_await hops(2);
@@ -824,7 +824,7 @@ TEST_CASE("wait_signal: a task that is cancelled waits no more, and the signal i
         }) == "1:a CE | 4:b USR1");
 }
 
-TEST_CASE("wait_signal: a task that has its signal when it is cancelled gives it, and is cancelled later") {
+TEST_CASE("wait_signal: a task that has its signal when it is cancelled gives it, and is cancelled later", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto const waits = [&]() -> aio::task<> {
             co_await tell_next(log, "a", SIGUSR1);
@@ -846,7 +846,7 @@ TEST_CASE("wait_signal: a task that has its signal when it is cancelled gives it
         }) == "2:cancel | 3:a USR1 | 4:then True | 5:True");
 }
 
-TEST_CASE("wait_signal: a time limit that comes with the signal does not lose it") {
+TEST_CASE("wait_signal: a time limit that comes with the signal does not lose it", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto& loop = aio::get_running_loop();
     loop.add_signal_handler(SIGUSR1, [] {});
@@ -862,7 +862,7 @@ TEST_CASE("wait_signal: a time limit that comes with the signal does not lose it
   });
 }
 
-TEST_CASE("wait_signal: a handler for the same signal is called, too") {
+TEST_CASE("wait_signal: a handler for the same signal is called, too", "[native]") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           loop.add_signal_handler(SIGUSR1, [&] { log("handler"); });
@@ -877,7 +877,7 @@ TEST_CASE("wait_signal: a handler for the same signal is called, too") {
         }) == "2:handler | 3:a USR1 | 7:b USR1");
 }
 
-TEST_CASE("wait_signal: may be kept and awaited later, raced, and waited for by very many") {
+TEST_CASE("wait_signal: may be kept and awaited later, raced, and waited for by very many", "[native]") {
   aio::testing::run([]() -> aio::task<> {
     auto later = aio::wait_signal(SIGUSR1);
     { (void)aio::wait_signal(SIGUSR2); }
@@ -908,7 +908,7 @@ TEST_CASE("wait_signal: may be kept and awaited later, raced, and waited for by 
   });
 }
 
-TEST_CASE("wait_signal: run() leaves a signal alone from the first wait for it to the end of the loop") {
+TEST_CASE("wait_signal: run() leaves a signal alone from the first wait for it to the end of the loop", "[native]") {
   auto const end = in_process([] {
     aio::run([]() -> aio::task<> {
       auto const ends = aio::create_task([]() -> aio::task<int> {
@@ -928,7 +928,7 @@ TEST_CASE("wait_signal: run() leaves a signal alone from the first wait for it t
   CHECK(end.how() == "exit 0");
 }
 
-TEST_CASE("wait_signal: tasks that wait when run() ends are cancelled") {
+TEST_CASE("wait_signal: tasks that wait when run() ends are cancelled", "[native]") {
   trace log;
   aio::run([&]() -> aio::task<> {
     (void)aio::create_task([&]() -> aio::task<> {
