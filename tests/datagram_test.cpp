@@ -30,6 +30,9 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include "support/temporary.hpp"
+#endif
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -51,23 +54,15 @@ aio::task<datagram_socket> connected_to(socket_address peer) {
   return aio::open_datagram(datagram_options().remote_address(peer));
 }
 
-/// A folder for Unix sockets, which goes with all that is in it.
-class folder {
+#if defined(__unix__) || defined(__APPLE__)
+/// For Unix sockets, which go with it.
+class folder : public aio_test::temporary_folder {
  public:
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "aio_XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    path_ = name;
-  }
-  folder(folder const&) = delete;
-  ~folder() { std::filesystem::remove_all(path_); }
   [[nodiscard]] socket_address operator/(char const* name) const {
-    return socket_address::from_path((path_ / name).string());
+    return socket_address::from_path((path() / name).string());
   }
-
- private:
-  std::filesystem::path path_;
 };
+#endif
 
 template <class T>
 std::error_code code_of(aio::result<T> const& outcome) {

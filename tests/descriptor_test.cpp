@@ -102,13 +102,7 @@ TEST_CASE("descriptor: a reader is called once in each iteration while there is 
           co_await hops(2);
           log.mark();
           pipe.put("x");
-          loop.call_soon([&] {
-            log("a");
-            loop.call_soon([&] {
-              log("b");
-              loop.call_soon([&] { log("c"); });
-            });
-          });
+          aio_test::note_generations(log);
           co_await hops(6);
         }) == "1:a | 1:r | 2:b | 2:r | 3:c | 3:r");
 }

@@ -1174,6 +1174,21 @@ TEST_CASE("event_loop on a program's context: its end cancels the tasks that are
   context.run();  // nothing of the loop is left in it
 }
 
+TEST_CASE("event_loop: a callback that is always due again does not keep operations of Asio from completing") {
+  aio::event_loop loop;
+  asio::steady_timer timer(loop.context(), 1ms);
+  bool rang = false;
+  timer.async_wait([&](std::error_code const&) { rang = true; });
+  auto const until = std::chrono::steady_clock::now() + 10s;
+  std::function<void()> again = [&] {
+    if (rang || std::chrono::steady_clock::now() > until) return loop.stop();
+    loop.call_later(0s, [&] { again(); });
+  };
+  again();
+  loop.run_forever();
+  CHECK(rang);
+}
+
 TEST_CASE("event_loop on a program's context: may end with timers and callbacks pending") {
   asio::io_context context;
   auto captured = std::make_shared<int>();

@@ -31,6 +31,7 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/temporary.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -40,28 +41,13 @@ using aio::file_mode;
 using aio_test::ContainsSubstring;
 using aio_test::hops;
 using aio_test::said;
+using aio_test::temporary_folder;
 using aio_test::trace;
 using strings = std::vector<std::string>;
 
 namespace {
 
 constexpr file_mode rewrite = file_mode::read | file_mode::write | file_mode::create | file_mode::truncate;
-
-/// A folder for files, which goes with all that is in it.
-class folder {
- public:
-  folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "aio_XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    path_ = name;
-  }
-  folder(folder const&) = delete;
-  ~folder() { std::filesystem::remove_all(path_); }
-  [[nodiscard]] std::filesystem::path operator/(char const* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string contents(std::filesystem::path const& path) {
   std::ifstream in(path, std::ios::binary);
@@ -110,7 +96,7 @@ class full_pool {
 }  // namespace
 
 TEST_CASE("file: what was written is read again") {
-  folder const here;
+  temporary_folder const here;
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", rewrite);
     CHECK(f.is_open());
@@ -135,7 +121,7 @@ TEST_CASE("file: what was written is read again") {
 }
 
 TEST_CASE("file: read_text and write_text are whole files") {
-  folder const here;
+  temporary_folder const here;
   aio::testing::run([&]() -> aio::task<> {
     co_await file::write_text(here / "f", "a longer text");
     co_await file::write_text(here / "f", "short\0one"s);
@@ -165,7 +151,7 @@ TEST_CASE("file: one that does not say how long it is is read to its end") {
 #endif
 
 TEST_CASE("file: lines, with either end, without one at the last, and longer than what is read ahead") {
-  folder const here;
+  temporary_folder const here;
   std::string const longest(300'000, 'l');
   put(here / "f", "one\r\n\ntwo\n" + longest + "\nlast");
   put(here / "empty", "");
@@ -190,7 +176,7 @@ TEST_CASE("file: lines, with either end, without one at the last, and longer tha
 }
 
 TEST_CASE("file: a line that was read ahead does not suspend, and other calls know of what was") {
-  folder const here;
+  temporary_folder const here;
   put(here / "f", "one\ntwo\nthree\nfour\n");
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", file_mode::read | file_mode::write);
@@ -225,7 +211,7 @@ TEST_CASE("file: a line that was read ahead does not suspend, and other calls kn
 }
 
 TEST_CASE("file: at an offset, which leaves the position alone") {
-  folder const here;
+  temporary_folder const here;
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", rewrite);
     co_await f.write("0123456789");
@@ -250,7 +236,7 @@ TEST_CASE("file: at an offset, which leaves the position alone") {
 }
 
 TEST_CASE("file: modes") {
-  folder const here;
+  temporary_folder const here;
   aio::testing::run([&]() -> aio::task<> {
     auto const missing = co_await aio::as_result(file::open(here / "f"));
     CHECK(code_of(missing) == std::errc::no_such_file_or_directory);
@@ -277,7 +263,7 @@ TEST_CASE("file: modes") {
 }
 
 TEST_CASE("file: what cannot be positioned is none, and nobody waits for the other end of a pipe") {
-  folder const here;
+  temporary_folder const here;
   REQUIRE(::mkfifo((here / "pipe").c_str(), 0600) == 0);
   aio::testing::run([&]() -> aio::task<> {
     auto const pipe = co_await aio::as_result(file::open(here / "pipe"));
@@ -289,7 +275,7 @@ TEST_CASE("file: what cannot be positioned is none, and nobody waits for the oth
 }
 
 TEST_CASE("file: errors carry the path, and leave the position where it was") {
-  folder const here;
+  temporary_folder const here;
   put(here / "f", "abc");
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f");
@@ -320,7 +306,7 @@ TEST_CASE("file: a full disk is an error, of write and of write_text") {
 #endif
 
 TEST_CASE("file: a write that the system takes a part of is an error, and may be repeated in its place") {
-  folder const here;
+  temporary_folder const here;
   ::rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
   auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
@@ -342,7 +328,7 @@ TEST_CASE("file: a write that the system takes a part of is an error, and may be
 }
 
 TEST_CASE("file: calls that use the position take their turns, in order") {
-  folder const here;
+  temporary_folder const here;
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", rewrite);
     std::vector<aio::task_handle<void>> all;
@@ -368,7 +354,7 @@ TEST_CASE("file: calls that use the position take their turns, in order") {
 }
 
 TEST_CASE("file: after close everything is refused, and what waits for its turn, too") {
-  folder const here;
+  temporary_folder const here;
   put(here / "f", "text");
   aio::testing::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f");
@@ -393,7 +379,7 @@ TEST_CASE("file: after close everything is refused, and what waits for its turn,
 }
 
 TEST_CASE("file: a call that is cancelled before a thread begins it does nothing") {
-  folder const here;
+  temporary_folder const here;
   aio::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", rewrite);
     co_await f.write("abc\ndef\n");
@@ -417,7 +403,7 @@ TEST_CASE("file: a call that is cancelled before a thread begins it does nothing
 }
 
 TEST_CASE("file: a cancelled read loses nothing, whenever the cancellation comes") {
-  folder const here;
+  temporary_folder const here;
   std::string text;
   strings expected;
   for (int i = 0; i < 60'000; ++i) {
@@ -455,7 +441,7 @@ TEST_CASE("file: a cancelled read loses nothing, whenever the cancellation comes
 }
 
 TEST_CASE("file: a cancelled write may be repeated, and the one that was left does not come after it") {
-  folder const here;
+  temporary_folder const here;
   aio::run([&]() -> aio::task<> {
     auto f = co_await file::open(here / "f", rewrite);
     for (int round = 0; round < 60; ++round) {
@@ -478,7 +464,7 @@ TEST_CASE("file: a cancelled write may be repeated, and the one that was left do
 }
 
 TEST_CASE("file: run ends when the calls that were left have ended, and what they write is whole") {
-  folder const here;
+  temporary_folder const here;
   for (int round = 0; round < 10; ++round) {
     aio::run([&]() -> aio::task<> {
       auto f = co_await file::open(here / "f", rewrite);
@@ -491,7 +477,7 @@ TEST_CASE("file: run ends when the calls that were left have ended, and what the
 }
 
 TEST_CASE("file: goes while a call runs, and is closed once") {
-  folder const here;
+  temporary_folder const here;
   put(here / "f", std::string(1'000'000, 'x'));
   aio::run([&]() -> aio::task<> {
     std::optional<file> f(co_await file::open(here / "f"));
@@ -507,7 +493,7 @@ TEST_CASE("file: goes while a call runs, and is closed once") {
 }
 
 TEST_CASE("file: without descriptors opening fails, and is no leak when it is cancelled") {
-  folder const here;
+  temporary_folder const here;
   put(here / "f", "x");
   ::rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);

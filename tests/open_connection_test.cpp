@@ -29,12 +29,13 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/descriptors.hpp"
 #include "support/peers.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::descriptor;
 using aio_test::listener;
-using aio_test::open_descriptors;
+using aio_test::descriptor_count;
 using aio_test::said;
 
 namespace {
@@ -132,16 +133,16 @@ TEST_CASE("open_connection: of a host with several addresses, that which listens
   listener const server;  // by IPv4 alone: a host without a name has ::1, too, and mostly first
   for (auto const delay : {0ms, 250ms}) {
     aio::run([&]() -> aio::task<> {
-      int const before = open_descriptors();
+      int const before = descriptor_count();
       {
         auto options = aio::connect_options().happy_eyeballs_delay(delay);
         auto streams = co_await aio::open_connection("", server.port(), options);
-        CHECK(open_descriptors() == before + 1);
+        CHECK(descriptor_count() == before + 1);
         auto const peer = server.accept();
         std::string const got = co_await greet(std::move(streams), peer);
         CHECK(got == "good day");
       }
-      CHECK(open_descriptors() == before);
+      CHECK(descriptor_count() == before);
     });
   }
 }
@@ -149,7 +150,7 @@ TEST_CASE("open_connection: of a host with several addresses, that which listens
 TEST_CASE("open_connection: refused, says by whom") {
   auto const port = aio_test::closed_port();
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     auto const outcome = co_await aio::as_result(aio::open_connection("127.0.0.1", port));
     auto const error = connect_error_of(outcome);
     REQUIRE(error);
@@ -159,7 +160,7 @@ TEST_CASE("open_connection: refused, says by whom") {
     CHECK(error->attempts()[0].code == error->code());
     std::string const address = "127.0.0.1:" + std::to_string(port);
     CHECK(std::string(error->what()) == "cannot connect to 127.0.0.1: " + address + ": Connection refused");
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -203,7 +204,7 @@ TEST_CASE("open_connection: connects from a local address") {
 TEST_CASE("open_connection: a local address that does not fit is the error of each attempt") {
   listener const server;
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     auto const other = aio::connect_options().local_address("::1");
     auto const of_family = co_await aio::as_result(aio::open_connection("127.0.0.1", server.port(), other));
     auto const error = connect_error_of(of_family);
@@ -219,7 +220,7 @@ TEST_CASE("open_connection: a local address that does not fit is the error of ea
     auto const in_use = connect_error_of(taken);
     REQUIRE(in_use);
     CHECK(in_use->code() == std::errc::address_in_use);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -228,7 +229,7 @@ TEST_CASE("open_connection: cancelled wherever it waits, leaves no descriptor") 
   for (std::string const host : {"127.0.0.1", ""}) {
     for (int steps = 0; steps < 12; ++steps) {
       aio::run([&]() -> aio::task<> {
-        int const before = open_descriptors();
+        int const before = descriptor_count();
         {
           auto connecting = aio::create_task(aio::open_connection(host, server.port()));
           for (int i = 0; i < steps; ++i) co_await aio::sleep_for(0s);
@@ -237,8 +238,8 @@ TEST_CASE("open_connection: cancelled wherever it waits, leaves no descriptor") 
           CHECK((outcome.has_value() || outcome.cancelled()));
         }
         // A look-up that was left behind has some for a moment.
-        for (int i = 0; i < 100 && open_descriptors() != before; ++i) co_await aio::sleep_for(10ms);
-        CHECK(open_descriptors() == before);
+        for (int i = 0; i < 100 && descriptor_count() != before; ++i) co_await aio::sleep_for(10ms);
+        CHECK(descriptor_count() == before);
       });
     }
   }
@@ -247,11 +248,11 @@ TEST_CASE("open_connection: cancelled wherever it waits, leaves no descriptor") 
 TEST_CASE("open_connection: who does not answer is given up by a timeout") {
   full_listener const server;
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     auto const outcome = co_await aio::as_result(
         aio::wait_for(aio::open_connection("127.0.0.1", server.socket().port()), 50ms));
     CHECK(said(outcome).find("timeout_error") != std::string::npos);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -310,7 +311,7 @@ TEST_CASE("open_connection: what the options contradict is refused") {
 TEST_CASE("open_connection: hands the connection and the name of the host to TLS") {
   listener const server;
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     std::string seen;
     auto const upgrade = [&](std::unique_ptr<aio::transport> below, std::string received,
                              std::string host) -> aio::task<std::unique_ptr<aio::transport>> {
@@ -328,14 +329,14 @@ TEST_CASE("open_connection: hands the connection and the name of the host to TLS
     auto const outcome = co_await aio::as_result(aio::open_connection("127.0.0.1", server.port(), by_name));
     CHECK(said(outcome).find("no certificate") != std::string::npos);
     CHECK(seen == "127.0.0.1;bad;");
-    CHECK(open_descriptors() == before + 1);  // the peer of the first
+    CHECK(descriptor_count() == before + 1);  // the peer of the first
   });
 }
 
 TEST_CASE("open_connection: cancelled while TLS begins, closes the connection") {
   listener const server;
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     auto const upgrade = [](std::unique_ptr<aio::transport> below, std::string,
                             std::string) -> aio::task<std::unique_ptr<aio::transport>> {
       co_await aio::sleep_for(1h);
@@ -345,7 +346,7 @@ TEST_CASE("open_connection: cancelled while TLS begins, closes the connection") 
     auto const outcome = co_await aio::as_result(
         aio::wait_for(aio::open_connection("127.0.0.1", server.port(), options), 20ms));
     CHECK(said(outcome).find("timeout_error") != std::string::npos);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -398,10 +399,10 @@ TEST_CASE("open_unix_connection: waits for room with a listener that has enough,
   aio_test::socket_path const path;
   full_listener const server(path.address());
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     auto const outcome = co_await aio::as_result(aio::wait_for(aio::open_unix_connection(path), 30ms));
     CHECK(said(outcome).find("timeout_error") != std::string::npos);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
     auto const connecting = aio::create_task(aio::open_unix_connection(path));
     co_await aio::sleep_for(5ms);
     CHECK_FALSE(connecting.done());
@@ -416,7 +417,7 @@ TEST_CASE("open_unix_connection: waits for room with a listener that has enough,
 TEST_CASE("open_connection: 200 at once") {
   listener const server("127.0.0.1", 1000);
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     {
       std::vector<aio::task_handle<aio::stream_pair>> all;
       for (int i = 0; i < 200; ++i) {
@@ -428,7 +429,7 @@ TEST_CASE("open_connection: 200 at once") {
         peers.push_back(server.accept());
       }
     }
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -439,7 +440,7 @@ TEST_CASE("open_connection: without a descriptor to be had, says so") {
     ::rlimit before{};
     ::getrlimit(RLIMIT_NOFILE, &before);
     ::rlimit few = before;
-    few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 8;
+    few.rlim_cur = static_cast<::rlim_t>(descriptor_count()) + 8;
     ::setrlimit(RLIMIT_NOFILE, &few);
     for (int one = ::dup(0); one >= 0; one = ::dup(0)) all.emplace_back(one);
     auto const outcome = co_await aio::as_result(aio::open_connection("127.0.0.1", server.port()));

@@ -26,14 +26,17 @@
 #include "aio/task_handle.hpp"
 #include "aio/timeout.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/temporary.hpp"
 
 using namespace std::chrono_literals;
 using aio::detail::make_pipe;
 using aio::detail::owned_descriptor;
 using aio::detail::pipe_access;
 using aio::detail::pipe_direction;
+using aio_test::open_descriptors;
 using aio_test::said;
 using aio_test::words;
 
@@ -42,14 +45,6 @@ namespace {
 template <class Body>
 void run(Body const& body) {
   aio::run([&]() -> aio::task<> { co_await aio::wait_for(body(), 60s); });
-}
-
-std::set<int> open_descriptors() {
-  std::set<int> open;
-  for (int number = 0; number < 1024; ++number) {
-    if (::fcntl(number, F_GETFD) >= 0) open.insert(number);
-  }
-  return open;
 }
 
 bool blocks(int number) { return (::fcntl(number, F_GETFL) & O_NONBLOCK) == 0; }
@@ -313,8 +308,8 @@ TEST_CASE("pipe: the standard streams work over pipes, which block for others as
 }
 
 TEST_CASE("pipe: the standard streams work over files, from and to where these stand", "[native]") {
-  std::string name = (std::filesystem::temp_directory_path() / "aio_pipe_XXXXXX").string();
-  owned_descriptor const file(::mkstemp(name.data()));
+  aio_test::temporary_folder const folder;
+  owned_descriptor const file(::open((folder / "file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   put(file.get(), "first\n");
   {
     replaced const out(1, file.get());
@@ -334,7 +329,6 @@ TEST_CASE("pipe: the standard streams work over files, from and to where these s
       CHECK(all == "st\nsecond\n");
     });
   }
-  std::filesystem::remove(name);
 }
 
 TEST_CASE("pipe: the standard streams work over devices that are always ready", "[native]") {

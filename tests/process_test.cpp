@@ -38,13 +38,18 @@
 #include "aio/task_handle.hpp"
 #include "aio/timeout.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/temporary.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
+using aio_test::few_descriptors;
+using aio_test::open_descriptors;
 using aio_test::reports;
 using aio_test::said;
+using aio_test::temporary_folder;
 using aio_test::words;
 
 namespace {
@@ -104,39 +109,6 @@ bool soon(std::function<bool()> const& holds) {
   return false;
 }
 
-std::set<int> open_descriptors() {
-  std::set<int> open;
-  for (int number = 0; number < 1024; ++number) {
-    if (::fcntl(number, F_GETFD) >= 0) open.insert(number);
-  }
-  return open;
-}
-
-/// So many more can be opened in this scope. (Not by a sanitizer either, which CHECK makes use of.)
-class few_descriptors {
- public:
-  explicit few_descriptors(int left) {
-    ::getrlimit(RLIMIT_NOFILE, &usual_);
-    ::rlimit tight = usual_;
-    tight.rlim_cur = static_cast<::rlim_t>(*open_descriptors().rbegin()) + 10;
-    ::setrlimit(RLIMIT_NOFILE, &tight);
-    for (int next = ::dup(0); next >= 0; next = ::dup(0)) filling_.push_back(next);
-    for (; left > 0; --left) {
-      ::close(filling_.back());
-      filling_.pop_back();
-    }
-  }
-  few_descriptors(few_descriptors const&) = delete;
-  ~few_descriptors() {
-    for (int const each : filling_) ::close(each);
-    ::setrlimit(RLIMIT_NOFILE, &usual_);
-  }
-
- private:
-  ::rlimit usual_{};
-  std::vector<int> filling_;
-};
-
 process_options piped() { return process_options().in(stdio::pipe()).out(stdio::pipe()); }
 process_options output() { return process_options().in(stdio::devnull()).out(stdio::pipe()); }
 
@@ -163,20 +135,6 @@ aio::task<std::string> refused(Start start) {
   }
   co_return "nothing was thrown";
 }
-
-struct temporary_folder {
-  temporary_folder() {
-    std::string name = (fs::temp_directory_path() / "aio_process_XXXXXX").string();
-    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
-    path = name;
-  }
-  temporary_folder(temporary_folder const&) = delete;
-  ~temporary_folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  fs::path path;
-};
 
 }  // namespace
 
@@ -271,11 +229,11 @@ TEST_CASE("process: more arguments than the system takes are an error of the cal
 
 TEST_CASE("process: it runs in the directory that it is given, and one that is not there is named by the error", "[native]") {
   temporary_folder const folder;
-  fs::create_directory(folder.path / "inside");
+  fs::create_directory(folder / "inside");
   run([&]() -> aio::task<> {
-    auto const place = co_await output_of("pwd -P", output().cwd(folder.path / "inside"));
-    CHECK(place == fs::canonical(folder.path / "inside").string() + "\n");
-    auto const missing = (folder.path / "nowhere").string();
+    auto const place = co_await output_of("pwd -P", output().cwd(folder / "inside"));
+    CHECK(place == fs::canonical(folder / "inside").string() + "\n");
+    auto const missing = (folder / "nowhere").string();
     auto const text = co_await refused([&] { return aio::create_subprocess_exec(output().cwd(missing), "true"); });
     CHECK(text == "cannot start a process in the directory " + missing + ": No such file or directory");
     auto const file =
@@ -286,7 +244,7 @@ TEST_CASE("process: it runs in the directory that it is given, and one that is n
 
 TEST_CASE("process: it has the environment that it is given and no other, and is looked for in its PATH", "[native]") {
   temporary_folder const folder;
-  fs::create_symlink("/bin/sh", folder.path / "aio-test-shell");
+  fs::create_symlink("/bin/sh", folder / "aio-test-shell");
   run([&]() -> aio::task<> {
     std::map<std::string, std::string> const variables{{"COLOUR", "blue=green"}, {"EMPTY", ""}};
     auto const shell = co_await output_of("echo $COLOUR; echo ${EMPTY-unset}; echo ${HOME-no home}",
@@ -297,7 +255,7 @@ TEST_CASE("process: it has the environment that it is given and no other, and is
     CHECK(done.out == "blue=green\n");
     int const again = co_await cat.wait();
     CHECK(again == 0);
-    std::map<std::string, std::string> const path{{"PATH", "/nowhere:" + folder.path.string()}};
+    std::map<std::string, std::string> const path{{"PATH", "/nowhere:" + folder.path().string()}};
     auto const found = co_await aio::run_process(output().env(path), "aio-test-shell", "-c", "echo found");
     CHECK(found.out == "found\n");
     CHECK_THROWS_AS(process_options().env({{"a=b", "c"}}), std::invalid_argument);
@@ -1176,7 +1134,7 @@ TEST_CASE("process: run_process() gives its program's status and output", "[nati
 TEST_CASE("process: run_process() that is cancelled asks its program to end, and waits for that", "[native]") {
   temporary_folder const folder;
   run([&]() -> aio::task<> {
-    std::string const note = (folder.path / "note").string();
+    std::string const note = (folder / "note").string();
     // It cleans up, for which it has to write more than a pipe holds.
     auto const outcome = co_await aio::as_result(aio::wait_for(
         aio::run_shell(output().grace(30s), "trap 'head -c 200000 /dev/zero; echo clean >" + note +

@@ -21,6 +21,9 @@
 #include "aio/use_awaitable.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include "support/descriptors.hpp"
+#endif
 #include "support/in_process.hpp"
 #include "support/trace.hpp"
 
@@ -807,12 +810,6 @@ std::string end_of(pid_t child) {
   return "no end";
 }
 
-[[maybe_unused]] int open_descriptors() {
-  int open = 0;
-  for (int i = 0; i < 256; ++i) open += ::fcntl(i, F_GETFD) != -1;
-  return open;
-}
-
 }  // namespace
 
 TEST_CASE("run: a process forked inside a coroutine dies of its own signal, and the parent hears nothing of it") {
@@ -978,7 +975,7 @@ TEST_CASE("run: a loop that ends leaves the signals to those of other threads") 
 TEST_CASE("run: one that had too few descriptors loses none, and the next listens again", "[native]") {
   int const room = GENERATE(0, 1, 2, 3, 4);
   auto const end = in_process([=] {
-    int const before = open_descriptors();
+    int const before = aio_test::descriptor_count();
     int const lowest = ::dup(1);
     ::close(lowest);
     rlimit old{};
@@ -991,7 +988,7 @@ TEST_CASE("run: one that had too few descriptors loses none, and the next listen
     } catch (std::system_error const&) {
     }
     ::setrlimit(RLIMIT_NOFILE, &old);
-    say(open_descriptors() == before ? "none lost, " : "some lost, ");
+    say(aio_test::descriptor_count() == before ? "none lost, " : "some lost, ");
     aio::run([]() -> aio::task<> {
       (void)aio::create_task(interrupt_soon(SIGINT));
       co_await sleep_and_clean_up();

@@ -40,6 +40,7 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/descriptors.hpp"
 #include "support/peers.hpp"
 #include "support/trace.hpp"
 
@@ -48,7 +49,8 @@ using aio_test::closed_port;
 using aio_test::connect_to;
 using aio_test::descriptor;
 using aio_test::listener;
-using aio_test::open_descriptors;
+using aio_test::descriptor_count;
+using aio_test::few_descriptors;
 using aio_test::reports;
 using aio_test::said;
 using aio_test::socket_path;
@@ -89,34 +91,6 @@ aio::task<bool> comes_true(Condition condition) {
   for (int i = 0; i < 1000 && !condition(); ++i) co_await aio::sleep_for(1ms);
   co_return condition();
 }
-
-/// Takes all descriptors but one. Nothing is to be checked meanwhile: what looks for undefined behaviour needs some of
-/// its own, for a type that it has not met.
-class no_descriptors {
- public:
-  no_descriptors() {
-    std::error_code const met(EMFILE, std::system_category());
-    CHECK((met == std::errc::too_many_files_open && !met.message().empty()));
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    ::rlimit few = before_;
-    few.rlim_cur = static_cast<::rlim_t>(open_descriptors()) + 4;
-    ::setrlimit(RLIMIT_NOFILE, &few);
-    for (int one = ::dup(0); one >= 0; one = ::dup(0)) all_.emplace_back(one);
-    all_.pop_back();
-  }
-  no_descriptors(no_descriptors const&) = delete;
-  ~no_descriptors() { restore(); }
-
-  void give_back() { all_.clear(); }
-  void restore() {
-    ::setrlimit(RLIMIT_NOFILE, &before_);
-    all_.clear();
-  }
-
- private:
-  ::rlimit before_{};
-  std::vector<descriptor> all_;
-};
 
 /// What a peer reads at the end: nothing, or an error.
 aio::task<std::string> end_of(aio::stream_pair& client) {
@@ -198,7 +172,7 @@ TEST_CASE("server: on all interfaces, and on several hosts, each once", "[native
 
 TEST_CASE("server: an address that this host does not have is left out, unless it is the last", "[native]") {
   aio::run([]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     {
       std::vector<std::string> const hosts{"192.0.2.1", "127.0.0.1"};
       auto server = co_await aio::start_server(echo, hosts, 0);
@@ -209,18 +183,18 @@ TEST_CASE("server: an address that this host does not have is left out, unless i
     std::vector<std::string> const none;
     auto const nowhere = co_await aio::as_result(aio::start_server(echo, none, 0));
     CHECK(said(nowhere).find("invalid_argument") != std::string::npos);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
 TEST_CASE("server: a port that is taken is an error that names it, and leaves nothing open", "[native]") {
   listener const other;
   aio::run([&]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     std::vector<std::string> const hosts{"127.0.0.2", "127.0.0.1"};
     auto const outcome = co_await aio::as_result(aio::start_server(echo, hosts, other.port()));
     CHECK(said(outcome).find("127.0.0.1:" + std::to_string(other.port())) != std::string::npos);
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 
@@ -780,7 +754,7 @@ TEST_CASE("server: without its owner it closes, and its handlers are cancelled a
 TEST_CASE("server: the end of run() cancels handlers, and sends what they wrote", "[native]") {
   std::optional<descriptor> client;
   trace log;
-  int const before = open_descriptors();
+  int const before = descriptor_count();
   aio::run([&]() -> aio::task<> {
     auto const handler = [&log](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
       auto const read = co_await aio::as_result(reader.read());
@@ -795,11 +769,11 @@ TEST_CASE("server: the end of run() cancels handlers, and sends what they wrote"
   CHECK(log.text() == "cancelled");
   CHECK(client->receive() == "bye");
   client.reset();
-  CHECK(open_descriptors() == before);
+  CHECK(descriptor_count() == before);
 }
 
 TEST_CASE("server: may outlive its loop", "[native]") {
-  int const before = open_descriptors();
+  int const before = descriptor_count();
   std::optional<aio::server> server;
   std::optional<aio::stream_writer> kept;
   aio::run([&]() -> aio::task<> {
@@ -808,7 +782,7 @@ TEST_CASE("server: may outlive its loop", "[native]") {
     auto const client = co_await client_of(*server);
     co_await comes_true([&] { return kept.has_value(); });
   });
-  CHECK(open_descriptors() == before);
+  CHECK(descriptor_count() == before);
   server->close();
   server->abort_clients();
   CHECK(server->sockets().empty());
@@ -844,7 +818,7 @@ TEST_CASE("server: Ctrl-C and SIGTERM end serve_forever(), also with an idle cli
 TEST_CASE("server: started and cancelled wherever it waits, leaves no descriptor", "[native]") {
   for (int steps = 0; steps < 8; ++steps) {
     aio::run([&]() -> aio::task<> {
-      int const before = open_descriptors();
+      int const before = descriptor_count();
       {
         auto starting = aio::create_task(aio::start_server(echo, "", 0));
         for (int i = 0; i < steps; ++i) co_await aio::sleep_for(0s);
@@ -852,8 +826,8 @@ TEST_CASE("server: started and cancelled wherever it waits, leaves no descriptor
         auto const outcome = co_await aio::as_result(std::move(starting));
         CHECK((outcome.has_value() || outcome.cancelled()));
       }
-      for (int i = 0; i < 100 && open_descriptors() != before; ++i) co_await aio::sleep_for(10ms);
-      CHECK(open_descriptors() == before);
+      for (int i = 0; i < 100 && descriptor_count() != before; ++i) co_await aio::sleep_for(10ms);
+      CHECK(descriptor_count() == before);
     });
   }
 }
@@ -862,7 +836,7 @@ TEST_CASE("server: a handler cancelled wherever it waits, closes its connection"
   for (int steps = 0; steps < 12; ++steps) {
     aio::run([&]() -> aio::task<> {
       reports heard;
-      int const before = open_descriptors();
+      int const before = descriptor_count();
       {
         auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
         auto client = connect_to(port_of(server));
@@ -872,7 +846,7 @@ TEST_CASE("server: a handler cancelled wherever it waits, closes its connection"
         co_await aio::wait_for(server.wait_closed(), 5s);
         CHECK(server.connections() == 0);
       }
-      CHECK(open_descriptors() == before);
+      CHECK(descriptor_count() == before);
       CHECK(heard.text().empty());
     });
   }
@@ -947,7 +921,7 @@ TEST_CASE("server: out of descriptors, says so once, and goes on when one of its
     std::string const two = co_await ask(second, "2");
     CHECK(two == "2\n");
 
-    no_descriptors none;
+    few_descriptors none(1);
     auto const waiting = connect_to(port_of(server));
     co_await aio::sleep_for(400ms);
     std::size_t const with_none = server.connections();
@@ -970,7 +944,7 @@ TEST_CASE("server: out of descriptors, tries it again by itself", "[native]") {
   aio::run([]() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
-    no_descriptors none;
+    few_descriptors none(1);
     auto const waiting = connect_to(port_of(server));
     co_await aio::sleep_for(50ms);
     std::size_t const with_none = server.connections();
@@ -989,7 +963,7 @@ TEST_CASE("server: closed while it cannot accept, is closed", "[native]") {
     reports heard;
     {
       auto server = co_await aio::start_server(echo, "127.0.0.1", 0);
-      no_descriptors const none;
+      few_descriptors const none(1);
       auto const waiting = connect_to(port_of(server));
       co_await aio::sleep_for(20ms);
       server.close();
@@ -1118,7 +1092,7 @@ TEST_CASE("server: the file of a Unix socket that was passed in goes as well", "
 
 TEST_CASE("server: the path of a server that lives is not taken from it, nor that of an ordinary file", "[native]") {
   aio::run([]() -> aio::task<> {
-    int const before = open_descriptors();
+    int const before = descriptor_count();
     {
       socket_path const path;
       listener const other(path.address());
@@ -1138,7 +1112,7 @@ TEST_CASE("server: the path of a server that lives is not taken from it, nor tha
       auto const too_long = co_await aio::as_result(aio::start_unix_server(echo, std::string(200, 'x')));
       CHECK(said(too_long).find("File name too long") != std::string::npos);
     }
-    CHECK(open_descriptors() == before);
+    CHECK(descriptor_count() == before);
   });
 }
 

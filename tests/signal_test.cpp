@@ -123,13 +123,7 @@ TEST_CASE("signal: handlers come behind two generations of callbacks that were t
           std::raise(SIGUSR1);
           std::raise(SIGUSR2);
           std::raise(SIGUSR1);
-          loop.call_soon([&] {
-            log("a");
-            loop.call_soon([&] {
-              log("b");
-              loop.call_soon([&] { log("c"); });
-            });
-          });
+          aio_test::note_generations(log);
           co_await hops(5);
         }) == "1:a | 2:b | 2:USR1 | 2:USR2 | 2:USR1 | 3:c");
 }

@@ -169,7 +169,7 @@ class run_operation final : public sent_task {
  private:
   run_operation(default_executor const& on, Work&& work, Handler&& handler)
       : sent_task(read_context()),
-        work_(std::in_place, std::move(work)),
+        work_(std::move(work)),
         handler_(std::move(handler)),
         loop_works_(on),
         handler_works_(asio::get_associated_executor(handler_, on)) {}
@@ -182,28 +182,21 @@ class run_operation final : public sent_task {
     });
   }
 
-  task_core& begin(event_loop& on) override {
-    task<T> made = work_->make();
-    auto const where = task_access::function(made);
-    handle_ = on.create_task(std::move(made), where);
-    work_.reset();
-    return handle_access::state(handle_);
-  }
-
+  task_core& begin(event_loop& on) override { return work_.begin(on); }
   void end(std::exception_ptr not_begun) noexcept override {
-    work_.reset();
+    work_.drop();
     scheduler& on = loop();
     try {
       if constexpr (std::is_void_v<T>) {
         std::exception_ptr error = std::move(not_begun);
-        if (!error) error = error_of(handle_);
+        if (!error) error = error_of(work_.handle());
         finish(on, std::move(error));
       } else {
         typename handed_over<T>::type value{};
         std::exception_ptr error = std::move(not_begun);
         if (!error) {
           try {
-            detail::take_result(handle_, [&](auto&& got) { keep(value, std::forward<decltype(got)>(got)); });
+            detail::take_result(work_.handle(), [&](auto&& got) { keep(value, std::forward<decltype(got)>(got)); });
           } catch (...) {
             error = std::current_exception();
           }
@@ -236,7 +229,7 @@ class run_operation final : public sent_task {
   /// Calls the handler when all of this is gone.
   template <class... Values>
   void finish(scheduler& on, std::exception_ptr error, Values&&... values) {
-    handle_ = {};
+    work_.handle() = {};
     auto const loop_works = std::move(loop_works_);
     auto const on_what = handler_works_.get_executor();
     std::optional<run_completion<Handler, executor, Values...>> made;
@@ -260,8 +253,7 @@ class run_operation final : public sent_task {
     asio::dispatch(on_what, std::move(completion));
   }
 
-  std::optional<Work> work_;
-  task_handle<T> handle_;
+  sent_work<Work> work_;
   Handler handler_;
   asio::executor_work_guard<default_executor> loop_works_;
   asio::executor_work_guard<executor> handler_works_;

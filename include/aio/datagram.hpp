@@ -38,6 +38,8 @@
 #include <asio/io_context.hpp>
 #include <asio/socket_base.hpp>
 
+#include "aio/detail/open_socket.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/error.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/getaddrinfo.hpp"
@@ -250,12 +252,6 @@ class datagram_socket {
   /// A turn of receiving, which one task at a time has.
   class turn;
   static inline void require_open(state const* self, char const* caller);
-  /// Asio's codes of the system are not equal to those of std::errc.
-  static std::error_code plain(std::error_code const& failed) noexcept {
-    return failed.category() == asio::error::get_system_category()
-               ? std::error_code(failed.value(), std::system_category())
-               : failed;
-  }
   static inline bool would_wait(std::error_code const& failed) noexcept;
   AIO_ON_DEMAND
   static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
@@ -268,7 +264,6 @@ class datagram_socket {
                                                 socket_address const& local, socket_address const& remote);
   static inline void open_descriptor(socket_type& socket, int family);
   static inline void bind(socket_type& socket, socket_address const& local);
-  static inline bool remove_stale(socket_address const& local) noexcept;
 
   std::shared_ptr<state> state_;
 };
@@ -357,7 +352,7 @@ inline std::error_code datagram_socket::state::try_receive(std::span<char> into,
     failed.clear();
   }
   if (!failed) info.from = from;
-  return plain(failed);
+  return detail::as_standard(failed);
 }
 
 #endif
@@ -391,7 +386,7 @@ inline std::error_code datagram_socket::state::try_send(std::string_view data, s
   } else {
     socket.send_to(asio::buffer(data), to.to<protocol::endpoint>(), 0, failed);
   }
-  return plain(failed);
+  return detail::as_standard(failed);
 }
 
 class datagram_socket::turn {
@@ -425,7 +420,7 @@ task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::socket_bas
     throw std::system_error(std::make_error_code(std::errc::operation_canceled),
                             std::string(caller) + ": the socket was closed");
   }
-  if (ended) throw std::system_error(plain(ended), caller);
+  if (ended) throw std::system_error(detail::as_standard(ended), caller);
 }
 
 template <class>
@@ -555,76 +550,41 @@ inline std::shared_ptr<datagram_socket::state> datagram_socket::open_one(datagra
 #endif
   }
   if (!failed && options.broadcast_) (void)socket.set_option(asio::socket_base::broadcast(true), failed);
-  if (failed) throw std::system_error(plain(failed), "open_datagram");
+  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram");
   if (!local.empty()) bind(socket, local);
   if (!remote.empty()) {
     made->remote = remote;
     if (!options.broadcast_) {
       (void)socket.connect(remote.to<protocol::endpoint>(), failed);
-      if (failed) throw std::system_error(plain(failed), "open_datagram: connect to " + remote.to_string());
+      if (failed) {
+        throw std::system_error(detail::as_standard(failed), "open_datagram: connect to " + remote.to_string());
+      }
       made->connected = true;
     }
   }
   return made;
 }
 
-// Asio's own would be inherited by every child (CPP-5).
 inline void datagram_socket::open_descriptor(socket_type& socket, int family) {
-  protocol const kind(family, 0);
   std::error_code failed;
-#if defined(__unix__) || defined(__APPLE__)
-#if defined(SOCK_CLOEXEC)
-  int const descriptor = ::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-#else
-  int const descriptor = ::socket(family, SOCK_DGRAM, 0);
-  if (descriptor >= 0) (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-#endif
-  if (descriptor < 0) {
-    int const code = errno;
-    throw std::system_error(code, std::system_category(), "open_datagram");
-  }
-#if defined(SO_NOSIGPIPE)
-  int const on = 1;
-  (void)::setsockopt(descriptor, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
-#endif
-  (void)socket.assign(kind, descriptor, failed);
-  if (failed) (void)::close(descriptor);
-#else
-  (void)socket.open(kind, failed);
-#endif
+  detail::open_socket(socket, protocol(family, 0), failed);
   if (!failed) (void)socket.non_blocking(true, failed);
-  if (failed) throw std::system_error(plain(failed), "open_datagram");
+  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram");
 }
 
 inline void datagram_socket::bind(socket_type& socket, socket_address const& local) {
   auto const where = local.to<protocol::endpoint>();
   std::error_code failed;
   (void)socket.bind(where, failed);
-  if (plain(failed) == std::errc::address_in_use && remove_stale(local)) {
+#if defined(__unix__) || defined(__APPLE__)
+  std::error_code alive;
+  if (detail::as_standard(failed) == std::errc::address_in_use && local.is_unix() &&
+      detail::remove_stale_socket(local, SOCK_DGRAM, alive)) {
     failed.clear();
     (void)socket.bind(where, failed);
   }
-  if (failed) throw std::system_error(plain(failed), "open_datagram: bind to " + local.to_string());
-}
-
-/// Removes the file of a Unix socket that is not open any more.
-inline bool datagram_socket::remove_stale([[maybe_unused]] socket_address const& local) noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-  char path[sizeof(::sockaddr_un::sun_path) + 1] = {};
-  if (!local.is_unix()) return false;
-  std::memcpy(path, local.data()->sa_data, local.size() - offsetof(::sockaddr, sa_data));
-  struct ::stat file;
-  if (path[0] == '\0' || ::lstat(path, &file) != 0 || !S_ISSOCK(file.st_mode)) return false;
-  int const probe = ::socket(AF_UNIX, SOCK_DGRAM, 0);
-  if (probe < 0) return false;
-  (void)::fcntl(probe, F_SETFD, FD_CLOEXEC);
-  bool const refused =
-      ::connect(probe, local.data(), static_cast<::socklen_t>(local.size())) != 0 && errno == ECONNREFUSED;
-  (void)::close(probe);
-  return refused && ::unlink(path) == 0;
-#else
-  return false;
 #endif
+  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram: bind to " + local.to_string());
 }
 
 }  // namespace aio

@@ -38,6 +38,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/staggered_race.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/transport_upgrade.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/sleep.hpp"

@@ -21,6 +21,7 @@
 #include "aio/detail/pipe_transport.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/stream.hpp"
 #endif
 #pragma GCC visibility push(default)

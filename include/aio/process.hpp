@@ -48,6 +48,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/spawn.hpp"
 #include "aio/detail/stream_state.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #include "aio/exception_group.hpp"

@@ -113,9 +113,9 @@ template <class T, class Work>
 class crossing_of final : public crossing {
  public:
   template <class... A>
-  explicit crossing_of(loop_core& home, A&&... work) : crossing(home), work_(std::in_place, std::forward<A>(work)...) {}
+  explicit crossing_of(loop_core& home, A&&... work) : crossing(home), work_(std::forward<A>(work)...) {}
 
-  void drop_work() noexcept override { work_.reset(); }
+  void drop_work() noexcept override { work_.drop(); }
 
   // When it is back.
   [[nodiscard]] result<T>& outcome() noexcept { return *outcome_; }
@@ -123,37 +123,29 @@ class crossing_of final : public crossing {
   using sent_task::accepted;
 
  private:
-  task_core& begin(event_loop& on) override {
-    task<T> made = work_->make();
-    auto const where = task_access::function(made);
-    handle_ = on.create_task(std::move(made), where);
-    work_.reset();
-    return handle_access::state(handle_);
-  }
-
+  task_core& begin(event_loop& on) override { return work_.begin(on); }
   void end(std::exception_ptr not_begun) noexcept override {
-    work_.reset();
+    work_.drop();
     if (not_begun) {
       outcome_.emplace(std::move(not_begun));
-    } else if (handle_.cancelled() && !accepted() && loop().is_ending()) {
-      handle_access::state(handle_).mark_error_read();
+    } else if (work_.handle().cancelled() && !accepted() && loop().is_ending()) {
+      handle_access::state(work_.handle()).mark_error_read();
       outcome_.emplace(
           std::make_exception_ptr(usage_error("run_on: the other event loop ended before the task was done")));
     } else {
       try {
-        detail::take_result(handle_, [&](auto&&... value) {
+        detail::take_result(work_.handle(), [&](auto&&... value) {
           outcome_.emplace(std::in_place, std::forward<decltype(value)>(value)...);
         });
       } catch (...) {
         outcome_.emplace(std::current_exception());
       }
     }
-    handle_ = {};  // of this thread
+    work_.handle() = {};  // of this thread
     go_home();
   }
 
-  std::optional<Work> work_;
-  task_handle<T> handle_;
+  sent_work<Work> work_;
   std::optional<result<T>> outcome_;
 };
 

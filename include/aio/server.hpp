@@ -48,6 +48,7 @@
 #include "aio/detail/server_state.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/stream_state.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_state.hpp"
 #include "aio/detail/transport_upgrade.hpp"
 #include "aio/error.hpp"
@@ -401,7 +402,7 @@ struct serving {
   static std::error_code bind(server_state& state, socket_address const& at, server_options const& options) {
     std::error_code error;
     acceptor_type socket(state.loop().context());
-    detail::open_stream_socket(socket, at.family(), error);
+    detail::open_socket(socket, stream_protocol_of(at.family()), error);
     if (!error && options.reuse_address_) (void)socket.set_option(asio::socket_base::reuse_address(true), error);
 #if defined(SO_REUSEPORT)
     int const on = 1;
@@ -423,10 +424,14 @@ struct serving {
   static task<server> on_path(server made, std::string path, server_options options) {
     socket_address const at = socket_address::from_path(path);
     bool const file = !path.empty() && path[0] != '\0';
-    if (file) remove_stale(at, path);
     std::error_code error;
+    (void)detail::remove_stale_socket(at, SOCK_STREAM, error);
+    if (error) {
+      char const* const what = error == std::errc::address_in_use ? "somebody listens on " : "cannot look at ";
+      throw std::system_error(error, what + path);
+    }
     acceptor_type socket(made.state_->loop().context());
-    detail::open_stream_socket(socket, AF_UNIX, error);
+    detail::open_socket(socket, stream_protocol_of(AF_UNIX), error);
     if (!error && options.mode_ && file) set_mode(socket.native_handle(), *options.mode_);
     if (!error) (void)socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
     if (error) throw std::system_error(detail::as_standard(error), "cannot bind to " + at.to_string());
@@ -443,23 +448,6 @@ struct serving {
   // Linux takes it for that of the file, less the umask; other systems do not, and refuse.
   static void set_mode(int socket, unsigned mode) noexcept {
     [[maybe_unused]] int const ignored = ::fchmod(socket, mode & 07777U);
-  }
-  /// Removes the file of a socket that nobody listens on. Throws: std::system_error, if somebody does.
-  static void remove_stale(socket_address const& at, std::string const& path) {
-    struct ::stat found{};
-    if (::stat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return;
-    int const probe = ::socket(AF_UNIX, SOCK_STREAM, 0);
-    if (probe < 0) throw std::system_error(errno, std::system_category(), "cannot look at " + path);
-    set_close_on_exec(probe);
-    int const flags = ::fcntl(probe, F_GETFL);
-    ::fcntl(probe, F_SETFL, flags | O_NONBLOCK);  // who has too many waiting lives
-    bool const refused =
-        ::connect(probe, at.data(), static_cast<::socklen_t>(at.size())) != 0 && errno == ECONNREFUSED;
-    ::close(probe);
-    if (!refused) {
-      throw std::system_error(std::make_error_code(std::errc::address_in_use), "somebody listens on " + path);
-    }
-    ::unlink(path.c_str());
   }
 #endif
 };

@@ -278,7 +278,7 @@ inline auto stream_reader::read_some(std::span<char> into) {
   return detail::read_into<false>(state_.share("read_some()"), into);
 }
 inline auto stream_reader::readexactly(std::size_t count) {
-  return detail::read_exactly(state_.share("readexactly()"), count);
+  return detail::read_exactly<false>(state_.share("readexactly()"), count);
 }
 inline auto stream_reader::readexactly(std::span<char> into) {
   return detail::read_into<true>(state_.share("readexactly()"), into);
@@ -311,7 +311,7 @@ inline auto stream_reader::readexactly_view(std::size_t count) {
     throw std::invalid_argument("readexactly_view(): " + std::to_string(count) + " bytes are more than the limit, " +
                                 std::to_string(from->limit()) + ": use readexactly()");
   }
-  return detail::read_exactly_view(std::move(from), count);
+  return detail::read_exactly<true>(std::move(from), count);
 }
 inline std::string_view stream_reader::buffer() const noexcept {
   return state_.state() ? state_.state()->input().view() : std::string_view();

@@ -146,4 +146,16 @@ inline std::string traced(traced_body body) {
   return text;
 }
 
+/// Notes "a", "b" and "c" in three iterations, the first of which is the next.
+inline void note_generations(iteration_trace& log) {
+  auto& loop = aio::get_running_loop();
+  loop.call_soon([&log, &loop] {
+    log("a");
+    loop.call_soon([&log, &loop] {
+      log("b");
+      loop.call_soon([&log] { log("c"); });
+    });
+  });
+}
+
 }  // namespace aio_test

@@ -115,12 +115,14 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #if defined(__unix__) || defined(__APPLE__)
+#include "support/descriptors.hpp"
 #include "support/in_process.hpp"
+#include "support/peers.hpp"
+#include "support/temporary.hpp"
 #endif
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
-#include "support/peers.hpp"
 #include "support/sockets.hpp"
 #endif
 #include "support/trace.hpp"

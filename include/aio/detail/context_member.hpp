@@ -19,6 +19,11 @@ namespace aio::detail {
 
 struct context_member_tag {};
 
+template <class Member>
+class context_members;
+
+/// The base of a class `Member`, whose context_ends() is called when the context goes; it has left it then.
+template <class Member>
 class context_member : public list_link<context_member_tag> {
  public:
   context_member() noexcept = default;
@@ -29,41 +34,37 @@ class context_member : public list_link<context_member_tag> {
   ~context_member() { leave_context(); }
 
   /// Throws: std::bad_alloc.
-  inline void join_context(asio::execution_context& context);
+  void join_context(asio::execution_context& context) {
+    asio::use_service<context_members<Member>>(context).add(*this);
+  }
   void leave_context() noexcept {
     if (linked()) intrusive_list<context_member, context_member_tag>::remove(*this);
   }
-
- private:
-  friend class context_members;
-  /// The context goes; this has left it.
-  virtual void context_ends() noexcept = 0;
 };
 
+/// One of these for each kind, so that a member needs no virtual function: there is one for each connection.
+template <class Member>
 class context_members final : public asio::execution_context::service {
  public:
   using key_type = context_members;
   static inline asio::execution_context::id id;  // NOLINT(readability-identifier-naming): Asio's name
 
   explicit context_members(asio::execution_context& context)
-      : asio::execution_context::service(context),
-        members_(std::make_unique<intrusive_list<context_member, context_member_tag>>()) {}
+      : asio::execution_context::service(context), members_(std::make_unique<list>()) {}
 
-  void add(context_member& member) noexcept { members_->push_back(member); }
+  void add(context_member<Member>& member) noexcept { members_->push_back(member); }
 
  private:
+  using list = intrusive_list<context_member<Member>, context_member_tag>;
+
   void shutdown() noexcept override {
     while (auto* const each = members_->front()) {
-      members_->remove(*each);
-      each->context_ends();
+      list::remove(*each);
+      static_cast<Member*>(each)->context_ends();
     }
   }
-  std::unique_ptr<intrusive_list<context_member, context_member_tag>> members_;
+  std::unique_ptr<list> members_;
 };
-
-inline void context_member::join_context(asio::execution_context& context) {
-  asio::use_service<context_members>(context).add(*this);
-}
 
 }  // namespace aio::detail
 

@@ -21,6 +21,7 @@
 
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/signal_table.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/event_loop.hpp"
 
 #if AIO_HAS_SIGACTION
@@ -52,12 +53,12 @@ class interrupts {
   /// the one on the main thread hears it, else the oldest of the process. Only signals that have their
   /// default effect are listened to. Without descriptors for it they keep that effect.
   void listen(event_loop& loop, reaction on_signal) {
-    descriptor read_end;
-    if (!make_pipe(read_end, write_end_)) return;
+    owned_descriptor read_end;
+    if (!make_wake_up_pipe(read_end, write_end_)) return;
     try {
       pipe_.emplace(loop.context(), read_end, on_signal);
     } catch (std::system_error const&) {  // no descriptor is left for Asio's own use
-      write_end_.close();
+      write_end_.reset();
       return;
     }
     pipe_->arm();
@@ -118,7 +119,7 @@ class interrupts {
       if (interrupts* const to = hears_.load()) {
         to->caught_ = number;
         char const byte = 0;
-        [[maybe_unused]] auto const written = ::write(to->write_end_.number(), &byte, 1);
+        [[maybe_unused]] auto const written = ::write(to->write_end_.get(), &byte, 1);
       }
     }
     errno = saved;
@@ -140,7 +141,7 @@ class interrupts {
   inline static constinit std::atomic<::pid_t> process_{0};
 
   std::optional<read_watch> pipe_;  // none: does not listen
-  descriptor write_end_;
+  owned_descriptor write_end_;
   std::atomic<int> caught_{0};
   bool on_main_thread_ = false;
   interrupts* next_ = nullptr;  // younger; guarded by the mutex

@@ -287,6 +287,10 @@ class loop_core : public scheduler {
   void go_on_unsettled() noexcept;
   [[nodiscard]] bool may_run_inside() const noexcept;
   void wait_briefly();
+  /// Asio does not look at the system for a deadline that has passed: operations would starve where there always is one.
+  void poll_seldom() {
+    if (iteration_ % 64 == 0) poll_io();
+  }
   std::size_t poll_one() noexcept;
   std::size_t poll_all() noexcept;
   std::size_t run_line() noexcept;
@@ -646,7 +650,12 @@ inline void loop_core::wait_briefly() {
   bool const deadline_first = has_deadline() && timers_.next() <= patience;
   time_point const until = deadline_first ? timers_.next() : patience;
   std::size_t const handled = run_handlers([&] { return context_.run_one_until(until); });
-  if (handled == 0 && !deadline_first && std::chrono::steady_clock::now() >= until) frame_pool::trim();
+  if (handled != 0) return;
+  if (deadline_first) {
+    poll_seldom();
+  } else if (std::chrono::steady_clock::now() >= until) {
+    frame_pool::trim();
+  }
 }
 
 inline void loop_core::wait() {
@@ -662,7 +671,8 @@ inline void loop_core::wait() {
     run_handlers([this] { return context_.run(); });
     driver_ = driver::loop;
   } else if (has_deadline()) {
-    run_handlers([this] { return context_.run_one_until(timers_.next()); });
+    std::size_t const handled = run_handlers([this] { return context_.run_one_until(timers_.next()); });
+    if (handled == 0) poll_seldom();
   } else {
     run_handlers([this] { return context_.run_one(); });
   }

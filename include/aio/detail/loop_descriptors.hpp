@@ -40,6 +40,7 @@
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/system_calls.hpp"
 #endif
 #pragma GCC visibility push(default)
 
@@ -65,9 +66,9 @@ class descriptor_poll {
   static constexpr std::size_t at_once = 256;
 
   /// Throws: std::system_error.
-  [[nodiscard]] static descriptor open() {
-    descriptor made(open_one());
-    if (made.number() < 0) throw std::system_error(errno, std::system_category(), "event_loop");
+  [[nodiscard]] static owned_descriptor open() {
+    owned_descriptor made(open_one());
+    if (!made) throw_errno(errno, "event_loop");
     return made;
   }
 
@@ -146,7 +147,7 @@ class descriptor_poll {
   }
   static int open_one() noexcept {
     int const made = ::kqueue();
-    if (made >= 0) ::fcntl(made, F_SETFD, FD_CLOEXEC);
+    if (made >= 0) detail::set_close_on_exec(made);
     return made;
   }
 #endif
@@ -228,7 +229,7 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
   static std::string name(readiness what) { return what == readiness::read ? "add_reader(" : "add_writer("; }
 
   void open() {
-    descriptor list = descriptor_poll::open();
+    owned_descriptor list = descriptor_poll::open();
     list_.emplace(loop_.context(), list,
                   read_watch::reaction{[](void* self) { static_cast<loop_descriptors*>(self)->readable(); }, this});
   }

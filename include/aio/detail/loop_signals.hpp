@@ -29,6 +29,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
@@ -115,9 +116,9 @@ template <class Loop>
 class loop_signals final : public signal_part, private repeated_calls {
  public:
   explicit loop_signals(Loop& loop) : repeated_calls(loop, "add_signal_handler"), loop_(loop) {
-    descriptor read_end;
-    if (!make_pipe(read_end, write_end_)) throw std::system_error(errno, std::system_category(), "pipe");
-    watcher_.write_end = write_end_.number();
+    owned_descriptor read_end;
+    if (!make_wake_up_pipe(read_end, write_end_)) throw_errno(errno, "pipe");
+    watcher_.write_end = write_end_.get();
     pipe_.emplace(loop.context(), read_end,
                   read_watch::reaction{[](void* self) { static_cast<loop_signals*>(self)->readable(); }, this});
   }
@@ -289,7 +290,7 @@ class loop_signals final : public signal_part, private repeated_calls {
 
   Loop& loop_;
   ::pid_t const process_ = ::getpid();
-  descriptor write_end_;
+  owned_descriptor write_end_;
   signal_table::watcher watcher_;
   std::optional<read_watch> pipe_;
   std::array<entry, signal_table::limit> entries_{};

@@ -18,11 +18,14 @@
 
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/socket_transport.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/error.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/transport.hpp"
 #if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #endif
 #pragma GCC visibility push(default)
@@ -50,12 +53,11 @@ void assign_or_close(Socket& socket, Protocol const& protocol, typename Socket::
 #endif
 }
 
-/// An open socket of Asio's: for streams, or for what accepts them.
-template <class Socket>
-void open_stream_socket(Socket& socket, int family, std::error_code& error) {
-  auto const protocol = stream_protocol_of(family);
+/// Opens a socket of Asio's, or what accepts them, which no program inherits.
+template <class Socket, class Protocol>
+void open_socket(Socket& socket, Protocol const& protocol, std::error_code& error) {
 #if defined(SOCK_CLOEXEC)
-  int const handle = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol.protocol());
+  int const handle = ::socket(protocol.family(), protocol.type() | SOCK_CLOEXEC, protocol.protocol());
   if (handle < 0) {
     error.assign(errno, std::system_category());
     return;
@@ -68,7 +70,7 @@ void open_stream_socket(Socket& socket, int family, std::error_code& error) {
 }
 inline socket_transport::socket_type open_stream_socket(loop_core& loop, int family, std::error_code& error) {
   socket_transport::socket_type made(loop.context());
-  detail::open_stream_socket(made, family, error);
+  detail::open_socket(made, stream_protocol_of(family), error);
   return made;
 }
 
@@ -102,6 +104,28 @@ inline socket_transport::socket_type take_connected(loop_core& loop, transport::
   }
   return made;
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+/// Removes the file of a Unix socket, of type SOCK_STREAM or SOCK_DGRAM, that nobody has open; says whether. Somebody
+/// has it: `error` is address_in_use.
+inline bool remove_stale_socket(socket_address const& at, int type, std::error_code& error) {
+  std::string const path = at.path();  // of an abstract address it begins with a NUL byte
+  struct ::stat found{};
+  if (path.empty() || ::stat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return false;
+  owned_descriptor const probe(::socket(AF_UNIX, type, 0));
+  if (!probe) {
+    error.assign(errno, std::system_category());
+    return false;
+  }
+  detail::set_close_on_exec(probe.get());
+  ::fcntl(probe.get(), F_SETFL, ::fcntl(probe.get(), F_GETFL) | O_NONBLOCK);  // who has too many waiting lives
+  if (::connect(probe.get(), at.data(), static_cast<::socklen_t>(at.size())) == 0 || errno != ECONNREFUSED) {
+    error = std::make_error_code(std::errc::address_in_use);
+    return false;
+  }
+  return ::unlink(path.c_str()) == 0;
+}
+#endif
 
 }  // namespace aio::detail
 

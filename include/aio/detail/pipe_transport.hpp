@@ -57,6 +57,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/spawn.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/transport.hpp"
 #endif
 #pragma GCC visibility push(default)
@@ -126,7 +127,7 @@ struct opened_pipe {
   pipe_access access;
 };
 
-class pipe_transport final : public transport, private context_member {
+class pipe_transport final : public transport, public context_member<pipe_transport> {
  public:
   /// Throws: std::bad_alloc.
   pipe_transport(loop_core& loop, opened_pipe what, pipe_direction direction)
@@ -256,7 +257,8 @@ class pipe_transport final : public transport, private context_member {
     leave_context();
     close_all();
   }
-  void context_ends() noexcept override { close_all(); }
+  friend class context_members<pipe_transport>;
+  void context_ends() noexcept { close_all(); }
   void close_all() noexcept {
     if (watch_) {
       if (access_ == pipe_access::unshared || !nests) (void)watch_->release();
@@ -316,7 +318,7 @@ inline opened_pipe open_shared(int number, pipe_direction direction, bool given,
   }
   auto const take = [&](pipe_access access) -> opened_pipe {
     if (!owned) owned = detail::duplicate(number, "a copy of a descriptor");
-    (void)::fcntl(owned.get(), F_SETFD, FD_CLOEXEC);
+    detail::set_close_on_exec(owned.get());
     return {std::move(owned), access};
   };
   if (plain) return take(pipe_access::file);

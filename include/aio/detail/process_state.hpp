@@ -52,6 +52,7 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/spawn.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/wait_line.hpp"
 #endif
 #pragma GCC visibility push(default)
@@ -150,7 +151,7 @@ class reaper {
 };
 
 /// Threads: the loop's thread only.
-class process_state final : private context_member {
+class process_state final : public context_member<process_state> {
  public:
   explicit process_state(loop_core& loop) noexcept : loop_(loop), serial_(loop.short_serial()) {}
   ~process_state() {
@@ -317,7 +318,8 @@ class process_state final : private context_member {
     std::lock_guard const lock(thread->mutex);
     return thread->abandoned = !thread->over && !returncode_;
   }
-  void context_ends() noexcept override {
+  friend class context_members<process_state>;
+  void context_ends() noexcept {
     bool const reaped = unwatch();
     if (!owned_ && !returncode_ && !reaped && is_ours()) reaper::adopt(pid_);
     if (!owned_) pid_ = 0;

@@ -17,49 +17,28 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/basic_stream_descriptor.hpp>
 #endif
+
+#include "aio/detail/system_calls.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-/// Owns one, or none.
-class descriptor {
- public:
-  descriptor() noexcept = default;
-  explicit descriptor(int number) noexcept : number_(number) {}
-  descriptor(descriptor&& other) noexcept : number_(other.release()) {}
-  descriptor& operator=(descriptor&& other) noexcept {
-    close();
-    number_ = other.release();
-    return *this;
-  }
-  ~descriptor() { close(); }
-
-  [[nodiscard]] int number() const noexcept { return number_; }
-  int release() noexcept { return std::exchange(number_, -1); }
-  void close() noexcept {
-    if (number_ >= 0) ::close(std::exchange(number_, -1));
-  }
-
- private:
-  int number_ = -1;
-};
-
 /// Both ends do not wait, and are closed when the process becomes another program. False: `errno` says why not.
-inline bool make_pipe(descriptor& read_end, descriptor& write_end) noexcept {
+inline bool make_wake_up_pipe(owned_descriptor& read_end, owned_descriptor& write_end) noexcept {
   int ends[2];
 #if defined(__linux__)
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return false;
 #else
   if (::pipe(ends) != 0) return false;
   for (int const end : ends) {
-    ::fcntl(end, F_SETFD, FD_CLOEXEC);
+    detail::set_close_on_exec(end);
     ::fcntl(end, F_SETFL, O_NONBLOCK);
   }
 #endif
-  read_end = descriptor(ends[0]);
-  write_end = descriptor(ends[1]);
+  read_end = owned_descriptor(ends[0]);
+  write_end = owned_descriptor(ends[1]);
   return true;
 }
 
@@ -73,7 +52,7 @@ class read_watch {
   };
 
   /// Takes `watched`. Throws: std::system_error if there is no descriptor left for what Asio needs itself.
-  read_watch(asio::io_context& context, descriptor& watched, reaction on_readable)
+  read_watch(asio::io_context& context, owned_descriptor& watched, reaction on_readable)
       : shared_(std::make_shared<shared>(context, watched, on_readable)) {}
   read_watch(read_watch const&) = delete;
   read_watch& operator=(read_watch const&) = delete;
@@ -100,9 +79,9 @@ class read_watch {
  private:
   using reader = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
   struct shared {
-    shared(asio::io_context& context, descriptor& from, reaction on_readable)
-        : watched(context, from.number()), tell(on_readable) {
-      from.release();
+    shared(asio::io_context& context, owned_descriptor& from, reaction on_readable)
+        : watched(context, from.get()), tell(on_readable) {
+      (void)from.release();
     }
     reader watched;
     reaction tell;

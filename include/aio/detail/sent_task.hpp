@@ -11,6 +11,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -206,6 +207,29 @@ class task_to_make {
  private:
   Fn fn_;
   [[no_unique_address]] std::tuple<Args...> args_;
+};
+
+/// What is to run there, and then the handle of its task: the part of a sent_task that has its type.
+template <class Work>
+class sent_work {
+ public:
+  template <class... A>
+  explicit sent_work(A&&... work) : work_(std::in_place, std::forward<A>(work)...) {}
+
+  task_core& begin(event_loop& on) {
+    auto made = work_->make();
+    auto const where = task_access::function(made);
+    handle_ = on.create_task(std::move(made), where);
+    drop();
+    return handle_access::state(handle_);
+  }
+  /// It was begun, or never will be.
+  void drop() noexcept { work_.reset(); }
+  [[nodiscard]] task_handle<typename Work::value_type>& handle() noexcept { return handle_; }
+
+ private:
+  std::optional<Work> work_;
+  task_handle<typename Work::value_type> handle_;
 };
 
 /// Hands the result of a task that has ended, or nothing, to `take`. Throws: what it ended with.

@@ -41,6 +41,7 @@
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/stream_state.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/task_state.hpp"
 #include "aio/detail/transport_upgrade.hpp"
@@ -165,10 +166,8 @@ class accepted_socket final : public socket_transport {
   server_connection* connection_;
 };
 
-struct live_listener_tag {};
-
 /// A socket that listens.
-class server_listener final : public transport_client, public list_link<live_listener_tag> {
+class server_listener final : public transport_client, public context_member<server_listener> {
  public:
   using acceptor_type =
       asio::basic_socket_acceptor<asio::generic::stream_protocol, asio::io_context::executor_type>;
@@ -202,11 +201,10 @@ class server_listener final : public transport_client, public list_link<live_lis
     remove_file();
     std::error_code ignored;
     (void)socket_->close(ignored);
-    leave();
+    leave_context();
+    context_ends();
   }
-  /// The context ends.
-  void leave() noexcept {
-    if (linked()) intrusive_list<server_listener, live_listener_tag>::remove(*this);
+  void context_ends() noexcept {
     socket_.reset();
 #if AIO_ACCEPT_BY_ASIO
     arrived_.reset();
@@ -236,24 +234,6 @@ class server_listener final : public transport_client, public list_link<live_lis
 #if AIO_ACCEPT_BY_ASIO
   std::optional<std::pair<std::error_code, socket_transport::socket_type>> arrived_;
 #endif
-};
-
-/// Closes what still listens when the context ends: servers may live longer in the program.
-class live_listeners final : public asio::execution_context::service {
- public:
-  using key_type = live_listeners;
-  static inline asio::execution_context::id id;  // NOLINT(readability-identifier-naming): Asio's name
-
-  explicit live_listeners(asio::execution_context& context)
-      : asio::execution_context::service(context),
-        listeners_(std::make_unique<intrusive_list<server_listener, live_listener_tag>>()) {}
-  void add(server_listener& listener) noexcept { listeners_->push_back(listener); }
-
- private:
-  void shutdown() noexcept override {
-    while (auto* const each = listeners_->front()) each->leave();
-  }
-  std::unique_ptr<intrusive_list<server_listener, live_listener_tag>> listeners_;
 };
 
 using handshake_handler = std::function<void(socket_address const&, std::error_code)>;
@@ -505,7 +485,7 @@ AIO_COLD AIO_NEVER_INLINE void server_connection::report(std::exception_ptr cons
 
 inline server_listener::server_listener(server_state& of, acceptor_type socket, int family)
     : server_(of), socket_(std::move(socket)), family_(family) {
-  asio::use_service<live_listeners>(of.loop().context()).add(*this);
+  join_context(of.loop().context());
 }
 
 inline void server_listener::retain() noexcept { server_.retain(); }

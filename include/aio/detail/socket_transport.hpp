@@ -16,7 +16,6 @@
 #include <asio/basic_stream_socket.hpp>
 #include <asio/buffer.hpp>
 #include <asio/error.hpp>
-#include <asio/execution_context.hpp>
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -25,31 +24,15 @@
 
 #include "aio/detail/keywords_back.hpp"
 
+#include "aio/detail/context_member.hpp"
 #include "aio/detail/frame_pool.hpp"
-#include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/transport.hpp"
-#if defined(__unix__) || defined(__APPLE__)
-#include <fcntl.h>
-#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
-
-/// An error of Asio's as one that compares with std::errc: in Asio 1.22 the system's errors have a category of its own.
-inline std::error_code as_standard(std::error_code const& error) noexcept {
-  return error && error.category() == asio::error::get_system_category()
-             ? std::error_code(error.value(), std::system_category())
-             : error;
-}
-
-/// Sockets of Asio's are inherited by processes that the program starts, until this.
-inline void set_close_on_exec([[maybe_unused]] int descriptor) noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-  (void)::fcntl(descriptor, F_SETFD, FD_CLOEXEC);
-#endif
-}
 
 /// Tells a waiter when an operation of Asio completes.
 class ready_handler {
@@ -76,31 +59,14 @@ class ready_handler {
   transport_waiter waiter_;
 };
 
-struct live_socket_tag {};
-class socket_transport;
-
-/// Closes what is left when the context ends: sockets may live longer in the program.
-class live_sockets final : public asio::execution_context::service {
- public:
-  using key_type = live_sockets;
-  static inline asio::execution_context::id id;  // NOLINT(readability-identifier-naming): Asio's name
-
-  explicit live_sockets(asio::execution_context& context);
-  void add(socket_transport& socket) noexcept;
-
- private:
-  inline void shutdown() noexcept override;
-  std::unique_ptr<intrusive_list<socket_transport, live_socket_tag>> sockets_;
-};
-
-class socket_transport : public transport, public list_link<live_socket_tag> {
+class socket_transport : public transport, public context_member<socket_transport> {
  public:
   using socket_type = asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
 
   /// Takes a socket that is connected, of the loop's context. Throws: std::system_error, std::bad_alloc.
   socket_transport(loop_core& loop, socket_type socket) : loop_(loop), socket_(std::move(socket)) {
     socket_->non_blocking(true);
-    asio::use_service<live_sockets>(loop.context()).add(*this);
+    join_context(loop.context());
   }
   ~socket_transport() override { leave(); }
 
@@ -149,7 +115,7 @@ class socket_transport : public transport, public list_link<live_socket_tag> {
   }
 
  private:
-  friend class live_sockets;
+  friend class context_members<socket_transport>;
 
   static transferred gone() noexcept { return {0, std::make_error_code(std::errc::not_connected)}; }
   static transferred outcome(std::size_t bytes, std::error_code const& error) noexcept {
@@ -174,7 +140,10 @@ class socket_transport : public transport, public list_link<live_socket_tag> {
     }
   }
   void leave() noexcept {
-    if (linked()) intrusive_list<socket_transport, live_socket_tag>::remove(*this);
+    leave_context();
+    context_ends();
+  }
+  void context_ends() noexcept {
     socket_.reset();
     left();
   }
@@ -184,16 +153,6 @@ class socket_transport : public transport, public list_link<live_socket_tag> {
   loop_core& loop_;
   std::optional<socket_type> socket_;
 };
-
-inline live_sockets::live_sockets(asio::execution_context& context)
-    : asio::execution_context::service(context),
-      sockets_(std::make_unique<intrusive_list<socket_transport, live_socket_tag>>()) {}
-
-inline void live_sockets::add(socket_transport& socket) noexcept { sockets_->push_back(socket); }
-
-inline void live_sockets::shutdown() noexcept {
-  while (auto* const each = sockets_->front()) each->leave();
-}
 
 /// A connected socket of any kind, by its descriptor or handle, which it owns from then on; of TCP without the delay of
 /// small segments. Throws: std::system_error; it is closed then.

@@ -32,6 +32,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "aio/detail/system_calls.hpp"
 #include "aio/error.hpp"
 
 #endif
@@ -42,36 +43,6 @@
 extern char** environ;  // NOLINT(readability-redundant-declaration): not every <unistd.h> has it
 
 namespace aio::detail {
-
-/// Owns a descriptor, or none.
-class owned_descriptor {
- public:
-  owned_descriptor() noexcept = default;
-  explicit owned_descriptor(int number) noexcept : number_(number) {}
-  owned_descriptor(owned_descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  owned_descriptor& operator=(owned_descriptor&& other) noexcept {
-    if (this != &other) {
-      reset();
-      number_ = std::exchange(other.number_, -1);
-    }
-    return *this;
-  }
-  ~owned_descriptor() { reset(); }
-
-  [[nodiscard]] int get() const noexcept { return number_; }
-  explicit operator bool() const noexcept { return number_ >= 0; }
-  [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
-  void reset() noexcept {
-    if (number_ >= 0) ::close(std::exchange(number_, -1));
-  }
-
- private:
-  int number_ = -1;
-};
-
-[[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_errno(int error, std::string const& what) {
-  throw std::system_error(error, std::system_category(), what);
-}
 
 /// A copy of a descriptor that no program inherits, and that is none of the standard ones.
 inline owned_descriptor duplicate(int number, char const* what) {
@@ -92,7 +63,7 @@ inline pipe_ends make_pipe() {
 #if defined(__APPLE__)
   if (::pipe(ends) != 0) throw_errno(errno, "no pipe");
   pipe_ends made{owned_descriptor(ends[0]), owned_descriptor(ends[1])};
-  for (int const end : ends) (void)::fcntl(end, F_SETFD, FD_CLOEXEC);
+  for (int const end : ends) detail::set_close_on_exec(end);
 #else
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno(errno, "no pipe");
   pipe_ends made{owned_descriptor(ends[0]), owned_descriptor(ends[1])};

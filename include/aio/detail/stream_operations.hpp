@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "aio/detail/state_ptr.hpp"
@@ -121,40 +122,28 @@ class read_into final : public read_operation {
   std::size_t got_ = 0;
 };
 
+/// So many bytes: as a string, or a `View` of them.
+template <bool View>
 class read_exactly final : public read_operation {
  public:
   read_exactly(state_ptr<stream_state> from, std::size_t count) noexcept
-      : read_operation(std::move(from), "readexactly()"), count_(count) {}
-  std::string await_resume() {
+      : read_operation(std::move(from), View ? "readexactly_view()" : "readexactly()"), count_(count) {}
+  std::conditional_t<View, std::string_view, std::string> await_resume() {
     finish();
     if (stream().input().size() < count_) {
       throw_error();
       throw incomplete_read_error(detail::take_bytes(stream(), stream().input().size()), count_);
     }
-    return detail::take_bytes(stream(), count_);
+    if constexpr (View) {
+      return stream().view(count_);
+    } else {
+      return detail::take_bytes(stream(), count_);
+    }
   }
 
  private:
   bool look() noexcept override { return stream().input().size() >= count_; }
   std::size_t ceiling() const noexcept override { return std::max(count_, read_operation::ceiling()); }
-  std::size_t count_;
-};
-
-class read_exactly_view final : public read_operation {
- public:
-  read_exactly_view(state_ptr<stream_state> from, std::size_t count) noexcept
-      : read_operation(std::move(from), "readexactly_view()"), count_(count) {}
-  std::string_view await_resume() {
-    finish();
-    if (stream().input().size() < count_) {
-      throw_error();
-      throw incomplete_read_error(detail::take_bytes(stream(), stream().input().size()), count_);
-    }
-    return stream().view(count_);
-  }
-
- private:
-  bool look() noexcept override { return stream().input().size() >= count_; }
   std::size_t count_;
 };
 

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The descriptors of the process: which there are, and none left.
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+#include <system_error>
+#include <vector>
+
+#include "aio/detail/system_calls.hpp"
+#include "support/catch.hpp"
+
+namespace aio_test {
+
+inline std::set<int> open_descriptors() {
+  std::set<int> open;
+  for (int number = 0; number < 1024; ++number) {
+    if (::fcntl(number, F_GETFD) >= 0) open.insert(number);
+  }
+  return open;
+}
+inline int descriptor_count() { return static_cast<int>(open_descriptors().size()); }
+
+/// So many more can be opened in this scope. Nothing is to be checked meanwhile: what looks for undefined behaviour needs
+/// some of its own, for a type that it has not met.
+class few_descriptors {
+ public:
+  explicit few_descriptors(int left) {
+    std::error_code const met(EMFILE, std::system_category());
+    CHECK((met == std::errc::too_many_files_open && !met.message().empty()));
+    ::getrlimit(RLIMIT_NOFILE, &usual_);
+    ::rlimit tight = usual_;
+    tight.rlim_cur = static_cast<::rlim_t>(*open_descriptors().rbegin()) + 10;
+    ::setrlimit(RLIMIT_NOFILE, &tight);
+    for (int next = ::dup(0); next >= 0; next = ::dup(0)) filling_.emplace_back(next);
+    for (; left > 0; --left) filling_.pop_back();
+  }
+  few_descriptors(few_descriptors const&) = delete;
+  ~few_descriptors() { restore(); }
+
+  /// What the limit, which stays, allows.
+  void give_back() noexcept { filling_.clear(); }
+  void restore() noexcept {
+    ::setrlimit(RLIMIT_NOFILE, &usual_);
+    filling_.clear();
+  }
+
+ private:
+  ::rlimit usual_{};
+  std::vector<aio::detail::owned_descriptor> filling_;
+};
+
+}  // namespace aio_test
