@@ -29,6 +29,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/use_awaitable.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "support/in_process.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
@@ -528,15 +529,11 @@ TEST_CASE("descriptor: without descriptors for it a reader is refused, and nothi
   aio::event_loop loop;
   pipe_pair pipe;
   loop.context().poll();
-  rlimit old{};
-  ::getrlimit(RLIMIT_NOFILE, &old);
-  int const lowest = ::dup(1);
-  ::close(lowest);
-  rlimit low = old;
-  low.rlim_cur = static_cast<rlim_t>(lowest);
-  ::setrlimit(RLIMIT_NOFILE, &low);
-  std::string const refused = thrown_by([&] { loop.add_reader(pipe.in(), [] {}); });
-  ::setrlimit(RLIMIT_NOFILE, &old);
+  std::string refused;
+  {
+    aio_test::few_descriptors const none(0);
+    refused = thrown_by([&] { loop.add_reader(pipe.in(), [] {}); });
+  }
   CHECK_THAT(refused, ContainsSubstring("std::system_error"));
   CHECK_FALSE(loop.remove_reader(pipe.in()));
   loop.add_reader(pipe.in(), [] {});

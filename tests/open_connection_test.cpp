@@ -436,16 +436,9 @@ TEST_CASE("open_connection: 200 at once") {
 TEST_CASE("open_connection: without a descriptor to be had, says so") {
   listener const server;
   aio::run([&]() -> aio::task<> {
-    std::vector<descriptor> all;
-    ::rlimit before{};
-    ::getrlimit(RLIMIT_NOFILE, &before);
-    ::rlimit few = before;
-    few.rlim_cur = static_cast<::rlim_t>(descriptor_count()) + 8;
-    ::setrlimit(RLIMIT_NOFILE, &few);
-    for (int one = ::dup(0); one >= 0; one = ::dup(0)) all.emplace_back(one);
+    aio_test::few_descriptors none(0);
     auto const outcome = co_await aio::as_result(aio::open_connection("127.0.0.1", server.port()));
-    ::setrlimit(RLIMIT_NOFILE, &before);
-    all.clear();
+    none.restore();
     auto const error = connect_error_of(outcome);
     REQUIRE(error);
     CHECK(error->code() == std::errc::too_many_files_open);

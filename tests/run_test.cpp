@@ -976,18 +976,11 @@ TEST_CASE("run: one that had too few descriptors loses none, and the next listen
   int const room = GENERATE(0, 1, 2, 3, 4);
   auto const end = in_process([=] {
     int const before = aio_test::descriptor_count();
-    int const lowest = ::dup(1);
-    ::close(lowest);
-    rlimit old{};
-    ::getrlimit(RLIMIT_NOFILE, &old);
-    rlimit low = old;
-    low.rlim_cur = static_cast<rlim_t>(lowest + room);
-    ::setrlimit(RLIMIT_NOFILE, &low);
     try {
+      aio_test::few_descriptors const few(room);
       aio::run(answer());
     } catch (std::system_error const&) {
     }
-    ::setrlimit(RLIMIT_NOFILE, &old);
     say(aio_test::descriptor_count() == before ? "none lost, " : "some lost, ");
     aio::run([]() -> aio::task<> {
       (void)aio::create_task(interrupt_soon(SIGINT));

@@ -34,6 +34,7 @@
 #include "aio/timeout.hpp"
 #include "aio/wait_signal.hpp"
 #include "support/catch.hpp"
+#include "support/descriptors.hpp"
 #include "support/in_process.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
@@ -641,13 +642,11 @@ TEST_CASE("signal: without descriptors for it a handler is refused, and nothing 
   aio::event_loop loop;
   int const lowest = ::dup(1);
   ::close(lowest);
-  rlimit old{};
-  ::getrlimit(RLIMIT_NOFILE, &old);
-  rlimit low = old;
-  low.rlim_cur = static_cast<rlim_t>(lowest + room);
-  ::setrlimit(RLIMIT_NOFILE, &low);
-  std::string refused = thrown_by([&] { loop.add_signal_handler(SIGUSR1, [] {}); });
-  ::setrlimit(RLIMIT_NOFILE, &old);
+  std::string refused;
+  {
+    aio_test::few_descriptors const few(room);
+    refused = thrown_by([&] { loop.add_signal_handler(SIGUSR1, [] {}); });
+  }
   CHECK_THAT(refused, ContainsSubstring("std::system_error"));
   CHECK(is_default(SIGUSR1));
   int const next = ::dup(1);

@@ -358,9 +358,8 @@ class drain_operation final : public write_operation {
     return !turn_;
   }
   void await_suspend(std::coroutine_handle<>) {
-    if (!turn_) return wait_in_line();
-    suspend();
-    if (waiting()) wake();
+    if (turn_) return wait_a_turn();
+    wait_in_line();
   }
   void await_resume() {
     check_cancelled();
@@ -400,9 +399,8 @@ class send_operation final : public write_operation, private borrowed_output {
     return !turn_;
   }
   void await_suspend(std::coroutine_handle<>) {
-    if (!turn_) return wait_in_line();
-    suspend();
-    if (waiting()) wake();
+    if (turn_) return wait_a_turn();
+    wait_in_line();
   }
   void await_resume() {
     if (task().cancel_delivered()) {

@@ -99,6 +99,11 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
 
   [[nodiscard]] stream_state& stream() const noexcept { return *stream_; }
   void wait_in_line();
+  /// Lets others run once.
+  void wait_a_turn() {
+    suspend();
+    if (waiting()) wake();
+  }
   void leave_line() noexcept {
     if (linked()) intrusive_list<write_operation, stream_line_tag>::remove(*this);
   }
