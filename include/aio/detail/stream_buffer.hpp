@@ -46,12 +46,12 @@ class input_buffer {
   /// Throws: std::bad_alloc.
   std::span<char> room(std::size_t ceiling) {
     if (!block_) {
-      grow(std::min(std::max(first_, smallest), std::max(ceiling, smallest)));
+      grow(std::min(std::max(first_, smallest), (std::max)(ceiling, smallest)));
     } else if (capacity_ - end_ < capacity_ / 4) {
       if (begin_ >= capacity_ / 2) {
         move_to_front();
       } else if (capacity_ < ceiling) {
-        grow(std::min(2 * capacity_, std::max(ceiling, smallest)));
+        grow(std::min(2 * capacity_, (std::max)(ceiling, smallest)));
       } else {
         move_to_front();
         if (end_ == capacity_) grow(2 * capacity_);
@@ -200,7 +200,7 @@ class output_queue {
   /// Throws: std::bad_alloc; nothing is queued then.
   void append(std::string_view bytes) {
     block* tail = last_ && last_->what_ == piece::kind::block ? static_cast<block*>(last_) : nullptr;
-    std::size_t const fits = tail ? std::min(tail->room(), bytes.size()) : 0;
+    std::size_t const fits = tail ? (std::min)(tail->room(), bytes.size()) : 0;
     block* const further = fits < bytes.size() ? block::make(bytes.size() - fits) : nullptr;
     if (fits > 0) tail->add(bytes.substr(0, fits));
     if (further) {
@@ -255,7 +255,7 @@ class output_queue {
     AIO_ASSERT(count <= size_);
     size_ -= count;
     while (count > 0 || (first_ && first_->size_ == 0)) {
-      std::size_t const now = std::min(count, first_->size_);
+      std::size_t const now = (std::min)(count, first_->size_);
       first_->data_ += now;
       first_->size_ -= now;
       count -= now;
@@ -279,7 +279,7 @@ class output_queue {
   class block final : public piece {
    public:
     static block* make(std::size_t least) {
-      std::size_t const whole = std::max(least + sizeof(block), ordinary);
+      std::size_t const whole = (std::max)(least + sizeof(block), ordinary);
       return ::new (frame_pool::allocate(whole)) block(whole);
     }
     static void destroy(block* each) noexcept {

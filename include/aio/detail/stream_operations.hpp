@@ -61,7 +61,7 @@ class read_at_most final : public read_operation {
 
  private:
   bool look() noexcept override { return most_ == 0 || stream().input().size() > 0; }
-  std::size_t ceiling() const noexcept override { return std::max(most_, read_operation::ceiling()); }
+  std::size_t ceiling() const noexcept override { return (std::max)(most_, read_operation::ceiling()); }
   std::size_t most_;
 };
 
@@ -99,7 +99,7 @@ class read_into final : public read_operation {
  private:
   bool look() noexcept override {
     input_buffer& from = stream().input();
-    if (std::size_t const here = std::min(from.size(), into_.size() - got_); here > 0) {
+    if (std::size_t const here = (std::min)(from.size(), into_.size() - got_); here > 0) {
       std::memcpy(into_.data() + got_, from.view().data(), here);
       from.consume(here);
       got_ += here;
@@ -143,7 +143,7 @@ class read_exactly final : public read_operation {
 
  private:
   bool look() noexcept override { return stream().input().size() >= count_; }
-  std::size_t ceiling() const noexcept override { return std::max(count_, read_operation::ceiling()); }
+  std::size_t ceiling() const noexcept override { return (std::max)(count_, read_operation::ceiling()); }
   std::size_t count_;
 };
 
@@ -192,7 +192,7 @@ class separator_search {
   [[nodiscard]] std::size_t end() const noexcept { return end_; }
   [[nodiscard]] std::size_t longest() const noexcept {
     std::size_t most = 0;
-    for (std::string_view const each : separators_) most = std::max(most, each.size());
+    for (std::string_view const each : separators_) most = (std::max)(most, each.size());
     return most;
   }
   void again() noexcept { from_ = 0; }
@@ -200,7 +200,7 @@ class separator_search {
  private:
   [[nodiscard]] std::size_t shortest() const noexcept {
     std::size_t least = ~std::size_t{0} / 2;
-    for (std::string_view const each : separators_) least = std::min(least, each.size());
+    for (std::string_view const each : separators_) least = (std::min)(least, each.size());
     return least;
   }
   [[nodiscard]] std::size_t find(std::string_view in, std::string_view what) const noexcept {

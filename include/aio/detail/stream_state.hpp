@@ -653,7 +653,7 @@ inline bool read_operation::receive() { return stream_->receive(ceiling()); }
 
 inline std::size_t read_operation::ceiling() const noexcept {
   std::size_t const limit = stream_->limit();
-  return limit + std::min(stream_state::block_beyond_limit, ~std::size_t{0} - limit);
+  return limit + (std::min)(stream_state::block_beyond_limit, ~std::size_t{0} - limit);
 }
 
 inline void read_operation::finish() {

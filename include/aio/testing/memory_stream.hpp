@@ -147,8 +147,8 @@ inline transferred memory_transport::send(std::span<asio::const_buffer const> pa
   if (closed_ || out_->refused) return {0, std::make_error_code(std::errc::broken_pipe)};
   std::size_t sent = 0;
   for (asio::const_buffer const each : parts) {
-    std::size_t const room = out_->capacity - std::min(out_->capacity, out_->bytes.size());
-    std::size_t const count = std::min(room, each.size());
+    std::size_t const room = out_->capacity - (std::min)(out_->capacity, out_->bytes.size());
+    std::size_t const count = (std::min)(room, each.size());
     try {
       out_->bytes.append(static_cast<char const*>(each.data()), count);
     } catch (...) {
