@@ -26,8 +26,8 @@ inline std::set<int> open_descriptors() {
 }
 inline int descriptor_count() { return static_cast<int>(open_descriptors().size()); }
 
-/// So many more can be opened in this scope. Nothing is to be checked meanwhile: what looks for undefined behaviour needs
-/// some of its own, for a type that it has not met.
+/// So many more can be opened in this scope. Nothing is to be checked meanwhile: what looks for undefined behaviour
+/// needs some of its own, for a type that it has not met.
 class few_descriptors {
  public:
   explicit few_descriptors(int left) {

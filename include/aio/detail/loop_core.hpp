@@ -287,7 +287,8 @@ class loop_core : public scheduler {
   void go_on_unsettled() noexcept;
   [[nodiscard]] bool may_run_inside() const noexcept;
   void wait_briefly();
-  /// Asio does not look at the system for a deadline that has passed: operations would starve where there always is one.
+  /// Asio does not look at the system for a deadline that has passed: operations would starve where there always is
+  /// one.
   void poll_seldom() {
     if (iteration_ % 64 == 0) poll_io();
   }

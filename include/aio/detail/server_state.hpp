@@ -608,7 +608,7 @@ inline void server_listener::wait() {
 /// As many as may have been waiting; others have their turn then (SRV-8).
 inline void server_state::accept_from(server_listener& from) noexcept {
   if (!serving_ || !from.open()) return;
-  for (int left = std::max(options_.backlog, 1); left > 0 && !full(); --left) {
+  for (int left = (std::max)(options_.backlog, 1); left > 0 && !full(); --left) {
     if (!accept_one(from)) return;
     if (!serving_) return;  // a report was enough for somebody
   }
@@ -674,7 +674,7 @@ AIO_COLD AIO_NEVER_INLINE bool server_state::accept_failed(std::error_code error
 AIO_COLD AIO_NEVER_INLINE void server_state::pause(std::error_code error) noexcept {
   time_point const now = loop_.now();
   bool const same = failed_at_ && now - *failed_at_ < episode_ends_after;
-  pause_ = same ? std::min(pause_ * 2, longest_pause) : first_pause;
+  pause_ = same ? (std::min)(pause_ * 2, longest_pause) : first_pause;
   failed_at_ = now;
   if (!same) {
     try {

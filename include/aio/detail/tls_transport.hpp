@@ -341,7 +341,7 @@ inline int tls_connection::read_below(char* into, int size) noexcept {
   if (size <= 0) return -1;
   auto const room = static_cast<std::size_t>(size);
   if (!received_.empty()) {
-    std::size_t const count = std::min(room, received_.size() - received_at_);
+    std::size_t const count = (std::min)(room, received_.size() - received_at_);
     std::memcpy(into, received_.data() + received_at_, count);
     received_at_ += count;
     if (received_at_ == received_.size()) std::string().swap(received_);
@@ -512,7 +512,7 @@ class tls_connection::offer {
   }
   /// The next bytes for a record: where they lie, or together in `room`.
   std::span<char const> take(std::span<char> room, std::size_t at_most) noexcept {
-    std::size_t const count = std::min({room.size(), at_most, left_});
+    std::size_t const count = (std::min)({room.size(), at_most, left_});
     left_ -= count;
     std::span<char const> const first = step(count);
     if (first.size() == count) return first;
@@ -531,7 +531,7 @@ class tls_connection::offer {
       parts_ = parts_.subspan(1);
       at_ = 0;
     }
-    std::size_t const count = std::min(at_most, parts_.front().size() - at_);
+    std::size_t const count = (std::min)(at_most, parts_.front().size() - at_);
     auto const* const from = static_cast<char const*>(parts_.front().data()) + at_;
     at_ += count;
     return {from, count};
@@ -564,7 +564,7 @@ inline bool tls_connection::encrypt_record(char const* from, std::size_t size) n
 
 /// A beginning of what is offered, in whole records as far as possible.
 inline void tls_connection::encrypt(offer& offered) noexcept {
-  std::size_t const most = std::min(offered.left(), at_once);
+  std::size_t const most = (std::min)(offered.left(), at_once);
   try {
     unsent_.reserve(unsent_.size() + most + 64 * (most / record + 1));
   } catch (...) {
@@ -583,7 +583,7 @@ inline transferred tls_connection::send(std::span<asio::const_buffer const> part
   offer offered(parts);
   std::size_t reported = 0;
   // What is encrypted and cannot be sent yet is reported later: what is offered begins with the same bytes then.
-  std::size_t encrypted = std::min(unreported_, offered.left());
+  std::size_t encrypted = (std::min)(unreported_, offered.left());
   offered.skip(encrypted);
   if (sending_.needs == need::receive) drained_ = false;
   while (!sending_.over) {
