@@ -436,10 +436,11 @@ TEST_CASE("async_run: on an executor uses the loop of its context") {
 TEST_CASE("async_run: the task inherits the context variables of who begins it") {
   aio::context_var<int> number(0);
   aio::loop_thread background;
-  number.set(6);
   auto const looks = [&]() -> aio::task<int> { co_return number.get(); };
-  CHECK(aio::async_run(background.loop(), looks, asio::use_future).get() == 6);
-  number.set(0);
+  aio::copy_context().run([&] {
+    number.set(6);
+    CHECK(aio::async_run(background.loop(), looks, asio::use_future).get() == 6);
+  });
 }
 
 TEST_CASE("async_run: many from several threads") {

@@ -508,7 +508,7 @@ TEST_CASE("descriptor: a reader may stop the loop, and is called again in its ne
   CHECK(calls == 2);
 }
 
-TEST_CASE("descriptor: a reader may end the process by exit()", "[native]") {
+TEST_CASE("descriptor: a reader may end the process by exit()", "[native][alone]") {
   auto const end = in_process([] {
     static aio::event_loop loop;
     static pipe_pair pipe;

@@ -389,7 +389,8 @@ TEST_CASE("file: a call that is cancelled before a thread begins it does nothing
     auto const write = aio::create_task(f.write("xxx"));
     co_await hops(2);
     write.cancel();
-    CHECK((co_await aio::as_result(write)).cancelled());
+    auto const ended = co_await aio::as_result(write);
+    CHECK(ended.cancelled());
     auto const line = co_await aio::as_result(aio::wait_for(f.next_line(), 5ms));
     CHECK(said(line) == "aio::timeout_error: the operation timed out");
     auto const made = co_await aio::as_result(aio::wait_for(file::write_text(here / "g", "g"), 5ms));

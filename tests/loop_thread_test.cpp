@@ -175,8 +175,10 @@ TEST_CASE("loop_thread: tasks inherit the context variables of the thread that s
   aio::loop_thread background;
   auto const looks = [&]() -> aio::task<int> { co_return number.get(); };
   CHECK(background.call(looks) == 0);
-  number.set(4);
-  CHECK(background.call(looks) == 4);
+  aio::copy_context().run([&] {
+    number.set(4);
+    CHECK(background.call(looks) == 4);
+  });
 }
 
 TEST_CASE("loop_thread: many threads use it at once", "[native]") {

@@ -621,7 +621,7 @@ TEST_CASE("signal: a child process handles signals by a loop of its own, and ref
   CHECK(calls == 0);
 }
 
-TEST_CASE("signal: a handler may end the process by exit()", "[native]") {
+TEST_CASE("signal: a handler may end the process by exit()", "[native][alone]") {
   auto const end = in_process([] {
     static aio::event_loop loop;
     loop.add_signal_handler(SIGUSR1, [] {
