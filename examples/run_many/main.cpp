@@ -23,7 +23,7 @@
 using namespace std::chrono_literals;
 
 struct settings {
-  std::size_t at_once = 4;
+  std::ptrdiff_t at_once = 4;
   std::chrono::duration<double> limit{60};
   bool demonstration = true;
 };
@@ -106,7 +106,7 @@ int main(int argc, char** argv) {
     how.demonstration = false;
     double const value = i + 1 < argc ? std::atof(argv[i + 1]) : 0;
     if (std::strcmp(argv[i], "-j") == 0 && value >= 1) {
-      how.at_once = static_cast<std::size_t>(value);
+      how.at_once = static_cast<std::ptrdiff_t>(value);
       ++i;
     } else if (std::strcmp(argv[i], "-t") == 0 && value > 0) {
       how.limit = std::chrono::duration<double>(value);
