@@ -1375,6 +1375,46 @@ TEST_CASE("tls: over TCP, from a client that never reads the tickets of TLS 1.3"
   });
 }
 
+#if defined(__unix__) || defined(__APPLE__)
+TEST_CASE("tls: files are sent between what is written, whole or in part, and a peer that goes ends it") {
+  aio::run([]() -> aio::task<> {
+    fs::path const path = fs::temp_directory_path() / ("aio_tls_sendfile_" + std::to_string(std::random_device()()));
+    std::string text;
+    for (int i = 0; text.size() < 1'500'000; ++i) text += std::to_string(i) + ",";
+    co_await aio::file::write_text(path, text);
+    auto ends = tcp_pair();
+    both sides;
+    co_await aio::gather(begin(sides.client, aio::make_stream(std::move(ends.first)), client_of(), "localhost"),
+                         begin(sides.server, aio::make_stream(std::move(ends.second)), server_of(), ""));
+    REQUIRE(sides.client.error == "");
+    auto opened = co_await aio::file::open(path);
+    auto sends = aio::create_task([](aio::stream_writer& to, aio::file& from, std::size_t size) -> aio::task<> {
+      to.write("before,");
+      auto const all = co_await aio::sendfile(to, from);
+      CHECK(all == size);
+      to.write("between,");
+      auto const part = co_await aio::sendfile(to, from, 1000, 500'000);
+      CHECK(part == 500'000);
+      CHECK(from.tell() == 501'000);
+      co_await to.send("after\n");
+    }(sides.client.ends->writer, opened, text.size()));
+    std::string const expected = "before," + text + "between," + text.substr(1000, 500'000) + "after\n";
+    std::string const got = co_await sides.server.ends->reader.readexactly(expected.size());
+    CHECK((got == expected));
+    co_await sends;
+
+    auto cut = aio::create_task(aio::sendfile(sides.client.ends->writer, opened));
+    (void)co_await sides.server.ends->reader.readexactly(1000);
+    sides.server.ends->writer.abort();
+    auto const outcome = co_await aio::as_result(std::move(cut));
+    CHECK(outcome.error<std::system_error>() != nullptr);
+    CHECK(opened.tell() < text.size());
+    sides.client.ends->writer.abort();
+    fs::remove(path);
+  });
+}
+#endif
+
 TEST_CASE("tls: over TCP, many at once in both directions") {
   aio::run([]() -> aio::task<> {
     auto const serve = [](std::unique_ptr<aio::transport> on) -> aio::task<> {

@@ -33,6 +33,7 @@
 #include "aio/run.hpp"
 #include "aio/run_on.hpp"
 #include "aio/semaphore.hpp"
+#include "aio/sendfile.hpp"
 #include "aio/server.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"

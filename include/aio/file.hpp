@@ -53,6 +53,10 @@
 
 namespace aio {
 
+namespace detail {
+struct file_sender;
+}
+
 /// What a file is opened for, joined by `|`.
 enum class file_mode : unsigned {
   read = 1,        // "r" in Python
@@ -162,6 +166,8 @@ class file {
   [[nodiscard]] int native_handle() const { return require(state_, "native_handle").descriptor; }
 
  private:
+  friend struct detail::file_sender;
+
   static constexpr std::size_t block = std::size_t{64} * 1024;      // that is read ahead
   static constexpr std::size_t at_once = std::size_t{1024} * 1024;  // between two looks whether to stop
 

@@ -371,6 +371,7 @@ inline auto stream_writer::send(std::span<std::string_view const> parts) {
 inline void stream_writer::write_eof() {
   auto& to = state_.get("write_eof()");
   to.require_loop("write_eof()");
+  if (to.output_lent()) to.require_writable("write_eof()");
   to.end_output();
 }
 inline bool stream_writer::can_write_eof() const noexcept {

@@ -91,6 +91,13 @@ class transport {
   /// The same for send(), and for shut_down() and finish() that would have had to wait.
   virtual void wait_send(transport_waiter waiter) = 0;
 
+  /// Sends bytes of an open file, from `offset` on, without bringing them here; no bytes and no error: the file ends
+  /// there. With any error but operation_would_block they are read and given to send() instead.
+  virtual transferred send_file([[maybe_unused]] int descriptor, [[maybe_unused]] std::uint64_t offset,
+                                [[maybe_unused]] std::size_t most) noexcept {
+    return {0, std::make_error_code(std::errc::operation_not_supported)};
+  }
+
   /// The peer will see the end when it has received what was sent. Reading goes on. operation_would_block: call it
   /// again.
   virtual std::error_code shut_down() noexcept = 0;

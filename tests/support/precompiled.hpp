@@ -109,6 +109,7 @@
 
 #include "aio/aio.hpp"
 #include "aio/awaitable.hpp"
+#include "aio/sendfile.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"

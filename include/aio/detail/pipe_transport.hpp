@@ -20,7 +20,6 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -41,7 +40,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -65,49 +63,6 @@
 #if defined(__unix__) || defined(__APPLE__)
 
 namespace aio::detail {
-
-/// Writes in this scope do not raise SIGPIPE on this thread. Not an ignored signal: that is the program's to decide,
-/// and other threads'.
-class without_sigpipe {
- public:
-  without_sigpipe() noexcept {
-    ::sigset_t broken;
-    sigemptyset(&broken);
-    sigaddset(&broken, SIGPIPE);
-    ::pthread_sigmask(SIG_BLOCK, &broken, &before_);
-    // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): the mask is asked for before
-    was_blocked_ = sigismember(&before_, SIGPIPE) == 1;
-    was_pending_ = was_blocked_ && is_pending();
-    // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
-  }
-  without_sigpipe(without_sigpipe const&) = delete;
-  ~without_sigpipe() {
-    if (raised_ && !was_pending_ && is_pending()) {
-      ::sigset_t broken;
-      sigemptyset(&broken);
-      sigaddset(&broken, SIGPIPE);
-      int which = 0;
-      (void)::sigwait(&broken, &which);
-    }
-    if (!was_blocked_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
-  /// A call has failed with EPIPE.
-  void raised() noexcept { raised_ = true; }
-
- private:
-  static bool is_pending() noexcept {
-    ::sigset_t pending;
-    sigemptyset(&pending);
-    ::sigpending(&pending);
-    return sigismember(&pending, SIGPIPE) == 1;
-  }
-
-  ::sigset_t before_;
-  bool was_blocked_;
-  bool was_pending_;
-  bool raised_ = false;
-};
 
 /// How bytes go through a descriptor without waiting.
 enum class pipe_access : std::uint8_t {

@@ -7,6 +7,7 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,6 +22,12 @@
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 #include <asio/socket_base.hpp>
+
+#if defined(__linux__)
+#include <cerrno>
+
+#include <sys/sendfile.h>
+#endif
 
 #include "aio/detail/keywords_back.hpp"
 
@@ -86,6 +93,19 @@ class socket_transport : public transport, public context_member<socket_transpor
     return outcome(bytes, error);
   }
   void wait_send(transport_waiter waiter) override { wait(asio::socket_base::wait_write, std::move(waiter)); }
+
+#if defined(__linux__)
+  transferred send_file(int descriptor, std::uint64_t offset, std::size_t most) noexcept override {
+    if (!socket_) return gone();
+    without_sigpipe quietly;
+    auto from = static_cast<::off_t>(offset);
+    ::ssize_t const bytes = ::sendfile(socket_->native_handle(), descriptor, &from, most);
+    if (bytes >= 0) return {static_cast<std::size_t>(bytes), {}};
+    std::error_code const error(errno, asio::error::get_system_category());
+    if (error == asio::error::broken_pipe) quietly.raised();
+    return outcome(0, error);
+  }
+#endif
 
   std::error_code shut_down() noexcept override {
     if (!socket_) return gone().error;

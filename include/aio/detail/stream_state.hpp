@@ -245,9 +245,20 @@ class stream_state final : public transport_client, private stream_flush_node, p
   // ---- writing
 
   void require_writable(char const* caller) const {
-    if (output_failed_ || closing_ || end_wanted_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
+    if (output_failed_ || closing_ || end_wanted_ || lent_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
       refuse_output(caller);
     loop_.check_thread(caller);
+  }
+  /// Somebody sends by other means, and nobody else may meanwhile. Before: require_writable().
+  void lend_output(bool lent) noexcept { lent_ = lent; }
+  [[nodiscard]] bool output_lent() const noexcept { return lent_; }
+  /// What whoever sends by other means has sent of it.
+  void sent_elsewhere(std::size_t bytes) noexcept { sent_ = added(sent_, bytes); }
+  [[nodiscard]] bool send_waits() const noexcept { return send_waits_; }
+  /// Throws: std::bad_alloc.
+  void wait_send() {
+    transport_->wait_send(transport_waiter(*this, true));
+    send_waits_ = true;
   }
   [[nodiscard]] output_queue& output() noexcept { return output_; }
   [[nodiscard]] bool output_failed() const noexcept { return output_failed_; }
@@ -415,13 +426,12 @@ class stream_state final : public transport_client, private stream_flush_node, p
     sent_ = added(sent_, gone.bytes);
     if (gone.bytes > 0) output_.sent(gone.bytes);
     if (gone.bytes == bytes) return true;
-    wait_send();
+    wait_send_or_lose();
     return false;
   }
-  void wait_send() noexcept {
+  void wait_send_or_lose() noexcept {
     try {
-      transport_->wait_send(transport_waiter(*this, true));
-      send_waits_ = true;
+      wait_send();
     } catch (...) {
       lost(std::make_error_code(std::errc::not_enough_memory));
     }
@@ -431,7 +441,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
     if (end_wanted_ && !end_sent_) {
       std::error_code const error = transport_->shut_down();
       if (error == std::errc::operation_would_block) {
-        wait_send();
+        wait_send_or_lose();
         return settle();
       }
       end_sent_ = true;
@@ -439,7 +449,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
     }
     if (closing_) {
       std::error_code const error = transport_->finish();
-      if (error == std::errc::operation_would_block) return wait_send();
+      if (error == std::errc::operation_would_block) return wait_send_or_lose();
       if (error) return lost(error);
       return finish(false);
     }
@@ -546,6 +556,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
   [[noreturn]] AIO_COLD AIO_NEVER_INLINE void refuse_output(char const* caller) const {
     if (!scheduler::is_open(&loop_, serial_)) refuse_loop(caller);
     if (closing_) throw usage_error(std::string(caller) + ": the stream was closed");
+    if (lent_) throw usage_error(std::string(caller) + ": a file is being sent, see sendfile()");
     if (end_wanted_) throw usage_error(std::string(caller) + ": nothing can be written behind write_eof()");
     throw_error();
   }
@@ -584,6 +595,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
   bool timed_out_ : 1 = false;
   bool aborted_ : 1 = false;
   bool kept_open_ : 1 = false;
+  bool lent_ : 1 = false;  // see lend_output()
 };
 
 /// One end of a connection, as the program has it.
@@ -680,7 +692,7 @@ inline std::unique_ptr<transport> stream_state::take_transport(std::string& arri
   if (reader_) throw usage_error("a stream is given away in which a task reads");
   flush();
   if (output_failed_) throw_error();
-  if (!output_.empty() || !line_.empty()) {
+  if (!output_.empty() || !line_.empty() || lent_) {
     throw usage_error("a stream is given away of which something is not sent yet: co_await drain() until "
                       "write_buffer_size() is 0");
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What calls of the system need around them: their errors, and who owns a descriptor.
+// What calls of the system need around them: their errors, who owns a descriptor, and SIGPIPE.
 
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
@@ -15,7 +15,10 @@
 #include "aio/detail/keywords_back.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <csignal>
+
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 #endif
 #pragma GCC visibility push(default)
@@ -66,6 +69,49 @@ class owned_descriptor {
 
  private:
   int number_ = -1;
+};
+
+/// Writes in this scope do not raise SIGPIPE on this thread. Not an ignored signal: that is the program's to decide,
+/// and other threads'.
+class without_sigpipe {
+ public:
+  without_sigpipe() noexcept {
+    ::sigset_t broken;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    ::pthread_sigmask(SIG_BLOCK, &broken, &before_);
+    // NOLINTBEGIN(cppcoreguidelines-prefer-member-initializer): the mask is asked for before
+    was_blocked_ = sigismember(&before_, SIGPIPE) == 1;
+    was_pending_ = was_blocked_ && is_pending();
+    // NOLINTEND(cppcoreguidelines-prefer-member-initializer)
+  }
+  without_sigpipe(without_sigpipe const&) = delete;
+  ~without_sigpipe() {
+    if (raised_ && !was_pending_ && is_pending()) {
+      ::sigset_t broken;
+      sigemptyset(&broken);
+      sigaddset(&broken, SIGPIPE);
+      int which = 0;
+      (void)::sigwait(&broken, &which);
+    }
+    if (!was_blocked_) ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+  /// A call has failed with EPIPE.
+  void raised() noexcept { raised_ = true; }
+
+ private:
+  static bool is_pending() noexcept {
+    ::sigset_t pending;
+    sigemptyset(&pending);
+    ::sigpending(&pending);
+    return sigismember(&pending, SIGPIPE) == 1;
+  }
+
+  ::sigset_t before_;
+  bool was_blocked_;
+  bool was_pending_;
+  bool raised_ = false;
 };
 
 #endif
