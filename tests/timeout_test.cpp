@@ -553,7 +553,7 @@ namespace {
 class slow_loop final : public aio::event_loop {
  public:
   slow_loop() { waits_for_wake_ups = false; }
-  ~slow_loop() override { close(); }
+  ~slow_loop() override { close_in_destructor(); }
 
   [[nodiscard]] aio::time_point now() const noexcept override { return now_; }
   void compute(aio::time_point::duration length) { now_ += length; }

@@ -328,7 +328,7 @@ class event_loop : private detail::loop_core {
   //     }
   //
   //    protected:
-  //     void wait() override { wait_at_most((next_deadline() - now()) / 60); }
+  //     void wait() override { wait_at_most(time_left() / 60); }
   //
   //    private:
   //     aio::time_point const begin_ = std::chrono::steady_clock::now();
@@ -337,18 +337,21 @@ class event_loop : private detail::loop_core {
   //   aio::runner runner(aio::run_options(), std::make_unique<fast_loop>());
   //   runner.run(fn, args...);
   //
-  // testing/virtual_clock.hpp is one whose time jumps.
+  // testing/virtual_clock.hpp is one whose time jumps. Not for a loop on a context that the program runs: wait() is not
+  // called there. The private bases have names, too: of its own members those with an underscore meet none of them.
 
   /// The time that deadlines are measured in. Not negative, and never goes back. max() is a deadline that never comes;
-  /// deadlines that would be beyond it are that. Threads: as time().
+  /// deadlines that would be beyond it are that. All of aio that waits for a time goes by it, limits such as a stream's
+  /// linger, too; real are slow_callback_duration and what Asio's own timers, threads and processes take.
+  /// Threads: the loop's.
   using detail::scheduler::now;
   /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a
   /// wake-up of another thread, too, or because next_deadline() has come. May return early: it is called again, after
   /// an iteration. What it throws leaves run().
   using detail::loop_core::wait;
   /// All that wait() has to do, where the clock goes by itself: runs Asio's handlers that are ready or, where nothing
-  /// is, waits for one, `length` of real time and a day at most; none if it is negative. Unlike functions of context()
-  /// it goes on where that was stopped, and tells of what a handler throws those whom it concerns.
+  /// is, waits for one, `length` of real time and a day at most; not if it is 0 or less. Unlike functions of context()
+  /// it goes on where that was stopped, and tells of what a handler throws those whom it concerns. Throws: bad_alloc.
   using detail::loop_core::wait_at_most;
   /// For the destructor of the class with the clock, for what closing waits for passes by the clock, and in
   /// ~event_loop() that would be the real one. Leaves it to the system where exit() in a step of its own destroys it.
@@ -358,8 +361,10 @@ class event_loop : private detail::loop_core {
   }
   /// Whether nothing is ready, and no other thread has left anything.
   using detail::loop_core::idle;
-  /// The next deadline; max() if there is none.
+  /// The next deadline, which may be long over; max() if there is none.
   using detail::loop_core::next_deadline;
+  /// The time by the clock until then, in seconds: 0 if it is over, infinite if there is none.
+  using detail::loop_core::time_left;
   /// Runs Asio's handlers that are ready, without waiting, and returns how many.
   using detail::loop_core::poll_io;
   /// Whether the context waits while no operation of Asio's is outstanding, because another thread may still wake the

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -225,13 +226,20 @@ class loop_core : public scheduler {
   [[nodiscard]] time_point next_deadline() const noexcept {
     return timers_.empty() ? (time_point::max)() : timers_.next();
   }
+  /// The time until then: 0 if it has come, infinite if there is none. Requires: now() is not negative.
+  [[nodiscard]] std::chrono::duration<double> time_left() const noexcept {
+    time_point const next = next_deadline();
+    if (next == (time_point::max)()) return std::chrono::duration<double>(std::numeric_limits<double>::infinity());
+    time_point const current_time = now();
+    return next > current_time ? next - current_time : time_point::duration();
+  }
   [[nodiscard]] bool has_deadline() const noexcept { return next_deadline() != (time_point::max)(); }
 
   /// Runs Asio's handlers that are ready, and returns how many.
   std::size_t poll_io();
 
   /// Runs Asio's handlers that are ready, or waits for one, `length` of real time at most.
-  void wait_at_most(std::chrono::nanoseconds length);
+  void wait_at_most(std::chrono::duration<double> length);
 
   /// Whether another thread may still wake a loop that has nothing left to wait for.
   bool waits_for_wake_ups = true;
@@ -679,10 +687,11 @@ inline void loop_core::wait() {
   }
 }
 
-inline void loop_core::wait_at_most(std::chrono::nanoseconds length) {
+inline void loop_core::wait_at_most(std::chrono::duration<double> length) {
   if (poll_io() > 0 || !idle()) return;
   // Not more than a day, for Asio adds it to the time of its own.
-  auto const bounded = (std::min)(length, std::chrono::nanoseconds(std::chrono::hours(24)));
+  std::chrono::duration<double> const day = std::chrono::hours(24);
+  auto const bounded = std::chrono::duration_cast<std::chrono::nanoseconds>((std::min)(length, day));
   run_handlers([&] { return context_.run_one_for(bounded); });
 }
 

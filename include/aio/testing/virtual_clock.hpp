@@ -79,7 +79,7 @@ inline void virtual_loop::wait() {
   if (deadline && next_deadline() <= now_) return;  // in the past: time does not go back
   if (outstanding) {
     auto const before = std::chrono::steady_clock::now();
-    wait_at_most(next_deadline() - now_);
+    wait_at_most(time_left());
     now_ = (std::min)(next_deadline(), now_ + (std::chrono::steady_clock::now() - before));
     return;
   }
