@@ -649,6 +649,7 @@ TEST_CASE("server: serve_forever() cancelled, closes, and cancels and awaits the
     auto server = co_await aio::start_server(handler, "127.0.0.1", 0);
     auto client = co_await client_of(server);
     auto const serving = aio::create_task(server.serve_forever());
+    co_await aio_test::hops(1);
     bool const came = co_await comes_true([&] { return server.connections() == 1; });
     CHECK(came);
     serving.cancel();

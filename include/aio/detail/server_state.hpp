@@ -485,6 +485,7 @@ AIO_COLD AIO_NEVER_INLINE void server_connection::report(std::exception_ptr cons
 
 inline server_listener::server_listener(server_state& of, acceptor_type socket, int family)
     : server_(of), socket_(std::move(socket)), family_(family) {
+  socket_->non_blocking(true);  // io_uring leaves it as it is
   join_context(of.loop().context());
 }
 
