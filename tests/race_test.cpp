@@ -87,6 +87,7 @@ class so_many {
   explicit so_many(std::size_t needed) noexcept : needed_(needed) {}
 
   bool begin(std::size_t count) {
+    if (needed_ > 100) throw std::invalid_argument("first_ended: so many cannot end");
     ended_.reserve(count);
     return needed_ == 0;
   }
@@ -359,6 +360,23 @@ TEST_CASE("race: a moved-from task and a handle of another loop are refused, and
     auto const taken = std::move(used);
     auto const outcome = co_await aio::as_result(aio::race(stubborn(log), std::move(used)));
     CHECK(said(outcome) == "aio::usage_error: race: a task was awaited or moved away before");
+    CHECK(aio::all_tasks().size() == 1);
+  });
+}
+
+TEST_CASE("race: what waits as it does and refuses its children drops them without a report") {
+  aio::testing::run([]() -> aio::task<> {
+    reports heard;
+    trace log;
+    auto const of_arguments = co_await aio::as_result(first_ended(101, stubborn(log), stubborn(log)));
+    CHECK(said(of_arguments) == "std::invalid_argument: first_ended: so many cannot end");
+    std::vector<aio::task<>> tasks;
+    tasks.push_back(stubborn(log));
+    tasks.emplace_back(std::move(tasks.back()));
+    auto const of_range = co_await aio::as_result(first_ended(101, std::move(tasks)));
+    CHECK(said(of_range) == "std::invalid_argument: first_ended: so many cannot end");
+    CHECK(heard.text().empty());
+    CHECK(log.text().empty());
     CHECK(aio::all_tasks().size() == 1);
   });
 }

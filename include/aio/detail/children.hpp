@@ -282,7 +282,9 @@ class child_slot {
     }
   }
   /// Lets one go that is not to be started.
-  void close() noexcept { task_access::adopt<typename Child::value_type>(*std::exchange(frame_, nullptr)).close(); }
+  void close() noexcept {
+    if (frame_) task_access::adopt<typename Child::value_type>(*std::exchange(frame_, nullptr)).close();
+  }
   [[nodiscard]] state_type& state() noexcept { return state_type::of(*frame_); }
   [[nodiscard]] future_core* core() noexcept { return frame_ ? &state() : nullptr; }  // null when it was let go
   [[nodiscard]] bool done() noexcept { return false; }

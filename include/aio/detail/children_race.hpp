@@ -37,8 +37,40 @@
 //     return detail::race_children(detail::any_two(), std::forward<Given>(given)...);
 //   }
 //
-// One that throws the errors of several has them from group_of(). What a rule has, and what it is told, stands at
-// race_awaiter; what it can ask of a child at child_view, in detail/children.hpp.
+// One that throws the errors of several has them from group_of(). What a rule can ask of a child stands at child_view,
+// in detail/children.hpp.
+//
+// A rule has
+//
+//   static constexpr char const* caller;     // the function, for what is refused
+//   static constexpr char const* too_late;   // what the exception handler is told of an error that nobody will have
+//   void begin(std::size_t count);           // optional; or bool
+//   bool enough_with(child_view child, std::size_t index);
+//   auto take(Children& children);
+//
+// begin: there are so many children. It is called once and first, and nothing else says their number. If it throws,
+// nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
+// is enough with none: nothing is started, and take() is called. So it is with no children, unless it throws.
+// enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is asked once
+// about each, in the order in which they end; first about those of others that were done before any was started, in
+// the order in which they were given. It is not asked again after it said so, nor after a cancellation: what fails
+// then is reported. Once it was asked about all there is enough, whatever it said of the last. If it throws, the
+// program ends.
+// take: what the co_await gives, or throws; it is called when there was enough, and all of its own have ended.
+// `children` are argument_children or element_children: take(index) gives a Children::value_type, or throws what that
+// child ended with; at(index) is its child_view. The value_type is the one type that all children give, std::monostate
+// for void; children of several types, and of references, are refused by take() with a sentence. To give one as race
+// does, in a std::variant or as a winner, call race_results<Children>::take(children, index) of race.hpp, above which
+// the header stands then. Errors of its own that were not taken by then, by children.take(),
+// child_view::error() or group_of(), are reported as too_late, also where take() throws: to drop one on purpose, call
+// error() of its view. Take none before: where the task is cancelled take() is not called.
+//
+// In enough_with and in take, for any index that enough_with was asked about, child_view::core is not null, and the
+// child is done. Of other indices take() asks only where there was not enough before any was started, in which case
+// the rest was let go; somebody else's may be pending then. No child is ever gone: the wait has a handle of each.
+//
+// A cancellation that comes before there was enough cancels its own children, and is thrown when they have ended. One
+// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3).
 
 #include "aio/config.hpp"
 
@@ -63,7 +95,7 @@
 
 namespace aio::detail {
 
-/// What a rule is for: see race_awaiter. This is all of the wait that does not depend on the types of the children.
+/// What a rule is for. This is all of the wait that does not depend on the types of the children.
 class children_race : public leaf_waiter, private child_parent {
  public:
   void await_suspend(std::coroutine_handle<>) { suspend(); }
@@ -193,34 +225,7 @@ class children_race : public leaf_waiter, private child_parent {
   bool own_failed_ = false;
 };
 
-/// The awaiter: a rule and its children. A rule has
-///
-///   static constexpr char const* caller;     // the function, for what is refused
-///   static constexpr char const* too_late;   // what the exception handler is told of an error that nobody will have
-///   void begin(std::size_t count);           // optional; or bool
-///   bool enough_with(child_view child, std::size_t index);
-///   auto take(Children& children);
-///
-/// begin: there are so many children. It is called once and first, and nothing else says their number. If it throws,
-/// nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
-/// is enough with none: nothing is started, and take() is called. So it is with no children, unless it throws.
-/// enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is asked once
-/// about each, in the order in which they end; first about those of others that were done before any was started, in
-/// the order in which they were given. It is not asked again after it said so, nor after a cancellation: what fails
-/// then is reported. Once it was asked about all there is enough, whatever it said of the last. If it throws, the
-/// program ends.
-/// take: what the co_await gives, or throws; it is called when there was enough, and all of its own have ended.
-/// `children` are argument_children or element_children: take(index) gives a Children::value_type, or throws what that
-/// child ended with; at(index) is its child_view. Errors of its own that were not taken by then, by children.take(),
-/// child_view::error() or group_of(), are reported as too_late, also where take() throws. Take none before: where the
-/// task is cancelled take() is not called.
-///
-/// In enough_with and in take, for any index that enough_with was asked about, child_view::core is not null, and the
-/// child is done. Of other indices take() asks only where there was not enough before any was started, in which case
-/// the rest was let go; somebody else's may be pending then. No child is ever gone: the wait has a handle of each.
-///
-/// A cancellation that comes before there was enough cancels its own children, and is thrown when they have ended. One
-/// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3).
+/// The awaiter: a rule and its children, see the beginning of this file.
 template <class Rule, class Children>
 class race_awaiter final : public children_race {
  public:
@@ -265,10 +270,15 @@ class race_awaiter final : public children_race {
  private:
   bool enough_with_none() {
     if constexpr (requires { rule_.begin(std::size_t{}); }) {
-      if constexpr (std::is_void_v<decltype(rule_.begin(std::size_t{}))>) {
-        rule_.begin(children_.size());
-      } else if (rule_.begin(children_.size())) {
-        return true;
+      try {
+        if constexpr (std::is_void_v<decltype(rule_.begin(std::size_t{}))>) {
+          rule_.begin(children_.size());
+        } else if (rule_.begin(children_.size())) {
+          return true;
+        }
+      } catch (...) {
+        start_none();  // they were awaited, if in vain
+        throw;
       }
     }
     return children_.size() == 0;
