@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,41 +35,57 @@ class tickets {
   class get_awaiter final : public aio::detail::handed_waiter {
    public:
     explicit get_awaiter(tickets& owner) noexcept : owner_(&owner) {}
-    bool await_ready() const noexcept { return owner_->take(); }
+    bool await_ready() noexcept { return owner_->take(number_); }
     void await_suspend(std::coroutine_handle<>) {
       owner_->line_.join(*this, loop(), "tickets");
       suspend();
     }
-    bool await_resume() { return receive(); }
+    std::optional<int> await_resume() {
+      if (!receive()) return std::nullopt;
+      return number_;
+    }
 
    private:
-    void pass_on() noexcept override { owner_->give(); }
+    friend class tickets;
+    void pass_on() noexcept override { owner_->give(number_); }
     tickets* owner_;
+    int number_ = 0;
   };
 
+  tickets() { free_.reserve(100'000); }
   [[nodiscard("co_await it: nothing is taken before")]] get_awaiter get() noexcept { return get_awaiter(*this); }
   void add() {
     line_.check_thread("tickets::add");
-    give();
+    give(++last_);
   }
   [[nodiscard]] std::size_t waiting() const noexcept { return line_.waiting(); }
-  [[nodiscard]] std::size_t free() const noexcept { return free_; }
+  [[nodiscard]] std::size_t free() const noexcept { return free_.size(); }
   [[nodiscard]] bool somebody_is_next() noexcept { return line_.next() != nullptr; }
 
  private:
-  bool take() noexcept { return free_ > 0 && free_-- > 0; }
-  void give() noexcept {
-    if (!line_.hand_over()) ++free_;
+  bool take(int& number) noexcept {
+    if (free_.empty()) return false;
+    number = free_.back();
+    free_.pop_back();
+    return true;
+  }
+  void give(int number) noexcept {
+    if (auto* const to = line_.hand_over<get_awaiter>()) {
+      to->number_ = number;
+    } else {
+      free_.push_back(number);
+    }
   }
 
-  std::size_t free_ = 0;
+  int last_ = 0;
+  std::vector<int> free_;
   aio::detail::handing_line line_;
 };
 
 aio::task<> get(iteration_trace& log, tickets& from, std::string name) {
   try {
-    bool const got = co_await from.get();
-    log(name + (got ? " got" : " gone"));
+    auto const got = co_await from.get();
+    log(name + (got ? " got " + std::to_string(*got) : " gone"));
   } catch (aio::cancelled_error const& e) {
     log(name + " CE" + aio_test::args(e));
     throw;
@@ -98,7 +115,8 @@ TEST_CASE("handing_line: hands over in the order of arrival, in the iteration th
           co_await hops(1);
           log(words(some.waiting(), some.free()));
         }) ==
-        "0:3 0 True | 0:1 0 | 1:a got | 1:b got | 1:2 0 | 1:0 1 False | 1:main got | 2:c got | 2:d got | 2:0 0");
+        "0:3 0 True | 0:1 0 | 1:a got 1 | 1:b got 2 | 1:2 0 | 1:0 1 False | 1:main got 5 | 2:c got 3 | "
+        "2:d got 4 | 2:0 0");
 }
 
 TEST_CASE("handing_line: who is cancelled while it waits leaves at once, the first and those in between and the last") {
@@ -114,7 +132,7 @@ TEST_CASE("handing_line: who is cancelled while it waits leaves at once, the fir
           log(words(some.waiting(), some.free()));
           co_await hops(1);
           log(words(some.waiting(), some.free()));
-        }) == "0:2 | 0:0 1 | 1:a CE() | 1:c CE() | 1:e CE() | 1:b got | 1:d got | 1:0 1");
+        }) == "0:2 | 0:0 1 | 1:a CE() | 1:c CE() | 1:e CE() | 1:b got 1 | 1:d got 2 | 1:0 1");
 }
 
 TEST_CASE("handing_line: who is cancelled after something was handed to it passes that on") {
@@ -134,7 +152,7 @@ TEST_CASE("handing_line: who is cancelled after something was handed to it passe
           c.cancel();
           co_await hops(1);
           log(words(some.waiting(), some.free()));
-        }) == "1:a CE('x',) | 2:b got | 2:True True 0 | 4:c CE() | 4:0 1");
+        }) == "1:a CE('x',) | 2:b got 1 | 2:True True 0 | 4:c CE() | 4:0 1");
 }
 
 TEST_CASE("handing_line: a task cancelled before it has to wait is not left in line") {
@@ -179,8 +197,8 @@ TEST_CASE("handing_line: an awaiter may be kept and awaited later") {
     auto later = some.get();
     some.add();
     CHECK(some.free() == 1);
-    bool const got = co_await std::move(later);
-    CHECK(got);
+    auto const got = co_await std::move(later);
+    CHECK(got.has_value());
     CHECK(some.free() == 0);
   });
 }

@@ -4,39 +4,58 @@
 // A line of tasks that wait for the same thing, in order of arrival. What wakes all of them waits in a wait_line, as
 // event does. What is handed to one of them, who may be cancelled before it has it, goes through a handing_line:
 //
-//   class tickets {
+//   class tickets {  // numbers, each of which one task has
 //    public:
 //     class get_awaiter final : public detail::handed_waiter {
 //      public:
 //       explicit get_awaiter(tickets& owner) noexcept : owner_(&owner) {}
-//       bool await_ready() const noexcept { return owner_->take(); }
+//       bool await_ready() noexcept { return owner_->take(number_); }
 //       void await_suspend(std::coroutine_handle<>) {
 //         owner_->line_.join(*this, loop(), "tickets");
 //         suspend();
 //       }
-//       bool await_resume() { return receive(); }  // false: the tickets are gone
+//       std::optional<int> await_resume() {
+//         if (!receive()) return std::nullopt;  // the tickets are gone, with what it was handed
+//         return number_;
+//       }
 //
 //      private:
-//       void pass_on() noexcept override { owner_->give(); }
+//       friend class tickets;
+//       void pass_on() noexcept override { owner_->give(number_); }
 //       tickets* owner_;
+//       int number_ = 0;
 //     };
 //
-//     [[nodiscard("co_await it: nothing is taken before")]] get_awaiter get() noexcept { return get_awaiter(*this); }
-//     void add() {
-//       line_.check_thread("tickets::add");
-//       give();
+//     explicit tickets(int count) {
+//       for (int number = 1; number <= count; ++number) free_.push_back(number);
 //     }
-//     std::size_t waiting() const noexcept { return line_.waiting(); }
+//     [[nodiscard("co_await it: nothing is taken before")]] get_awaiter get() noexcept { return get_awaiter(*this); }
+//     void put_back(int number) {
+//       line_.check_thread("tickets::put_back");
+//       give(number);
+//     }
 //
 //    private:
-//     bool take() noexcept { return free_ > 0 && free_-- > 0; }
-//     void give() noexcept {
-//       if (!line_.hand_over()) ++free_;
+//     bool take(int& number) noexcept {
+//       if (free_.empty()) return false;
+//       number = free_.back();
+//       free_.pop_back();
+//       return true;
+//     }
+//     void give(int number) noexcept {
+//       if (auto* const to = line_.hand_over<get_awaiter>()) {
+//         to->number_ = number;
+//       } else {
+//         free_.push_back(number);  // there is room: it was there before
+//       }
 //     }
 //
-//     std::size_t free_ = 0;
+//     std::vector<int> free_;
 //     detail::handing_line line_;
 //   };
+//
+// To close such a line, hand over nothing to each: receive() is true then, and pass_on() is called of who was cancelled,
+// so both have to look at what the awaiter has. What gives itself back is made as semaphore::permit is.
 //
 // lock and semaphore have lines of their own: there who is cancelled keeps its place until it runs, as in asyncio.
 
@@ -112,7 +131,7 @@ class wait_line {
 
 class handing_line;
 
-/// A place in a handing_line: the base of awaiters.
+/// A place in a handing_line: the base of awaiters, each of which is awaited once.
 class handed_waiter : public leaf_waiter, public list_link<wait_line_tag> {
  public:
   /// Leaves the line at once, so that it is handed nothing. One whose going lets those behind it go on, because it
@@ -162,17 +181,19 @@ class handing_line {
     if (waiting_++ == 0) first_waiting_ = &waiter;
   }
 
-  /// Who is next, to look at what it wants or to leave it something; null if nobody waits.
+  /// Who is next, to look at what it wants; null if nobody waits.
   [[nodiscard]] handed_waiter* next() noexcept {
     return waiting_ > 0 ? &list::element(first_waiting_) : nullptr;
   }
-  /// Wakes who is next, and says whether there was one.
-  bool hand_over() noexcept {
+  /// Wakes who is next, and gives it, to leave it what it is handed before it runs; null if nobody waits. `Awaiter` is
+  /// the type of all that join.
+  template <class Awaiter = handed_waiter>
+  Awaiter* hand_over() noexcept {
     handed_waiter* const to = next();
-    if (!to) return false;
+    if (!to) return nullptr;
     step_over(*to);
     to->wake();
-    return true;
+    return static_cast<Awaiter*>(to);
   }
 
  private:
