@@ -183,12 +183,11 @@ class connection {
   }
 
   aio::task<> send(aio::file& file, std::uint64_t size) {
-    while (size > 0) {
-      std::string const block = co_await file.read(std::min<std::uint64_t>(size, block_size));
-      if (block.empty()) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
-      size -= block.size();
+    for (std::uint64_t sent = 0; sent < size; sent = file.tell()) {
       limit_.reschedule_after(time_to_go_on);
-      co_await writer_.send(block);
+      std::uint64_t const block = std::min(size - sent, block_size);
+      std::uint64_t const went = co_await aio::sendfile(writer_, file, sent, block);
+      if (went < block) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
     }
   }
 
@@ -207,7 +206,7 @@ class connection {
   }
 
   static constexpr std::size_t enough = 64 * 1024;
-  static constexpr std::size_t block_size = 256 * 1024;
+  static constexpr std::uint64_t block_size = 1024 * 1024;
 
   service& here_;
   aio::stream_reader reader_;
