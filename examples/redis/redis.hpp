@@ -168,7 +168,7 @@ inline aio::task<> client::receive() {
     }
     connected(connected const&) = delete;
     ~connected() {
-      of.writer_ = nullptr;
+      std::exchange(of.writer_, nullptr)->abort();  // what is unsent nobody waits for any more
       of.connected_.clear();
       for (auto const& each : std::exchange(of.asked_, {})) {
         if (!each.done()) each.set_exception(error("the connection was lost before the answer"));
