@@ -303,6 +303,10 @@ TEST_CASE("open_connection: connects from a local address") {
     auto options = aio::connect_options().local_address("127.0.0.1", free);
     auto streams = co_await aio::open_connection("127.0.0.1", server.port(), options);
     CHECK(streams.writer.sockname().port() == free);
+    // Of a host with several addresses those of another family are left out.
+    auto const of_v4 = aio::connect_options().local_address("127.0.0.1");
+    auto by_name = co_await aio::open_connection("", server.port(), of_v4);
+    CHECK(by_name.writer.sockname().host() == "127.0.0.1");
   });
 }
 

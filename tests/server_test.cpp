@@ -171,6 +171,59 @@ TEST_CASE("server: on all interfaces, and on several hosts, each once", "[native
   });
 }
 
+TEST_CASE("server: with one port on all interfaces it is reached by IPv4 and IPv6", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto const port = closed_port();
+    auto server = co_await aio::start_server(echo, "", port);
+    for (auto const& each : server.sockets()) {
+      CHECK(each.port() == port);
+      auto client = co_await aio::open_connection(each.is_v6() ? "::1" : "127.0.0.1", port);
+      CHECK(client.writer.peername().family() == each.family());
+      std::string const answer = co_await ask(client, "x");
+      CHECK(answer == "x\n");
+    }
+  });
+}
+
+TEST_CASE("server: of however few may wait, it accepts one after the other", "[native]") {
+  aio::run([]() -> aio::task<> {
+    for (int const backlog : {0, 1, 5}) {
+      auto server = co_await aio::start_server(echo, "127.0.0.1", 0, aio::server_options().backlog(backlog));
+      std::vector<aio::stream_pair> clients;
+      for (int i = 0; i < 7; ++i) {
+        clients.push_back(co_await client_of(server));
+        std::string const answer = co_await ask(clients.back(), "x");
+        CHECK(answer == "x\n");
+      }
+      CHECK(server.connections() == 7);
+    }
+  });
+}
+
+TEST_CASE("server: clients that have gone before they are accepted do not keep it from the next one", "[native]") {
+  aio::run([]() -> aio::task<> {
+    reports heard;
+    auto const answer_all = [](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
+      while (true) {
+        auto const line = co_await aio::as_result(reader.readline());
+        if (!line.has_value() || line.value().empty()) co_return;  // a reset is no news of these
+        writer.write(line.value());
+      }
+    };
+    auto server = co_await aio::start_server(answer_all, "127.0.0.1", 0);
+    for (int i = 0; i < 3; ++i) {
+      auto const gone = connect_to(port_of(server));
+      ::linger const at_once{1, 0};
+      ::setsockopt(gone.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    auto client = co_await client_of(server);
+    std::string const answer = co_await ask(client, "x");
+    CHECK(answer == "x\n");
+    CHECK(server.connections() == 1);
+    CHECK(heard.text().empty());
+  });
+}
+
 TEST_CASE("server: an address that this host does not have is left out, unless it is the last", "[native]") {
   aio::run([]() -> aio::task<> {
     int const before = descriptor_count();

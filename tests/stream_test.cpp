@@ -769,7 +769,8 @@ TEST_CASE("stream: drain waits for the low mark, and wakes all that wait, a canc
           co_await writer.drain();  // not more than the high mark
           log.mark();
           log("drained " + std::to_string(writer.write_buffer_size()));
-          writer.write(std::string(15, 'b'));
+          std::array<std::string_view, 2> const parts{"bbbbbbbb", "ccccccc"};
+          writer.writelines(parts);
           std::vector<aio::task_handle<void>> waits;
           for (int i = 0; i < 3; ++i) {
             waits.push_back(aio::create_task([](aio::stream_writer& to, iteration_trace& into, int n) -> aio::task<> {
@@ -852,6 +853,8 @@ TEST_CASE("stream: after a failed send every write throws what ended the connect
     auto outcome = co_await aio::as_result(mine.writer.drain());
     CHECK(said(outcome).find("std::system_error") == 0);
     CHECK_THROWS_AS(mine.writer.write("y"), std::system_error);
+    std::array<std::string_view, 2> const parts{"y", "z"};
+    CHECK_THROWS_AS(mine.writer.writelines(parts), std::system_error);
     outcome = co_await aio::as_result(mine.writer.send("y"));
     CHECK(said(outcome).find("std::system_error") == 0);
     std::string const got = co_await mine.reader.readline();
