@@ -33,6 +33,7 @@
 #include "support/in_process.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
+#include "support/sockets.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -363,6 +364,29 @@ TEST_CASE("descriptor: a socket of Asio's may have a reader beside the operation
     co_await aio::sleep_for(2ms);
     CHECK(calls == sofar);
     loop.remove_reader(a.native_handle());
+  });
+}
+
+TEST_CASE("descriptor: that of a stream may have a reader beside the task that reads the stream", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    auto [mine, theirs] = aio_test::connected_streams();
+    int calls = 0;
+    int const number = mine.writer.native_handle();
+    loop.add_reader(number, [&] { ++calls; });
+    auto const reading = aio::create_task([](aio::stream_reader& from) -> aio::task<std::string> {
+      co_return co_await from.readline();
+    }(mine.reader));
+    co_await aio::sleep_for(1ms);
+    CHECK(calls == 0);
+    co_await theirs.writer.send("line\n");
+    std::string const got = co_await reading;
+    CHECK(got == "line\n");
+    co_await theirs.writer.send("x");
+    while (calls == 0) co_await aio::sleep_for(1ms);
+    CHECK(loop.remove_reader(number));
+    std::string const rest = co_await mine.reader.read(9);
+    CHECK(rest == "x");
   });
 }
 

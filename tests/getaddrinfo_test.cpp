@@ -6,9 +6,12 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
+#include <net/if.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -146,6 +149,22 @@ TEST_CASE("getaddrinfo: a numeric host does not suspend, and takes no thread", "
     CHECK(log.text() == "127.0.0.1:80 [::1]:443 10.0.0.1:0 | other");
   });
   CHECK(aio::detail::resolver::get().threads() == before);
+}
+
+TEST_CASE("getaddrinfo: an address of a zone is of that interface", "[native]") {
+#if defined(__linux__)
+  std::string const interface = "lo";
+#else
+  std::string const interface = "lo0";
+#endif
+  aio::testing::run([&]() -> aio::task<> {
+    auto const all = co_await aio::getaddrinfo("fe80::1%" + interface, 80);
+    REQUIRE(all.size() == 1);
+    CHECK(all[0].port() == 80);
+    ::sockaddr_in6 raw{};
+    std::memcpy(&raw, all[0].data(), std::min(sizeof raw, all[0].size()));
+    CHECK(raw.sin6_scope_id == ::if_nametoindex(interface.c_str()));
+  });
 }
 
 TEST_CASE("getaddrinfo: localhost is the loopback address, each once", "[native]") {

@@ -53,6 +53,12 @@ aio::task<std::string> greet(aio::stream_pair streams, descriptor const& peer) {
   co_return got;
 }
 
+/// A connection to one that listens, by whatever it listens on.
+aio::task<aio::stream_pair> connected_to(listener const& server) {
+  auto const at = server.address();
+  return at.is_unix() ? aio::open_unix_connection(at.path()) : aio::open_connection(at.host(), at.port());
+}
+
 /// The error of connecting, if it is one.
 template <class T>
 std::optional<aio::connect_error> connect_error_of(aio::result<T> const& outcome) {
@@ -115,6 +121,105 @@ TEST_CASE("open_connection: to a numeric address, by IPv4 and IPv6") {
       CHECK(got == "good day");
     });
   }
+}
+
+TEST_CASE("open_connection: a question, the first line of the answer and the rest of it, and nothing is reported") {
+  aio_test::socket_path const path;
+  for (auto const& where : {*aio::socket_address::from_numeric("127.0.0.1", 0), path.address()}) {
+    CAPTURE(where.to_string());
+    listener const server(where);
+    aio::run([&]() -> aio::task<> {
+      aio_test::reports heard;
+      for (bool const reads_all : {true, false}) {
+        auto [reader, writer] = co_await connected_to(server);
+        auto peer = server.accept();
+        writer.write("GET / HTTP/1.0\r\n\r\n");
+        co_await writer.drain();
+        CHECK(peer.receive() == "GET / HTTP/1.0\r\n\r\n");
+        peer.send("HTTP/1.0 200 OK\r\nContent-Length: 12\r\n\r\nTest message");
+        peer.close();
+        std::string got = co_await reader.readline();
+        CHECK(got == "HTTP/1.0 200 OK\r\n");
+        if (reads_all) {
+          got = co_await reader.read();
+          CHECK(got == "Content-Length: 12\r\n\r\nTest message");
+        }
+        CHECK_FALSE(writer.is_closing());  // the peer's end is not that of this one
+        writer.close();
+        CHECK(writer.is_closing());
+        CHECK_THROWS_AS(writer.write("more"), aio::usage_error);
+        co_await writer.wait_closed();
+        CHECK_THROWS_AS(writer.write("more"), aio::usage_error);
+      }
+      CHECK(heard.text().empty());
+    });
+  }
+}
+
+TEST_CASE("open_connection: who reads is at the end when it was closed here") {
+  listener const server;
+  aio::run([&]() -> aio::task<> {
+    aio_test::reports heard;
+    auto [reader, writer] = co_await connected_to(server);
+    auto const peer = server.accept();
+    writer.close();
+    co_await writer.wait_closed();
+    CHECK(reader.at_eof());
+    std::string const got = co_await reader.read();
+    CHECK(got.empty());
+    CHECK(peer.receive().empty());
+    CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("open_connection: the peer's reset is an error of who reads, and is not reported") {
+  aio_test::socket_path const path;
+  std::vector<aio::socket_address> all{*aio::socket_address::from_numeric("127.0.0.1", 0)};
+#if defined(__linux__)
+  all.push_back(path.address());  // elsewhere closing with bytes unread is an ordinary end
+#endif
+  for (auto const& where : all) {
+    CAPTURE(where.to_string());
+    listener const server(where);
+    aio::run([&]() -> aio::task<> {
+      aio_test::reports heard;
+      auto [reader, writer] = co_await connected_to(server);
+      auto peer = server.accept();
+      co_await writer.send("not read");
+      ::linger const at_once{1, 0};
+      ::setsockopt(peer.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+      auto const reading = aio::create_task(reader.read());
+      co_await aio::sleep_for(1ms);
+      peer.close();
+      auto const outcome = co_await aio::as_result(reading);
+      auto const* const error = outcome.error<std::system_error>();
+      CHECK((error && error->code() == std::errc::connection_reset));
+      writer.close();
+      (void)co_await aio::as_result(writer.wait_closed());
+      CHECK(heard.text().empty());
+    });
+  }
+}
+
+TEST_CASE("open_connection: writing on and on to a peer that has gone ends with an error, others have their turns") {
+  listener const server;
+  aio::run([&]() -> aio::task<> {
+    aio_test::reports heard;
+    auto [reader, writer] = co_await connected_to(server);
+    server.accept().close();
+    auto const write = [](aio::stream_writer& to) -> aio::task<> {
+      while (true) {
+        to.write("foo\n");
+        co_await to.drain();
+      }
+    };
+    auto const outcome = co_await aio::as_result(aio::wait_for(write(writer), 60s));
+    auto const* const error = outcome.error<std::system_error>();
+    REQUIRE(error);
+    CHECK((error->code() == std::errc::connection_reset || error->code() == std::errc::broken_pipe ||
+           error->code() == std::errc::connection_aborted));
+    CHECK(heard.text().empty());
+  });
 }
 
 TEST_CASE("open_connection: by name, and to this host") {
@@ -198,6 +303,10 @@ TEST_CASE("open_connection: connects from a local address") {
     auto options = aio::connect_options().local_address("127.0.0.1", free);
     auto streams = co_await aio::open_connection("127.0.0.1", server.port(), options);
     CHECK(streams.writer.sockname().port() == free);
+    // Of a host with several addresses those of another family are left out.
+    auto const of_v4 = aio::connect_options().local_address("127.0.0.1");
+    auto by_name = co_await aio::open_connection("", server.port(), of_v4);
+    CHECK(by_name.writer.sockname().host() == "127.0.0.1");
   });
 }
 

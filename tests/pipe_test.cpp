@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -93,6 +95,35 @@ aio::stream_writer writer_of(owned_descriptor file, pipe_access access) {
   return aio::detail::stream_access::writer(
       *aio::detail::make_pipe_stream({std::move(file), access}, pipe_direction::out, {}, "test"));
 }
+
+/// Writes into a pipe until nothing fits any more: how much that was.
+std::size_t fill(int to) {
+  int const flags = ::fcntl(to, F_GETFL);
+  (void)::fcntl(to, F_SETFL, flags | O_NONBLOCK);
+  std::size_t count = 0;
+  for (::ssize_t took = 0; (took = ::write(to, "....", 4)) > 0 || (took = ::write(to, ".", 1)) > 0;) {
+    count += static_cast<std::size_t>(took);
+  }
+  (void)::fcntl(to, F_SETFL, flags);
+  return count;
+}
+/// A writer on a pipe into which nothing fits, used in a certain way.
+struct full_pipe {
+  explicit full_pipe(pipe_access access) : read_end(std::move(ends.read)), filled(fill(ends.write.get())) {
+    if (access == pipe_access::unshared) (void)::fcntl(ends.write.get(), F_SETFL, O_NONBLOCK);
+    writer.emplace(writer_of(std::move(ends.write), access));
+  }
+  /// All that arrives.
+  aio::task<std::string> arrives() {
+    auto reader = aio::connect_read_pipe(read_end.release());
+    co_return co_await reader.read();
+  }
+
+  decltype(make_pipe()) ends = make_pipe();
+  owned_descriptor read_end;
+  std::size_t filled;
+  std::optional<aio::stream_writer> writer;
+};
 
 std::string const much(std::size_t{1} << 20, 'm');
 
@@ -212,6 +243,142 @@ TEST_CASE("pipe: who waits for a reader that goes hears of it", "[native]") {
     CHECK((error && error->code() == std::errc::broken_pipe));
   });
 }
+
+TEST_CASE("pipe: what does not fit is queued, goes out in order, and closing waits for it", "[native]") {
+  run([]() -> aio::task<> {
+    for (auto const access : {pipe_access::unshared, pipe_access::shared}) {
+      for (bool const by_end : {false, true}) {
+        full_pipe pipe(access);
+        auto& writer = *pipe.writer;
+        writer.write("one ");
+        writer.write("");
+        co_await writer.drain();
+        CHECK(writer.write_buffer_size() == 4);
+        writer.write("two ");
+        writer.write("three");
+        co_await aio::sleep_for(1ms);
+        CHECK(writer.write_buffer_size() == 13);
+        if (by_end) writer.write_eof();
+        if (!by_end) writer.close();
+        CHECK(writer.is_closing() == !by_end);
+        auto const closed = aio::create_task(writer.wait_closed());
+        co_await aio::sleep_for(2ms);
+        CHECK_FALSE(closed.done());
+        std::string const got = co_await pipe.arrives();
+        CHECK(got == std::string(pipe.filled, '.') + "one two three");
+        writer.close();
+        writer.close();
+        co_await closed;
+      }
+    }
+  });
+}
+
+TEST_CASE("pipe: abort() drops what is queued, an error while it is sent is that of wait_closed()", "[native]") {
+  run([]() -> aio::task<> {
+    for (auto const access : {pipe_access::unshared, pipe_access::shared}) {
+      full_pipe aborted(access);
+      aborted.writer->write("lost");
+      co_await aborted.writer->drain();
+      aborted.writer->abort();
+      std::string const got = co_await aborted.arrives();
+      CHECK(got == std::string(aborted.filled, '.'));
+      co_await aborted.writer->wait_closed();
+
+      full_pipe broken(access);
+      broken.writer->write("lost");
+      broken.writer->close();
+      auto const closed = aio::create_task(broken.writer->wait_closed());
+      co_await aio::sleep_for(1ms);
+      broken.read_end.reset();
+      auto const outcome = co_await aio::as_result(closed);
+      auto const* const error = outcome.error<std::system_error>();
+      CHECK((error && error->code() == std::errc::broken_pipe));
+    }
+  });
+}
+
+TEST_CASE("pipe: of two who wait at one pipe each has what the other has not read", "[native]") {
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    auto first = aio::connect_read_pipe(::dup(ends.read.get()));
+    auto second = aio::connect_read_pipe(ends.read.release());
+    auto const read = [](aio::stream_reader& from) -> aio::task<std::string> { co_return co_await from.read(3); };
+    auto const one = aio::create_task(read(first));
+    auto const other = aio::create_task(read(second));
+    co_await aio::sleep_for(1ms);
+    put(ends.write.get(), "abc");
+    co_await aio::sleep_for(5ms);
+    CHECK(one.done() != other.done());  // both were told, and one found nothing
+    put(ends.write.get(), "def");
+    std::set<std::string> got;
+    got.insert(co_await one);
+    got.insert(co_await other);
+    CHECK((got == std::set<std::string>{"abc", "def"}));
+  });
+}
+
+TEST_CASE("pipe: nothing is read while nobody reads, and a reader that goes closes its end", "[native]") {
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    owned_descriptor kept(::dup(ends.read.get()));
+    auto const waiting_bytes = [&] {
+      int count = 0;
+      ::ioctl(kept.get(), FIONREAD, &count);
+      return count;
+    };
+    std::optional<aio::stream_reader> reader(aio::connect_read_pipe(ends.read.release()));
+    auto writer = aio::connect_write_pipe(ends.write.release());
+    co_await writer.send("abc");
+    co_await aio::sleep_for(5ms);
+    CHECK(waiting_bytes() == 3);  // D9
+    std::string const got = co_await reader->read(3);
+    CHECK(got == "abc");
+    co_await writer.send("defg");
+    co_await aio::sleep_for(5ms);
+    CHECK(waiting_bytes() == 4);
+    kept.reset();
+    reader.reset();
+    auto const outcome = co_await aio::as_result(writer.send("lost"));
+    auto const* const error = outcome.error<std::system_error>();
+    CHECK((error && error->code() == std::errc::broken_pipe));
+  });
+}
+
+TEST_CASE("pipe: a reader that goes while a task reads ends that", "[native]") {
+  auto const before = open_descriptors();
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    std::optional<aio::stream_reader> reader(aio::connect_read_pipe(ends.read.release()));
+    auto const reading = aio::create_task([](aio::stream_reader& from) -> aio::task<std::string> {
+      co_return co_await from.readline();
+    }(*reader));
+    co_await aio::sleep_for(1ms);
+    reader.reset();
+    std::string const got = co_await reading;
+    CHECK(got.empty());
+  });
+  CHECK(open_descriptors() == before);
+}
+
+#if defined(__linux__)
+TEST_CASE("pipe: an error of the system ends reading, behind what had come", "[native]") {
+  run([]() -> aio::task<> {
+    int pair[2];
+    CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    put(pair[0], "unread");
+    put(pair[1], "last");
+    auto reader = aio::connect_read_pipe(pair[0]);
+    ::close(pair[1]);  // with something unread, which is a reset
+    for (int i = 0; i < 2; ++i) {
+      auto const outcome = co_await aio::as_result(reader.read());
+      auto const* const error = outcome.error<std::system_error>();
+      CHECK((error && error->code() == std::errc::connection_reset));
+    }
+    CHECK(reader.buffer() == "last");
+  });
+}
+#endif
 
 TEST_CASE("pipe: files and directories are refused, and closed", "[native]") {
   run([]() -> aio::task<> {

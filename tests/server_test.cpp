@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -167,6 +168,59 @@ TEST_CASE("server: on all interfaces, and on several hosts, each once", "[native
     auto second = co_await aio::open_connection("127.0.0.2", some.sockets()[1].port());
     std::string const answer = co_await ask(second, "x");
     CHECK(answer == "x\n");
+  });
+}
+
+TEST_CASE("server: with one port on all interfaces it is reached by IPv4 and IPv6", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto const port = closed_port();
+    auto server = co_await aio::start_server(echo, "", port);
+    for (auto const& each : server.sockets()) {
+      CHECK(each.port() == port);
+      auto client = co_await aio::open_connection(each.is_v6() ? "::1" : "127.0.0.1", port);
+      CHECK(client.writer.peername().family() == each.family());
+      std::string const answer = co_await ask(client, "x");
+      CHECK(answer == "x\n");
+    }
+  });
+}
+
+TEST_CASE("server: of however few may wait, it accepts one after the other", "[native]") {
+  aio::run([]() -> aio::task<> {
+    for (int const backlog : {0, 1, 5}) {
+      auto server = co_await aio::start_server(echo, "127.0.0.1", 0, aio::server_options().backlog(backlog));
+      std::vector<aio::stream_pair> clients;
+      for (int i = 0; i < 7; ++i) {
+        clients.push_back(co_await client_of(server));
+        std::string const answer = co_await ask(clients.back(), "x");
+        CHECK(answer == "x\n");
+      }
+      CHECK(server.connections() == 7);
+    }
+  });
+}
+
+TEST_CASE("server: clients that have gone before they are accepted do not keep it from the next one", "[native]") {
+  aio::run([]() -> aio::task<> {
+    reports heard;
+    auto const answer_all = [](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
+      while (true) {
+        auto const line = co_await aio::as_result(reader.readline());
+        if (!line.has_value() || line.value().empty()) co_return;  // a reset is no news of these
+        writer.write(line.value());
+      }
+    };
+    auto server = co_await aio::start_server(answer_all, "127.0.0.1", 0);
+    for (int i = 0; i < 3; ++i) {
+      auto const gone = connect_to(port_of(server));
+      ::linger const at_once{1, 0};
+      ::setsockopt(gone.get(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    auto client = co_await client_of(server);
+    std::string const answer = co_await ask(client, "x");
+    CHECK(answer == "x\n");
+    CHECK(server.connections() == 1);
+    CHECK(heard.text().empty());
   });
 }
 
@@ -448,6 +502,33 @@ TEST_CASE("server: a handler that closes, aborts, or keeps an end elsewhere", "[
     CHECK(ended == "end:kept");
     CHECK(kept.size() == 1);
     CHECK(kept[0].is_closing());
+    server.close();
+    co_await server.wait_closed();
+    CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("server: a handler that lets go of its ends keeps the connection until it returns", "[native]") {
+  aio::run([]() -> aio::task<> {
+    reports heard;
+    aio::event dropped;
+    aio::event over;
+    auto const drop = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
+      writer.write("bye");
+      {
+        auto const first = std::move(reader);
+        auto const second = std::move(writer);
+      }
+      dropped.set();
+      co_await over.wait();
+    };
+    auto server = co_await aio::start_server(drop, "127.0.0.1", 0);
+    auto client = co_await client_of(server);
+    co_await dropped.wait();
+    CHECK(server.connections() == 1);
+    over.set();
+    std::string const got = co_await end_of(client);
+    CHECK(got == "end:bye");
     server.close();
     co_await server.wait_closed();
     CHECK(heard.text().empty());
@@ -1058,6 +1139,68 @@ TEST_CASE("server: on a Unix socket, whose file goes with close()", "[native]") 
     CHECK_FALSE(path.exists());
     client.writer.close();
     co_await server.wait_closed();
+  });
+}
+
+TEST_CASE("server: on a Unix socket, too, a handler may be a coroutine or a plain function", "[native]") {
+  aio::run([]() -> aio::task<> {
+    reports heard;
+    std::vector<aio::task_handle<>> tasks;
+    auto const once = [](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
+      writer.write(co_await reader.readline());
+      co_await writer.drain();
+      writer.close();
+      co_await writer.wait_closed();
+    };
+    auto const give = [&](aio::stream_reader reader, aio::stream_writer writer) {
+      tasks.push_back(aio::create_task(once(std::move(reader), std::move(writer))));
+    };
+    for (bool const plain : {false, true}) {
+      socket_path const path;
+      std::filesystem::path const file(path.text());
+      std::optional<aio::server> server;
+      if (plain) {
+        server = co_await aio::start_unix_server(give, file);
+      } else {
+        server = co_await aio::start_unix_server(once, file);
+      }
+      auto client = co_await aio::open_unix_connection(file);
+      std::string const answer = co_await ask(client, "hello world!");
+      CHECK(answer == "hello world!\n");
+      client.writer.close();
+      co_await client.writer.wait_closed();
+      server->close();
+      co_await server->wait_closed();
+    }
+    CHECK(tasks.size() == 1);
+    CHECK(heard.text().empty());
+  });
+}
+
+TEST_CASE("server: on a Unix socket that listens later, a handler cancels who serves", "[native]") {
+  // test_start_unix_server_1
+  socket_path const path;
+  aio::run([&]() -> aio::task<> {
+    std::optional<aio::task_handle<>> serving;
+    auto const handler = [&](aio::stream_reader reader, aio::stream_writer) -> aio::task<> {
+      std::string const got = co_await reader.readexactly(4);
+      CHECK(got == "data");
+      serving->cancel();
+    };
+    auto server = co_await aio::start_unix_server(handler, path, aio::server_options().start_serving(false));
+    CHECK_FALSE(server.is_serving());
+    CHECK(connect_to(path.address()).get() == -1);
+    co_await server.start_serving();
+    CHECK(server.is_serving());
+    serving = aio::create_task(server.serve_forever());
+    co_await aio::sleep_for(0s);
+    auto const client = connect_to(path.address());
+    client.send("data");
+    auto const outcome = co_await aio::as_result(*serving);
+    CHECK(outcome.cancelled());
+    CHECK(server.sockets().empty());
+    CHECK_FALSE(server.is_serving());
+    CHECK(connect_to(path.address()).get() == -1);
   });
 }
 

@@ -165,12 +165,100 @@ TEST_CASE("stream: a read that waits resumes an iteration after what it waits fo
         }) == "0:fed | 1:reads abc\n | 1:here");
 }
 
+TEST_CASE("stream: whoever waits gets what it asked for of the pieces that come, the rest stays") {
+  with_peer([](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+    auto const read_30 = [&reader]() -> aio::task<std::string> { co_return co_await reader.read(30); };
+    auto const read_exactly_12 = [&reader]() -> aio::task<std::string> { co_return co_await reader.readexactly(12); };
+    auto waits = aio::create_task(read_30);
+    co_await aio::sleep_for(0s);
+    peer.feed("");  // is nothing, and not the end
+    co_await aio::sleep_for(0s);
+    CHECK(!waits.done());
+    peer.feed("line1\nline2\n");
+    std::string got = co_await waits;
+    CHECK(got == "line1\nline2\n");
+    CHECK(reader.buffer().empty());
+
+    peer.feed("a line ");
+    waits = aio::create_task(outcome_of(reader, "readline"));
+    co_await aio::sleep_for(0s);
+    for (char const* const piece : {"in ", "pieces", "\n and more"}) peer.feed(piece);
+    got = co_await waits;
+    CHECK(got == "a line in pieces\n");
+    CHECK(reader.buffer() == " and more");
+    reader.consume(9);
+
+    waits = aio::create_task(read_exactly_12);
+    co_await aio::sleep_for(0s);
+    for (int i = 0; i < 3; ++i) peer.feed("six by");
+    got = co_await waits;
+    CHECK(got == "six bysix by");
+    got = co_await reader.read(30);
+    CHECK(got == "six by");
+
+    waits = aio::create_task(outcome_of(reader, "read"));
+    co_await aio::sleep_for(0s);
+    peer.feed("one\n");
+    peer.feed("two");
+    peer.feed_eof();
+    got = co_await waits;
+    CHECK(got == "one\ntwo");
+  });
+  with_peer([](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+    auto waits = aio::create_task(outcome_of(reader, "read 3"));
+    co_await aio::sleep_for(0s);
+    peer.feed_eof();
+    std::string const got = co_await waits;
+    CHECK(got.empty());
+  });
+}
+
+TEST_CASE("stream: lines that are there are read without suspending, the last one without its end") {
+  CHECK(aio_test::traced([](iteration_trace& log) -> aio::task<> {
+          memory_peer peer;
+          auto [reader, writer] = peer.open();
+          peer.feed("line1\n");
+          peer.feed("line2\nsome data");
+          peer.feed_eof();
+          co_await reader.wait_eof();
+          log.mark();
+          for (int i = 0; i < 4; ++i) {
+            std::string const line = co_await reader.readline();
+            log("'" + line + "'");
+          }
+        }) == "0:'line1\n' | 0:'line2\n' | 0:'some data' | 0:''");
+}
+
+TEST_CASE("stream: at_eof() is true when the end has been seen, and all before it was read") {
+  with_peer([](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+    CHECK(!reader.at_eof());
+    peer.feed("some data\n");
+    CHECK(!reader.at_eof());
+    std::string got = co_await reader.readline();
+    CHECK(!reader.at_eof());  // nothing is left, and the end has not come
+    peer.feed("some data\n");
+    peer.feed_eof();
+    co_await reader.wait_eof();
+    CHECK(!reader.at_eof());
+    got = co_await reader.readline();
+    CHECK(got == "some data\n");
+    CHECK(reader.at_eof());
+  });
+}
+
 TEST_CASE("stream: read(n) gives what is there, at most n, whatever the limit is, read(0) takes nothing") {
   with_peer(
       [](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
         peer.feed("0123456789");
         std::string got = co_await reader.read(0);
         CHECK(got.empty());
+        bool const there = co_await reader.fill();
+        CHECK(there);
+        got = co_await reader.read(0);
+        CHECK(got.empty());
+        got = co_await reader.readexactly(0);
+        CHECK(got.empty());
+        CHECK(reader.buffer() == "0123456789");
         got = co_await reader.read(8);
         CHECK(got == "01234567");
         got = co_await reader.read(8);
@@ -179,6 +267,9 @@ TEST_CASE("stream: read(n) gives what is there, at most n, whatever the limit is
         peer.feed(large);
         got = co_await reader.readexactly(large.size());
         CHECK(got == large);
+        peer.feed("chunk");
+        got = co_await reader.readexactly(5);
+        CHECK(got == "chunk");
       },
       aio::stream_options().limit(3));
 }
@@ -241,6 +332,73 @@ TEST_CASE("stream: readuntil finds separators of several bytes, split over piece
   });
 }
 
+/// readuntil() of a text that comes in pieces, for its outcome as text, and what is left.
+template <class... Separators>
+aio::task<std::string> until_in_pieces(std::string_view text, std::size_t piece, Separators... separators) {
+  memory_peer peer;
+  auto [reader, writer] = peer.open();
+  auto const read = [](aio::stream_reader& from, Separators const&... each) -> aio::task<std::string> {
+    std::string found;
+    try {
+      found = co_await from.readuntil(each...);
+    } catch (aio::incomplete_read_error const& e) {
+      CHECK(!e.expected());
+      CHECK(from.buffer().empty());
+      found = "incomplete: " + e.partial();
+    }
+    co_return found;
+  };
+  auto const waits = aio::create_task(read(reader, separators...));
+  for (std::size_t at = 0; at < text.size(); at += piece) {
+    if (piece < text.size()) co_await aio::sleep_for(0s);
+    peer.feed(text.substr(at, piece));
+  }
+  peer.feed_eof();
+  std::string got = co_await waits;
+  got += "|" + co_await reader.read();
+  co_return got;
+}
+
+/// What it should be: up to the separator that ends first.
+std::string until_by_hand(std::string_view text, std::vector<std::string_view> const& separators) {
+  for (std::size_t end = 1; end <= text.size(); ++end) {
+    std::string_view const here = text.substr(0, end);
+    for (std::string_view const each : separators) {
+      if (here.ends_with(each)) return std::string(here) + "|" + std::string(text.substr(end));
+    }
+  }
+  return "incomplete: " + std::string(text) + "|";
+}
+
+TEST_CASE("stream: readuntil finds the separator that ends first, whatever the pieces are that it comes in") {
+  aio::testing::run([]() -> aio::task<> {
+    auto const agree = [](std::string_view text, auto... separators) -> aio::task<> {
+      std::string const expected = until_by_hand(text, {separators...});
+      for (std::size_t const piece : {std::size_t{1}, std::size_t{2}, std::size_t{3}, text.size()}) {
+        std::string const got = co_await until_in_pieces(text, piece, separators...);
+        if (got != expected) CHECK(got + " in pieces of " + std::to_string(piece) == expected);
+      }
+    };
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      std::string text;
+      for (unsigned bit = 0; bit < 8; ++bit) text += (bits >> bit & 1U) != 0 ? 'b' : 'a';
+      co_await agree(text, "aaa");
+      co_await agree(text, "aab");
+      co_await agree(text, "bb", "abaab");
+      co_await agree(text, "ba", "aab", "bab");
+    }
+    co_await agree("line 1\nline 2\r", "\r", "\n");
+    co_await agree("ABCDEFG", "DEF", "BCDE");
+    co_await agree("dataZAaaa", "A", "long sep");
+    co_await agree("QWEaaXYaaa", "aaa");
+    co_await agree("some dataAA", "AAA");
+    std::string got = co_await until_in_pieces("ABCDEFG", 7, "DEF", "BCDE");
+    CHECK(got == "ABCDE|FG");
+    got = co_await until_in_pieces("some dataAA", 3, "AAA");
+    CHECK(got == "incomplete: some dataAA|");
+  });
+}
+
 TEST_CASE("stream: more than the limit before a separator is an overrun, and nothing is consumed") {
   with_peer(
       [](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
@@ -262,6 +420,75 @@ TEST_CASE("stream: more than the limit before a separator is an overrun, and not
         CHECK(reader.buffer() == "rest7890123");
       },
       aio::stream_options().limit(7));
+}
+
+TEST_CASE("stream: an overrun says whether the separator was found, and how much cannot belong to it") {
+  with_peer(
+      [](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+        auto const overrun = [&reader](auto... separators) -> aio::task<std::string> {
+          std::string text;
+          try {
+            text = co_await reader.readuntil(separators...);
+          } catch (aio::limit_overrun_error const& e) {
+            std::string_view const what = e.what();
+            text = what.find("not found") != what.npos ? "not found, " : "";
+            text += what.find("is found") != what.npos ? "found, " : "";
+            text += std::to_string(e.consumed());
+          }
+          co_return text;
+        };
+        peer.feed("some dataAA");
+        std::string got = co_await overrun("AAA");
+        CHECK(got == "not found, 9");
+        CHECK(reader.buffer() == "some dataAA");
+        peer.feed("A");
+        got = co_await reader.readexactly(9);  // as many as it said: the separator may begin behind them
+        CHECK(got == "some data");
+        got = co_await overrun("AAA");
+        CHECK(got == "AAA");
+
+        peer.feed("some dataAAA");
+        got = co_await overrun("AAA");
+        CHECK(got == "found, 9");
+        CHECK(reader.buffer() == "some dataAAA");
+        reader.consume(12);
+        peer.feed("some dataA");
+        got = co_await overrun("A", "ome dataA");  // both end there: the shorter one counts
+        CHECK(got == "found, 9");
+        CHECK(reader.buffer() == "some dataA");
+      },
+      aio::stream_options().limit(3));
+}
+
+TEST_CASE("stream: a line of exactly the limit is read, a longer one is none, there already or to come") {
+  for (char const* const how : {"readline", "next_line"}) {
+    CAPTURE(how);
+    with_peer(
+        [how](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+          std::string const end = how == std::string("readline") ? "\n" : "";
+          peer.feed("1234567\n12345678\nrest");
+          std::string got = co_await outcome_of(reader, how);
+          CHECK(got == "1234567" + end);
+          got = co_await outcome_of(reader, how);
+          CHECK(got == "overrun: 8");
+          CHECK(reader.buffer() == "12345678\nrest");
+          std::size_t skipped = co_await reader.skip_until("\n");
+          CHECK(skipped == 9);
+          reader.consume(4);
+
+          auto waits = aio::create_task(outcome_of(reader, how));
+          co_await aio::sleep_for(0s);
+          for (char const* const piece : {"chunk1", "chunk2\n", "chunk3\n"}) peer.feed(piece);
+          peer.feed_eof();
+          got = co_await waits;
+          CHECK(got.starts_with("overrun: "));
+          skipped = co_await reader.skip_until("\n");
+          CHECK(skipped == 13);
+          got = co_await outcome_of(reader, how);
+          CHECK(got == "chunk3" + end);
+        },
+        aio::stream_options().limit(7));
+  }
 }
 
 TEST_CASE("stream: a line over the limit stays, and skip_until drops it in bounded memory") {
@@ -393,6 +620,31 @@ TEST_CASE("stream: what arrived before a reset is delivered first, then the erro
   });
 }
 
+TEST_CASE("stream: a reset wakes who reads, and does nothing where nobody does") {
+  for (char const* const what : {"read", "read 3", "some 3", "readexactly 9", "into 9", "readline", "readuntil ;",
+                                 "next_line", "view ;", "view 9", "fill", "skip ;", "wait_eof"}) {
+    for (bool const cancels : {false, true}) {
+      CAPTURE(what, cancels);
+      with_peer([=](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+        CHECK(!reader.error());
+        auto const waits = aio::create_task(outcome_of(reader, what));
+        co_await aio::sleep_for(0s);
+        if (cancels) {
+          waits.cancel();
+          co_await aio::sleep_for(0s);
+        }
+        peer.reset();
+        auto const ended = co_await aio::as_result(waits);
+        CHECK((cancels ? ended.cancelled() : ended.has_value() && ended.value() == "reset"));
+        co_await aio::sleep_for(0s);
+        std::string const next = co_await outcome_of(reader, what);
+        CHECK(next == "reset");
+        CHECK(reader.error() == std::errc::connection_reset);
+      });
+    }
+  }
+}
+
 TEST_CASE("stream: a second task that reads is refused, with the names of both functions") {
   with_peer([](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
     auto first = aio::create_task(outcome_of(reader, "readline"));
@@ -517,7 +769,8 @@ TEST_CASE("stream: drain waits for the low mark, and wakes all that wait, a canc
           co_await writer.drain();  // not more than the high mark
           log.mark();
           log("drained " + std::to_string(writer.write_buffer_size()));
-          writer.write(std::string(15, 'b'));
+          std::array<std::string_view, 2> const parts{"bbbbbbbb", "ccccccc"};
+          writer.writelines(parts);
           std::vector<aio::task_handle<void>> waits;
           for (int i = 0; i < 3; ++i) {
             waits.push_back(aio::create_task([](aio::stream_writer& to, iteration_trace& into, int n) -> aio::task<> {
@@ -600,6 +853,8 @@ TEST_CASE("stream: after a failed send every write throws what ended the connect
     auto outcome = co_await aio::as_result(mine.writer.drain());
     CHECK(said(outcome).find("std::system_error") == 0);
     CHECK_THROWS_AS(mine.writer.write("y"), std::system_error);
+    std::array<std::string_view, 2> const parts{"y", "z"};
+    CHECK_THROWS_AS(mine.writer.writelines(parts), std::system_error);
     outcome = co_await aio::as_result(mine.writer.send("y"));
     CHECK(said(outcome).find("std::system_error") == 0);
     std::string const got = co_await mine.reader.readline();

@@ -2,14 +2,19 @@
 #include "aio/use_awaitable.hpp"
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <functional>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include <asio/awaitable.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/co_spawn.hpp>
 #include <asio/dispatch.hpp>
@@ -33,6 +38,11 @@
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #include "support/trace.hpp"
+#if defined(__unix__) || defined(__APPLE__)
+#include <asio/local/stream_protocol.hpp>
+
+#include "support/temporary.hpp"
+#endif
 
 using namespace std::chrono_literals;
 using aio_test::ContainsSubstring;
@@ -678,6 +688,195 @@ TEST_CASE("use_awaitable: wait_for limits an operation") {
     co_await aio::wait_for(timer.async_wait(aio::use_awaitable), 1h);
   });
 }
+
+// ---- sockets, as asyncio's sock_connect() and its like
+
+namespace {
+
+/// Sends until the system takes no more: how much that was.
+std::size_t fill(tcp::socket& to) {
+  to.non_blocking(true);
+  std::string const spaces(8192, ' ');
+  std::size_t count = 0;
+  for (std::size_t size = spaces.size(); size > 0; size /= 2) {
+    std::error_code error;
+    while (!error) count += to.write_some(asio::buffer(spaces.data(), size), error);
+  }
+  return count;
+}
+
+aio::task<> write_all(tcp::socket& to, std::string_view what) {
+  co_await asio::async_write(to, asio::buffer(what), aio::use_awaitable);
+}
+aio::task<std::string> read_some(tcp::socket& from) {
+  std::string got(1024, ' ');
+  std::size_t const size = co_await from.async_read_some(asio::buffer(got), aio::use_awaitable);
+  got.resize(size);
+  co_return got;
+}
+/// All up to the end.
+aio::task<std::string> read_all(tcp::socket& from) {
+  std::string got;
+  auto const [error, size] = co_await asio::async_read(from, asio::dynamic_buffer(got),
+                                                       adapters::as_tuple(aio::use_awaitable));
+  CHECK(error == asio::error::eof);
+  CHECK(size == got.size());
+  co_return got;
+}
+
+}  // namespace
+
+TEST_CASE("use_awaitable: a receive that begins beside one that is being cancelled gets what comes") {
+  for (int hops = 0; hops < 3; ++hops) {
+    aio::testing::run([hops]() -> aio::task<> {
+      auto [client, server] = co_await connect();
+      auto const first = aio::create_task(read_some(server));
+      for (int i = 0; i < hops; ++i) co_await aio::sleep_for(0s);
+      first.cancel();
+      auto const sends = aio::create_task(write_all(client, "hello"));
+      std::string const got = co_await read_some(server);
+      CHECK(got == "hello");
+      auto const ended = co_await aio::as_result(first);
+      CHECK(ended.cancelled());
+      co_await sends;
+    });
+  }
+}
+
+TEST_CASE("use_awaitable: a write beside one that is being cancelled is whole, as is the other, or not sent at all") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    std::size_t const filled = fill(client);
+    auto const first = aio::create_task(write_all(client, "hello"));
+    co_await aio::sleep_for(0s);
+    first.cancel();
+    auto const reads = aio::create_task(read_all(server));
+    co_await write_all(client, "world");
+    client.shutdown(tcp::socket::shutdown_send);
+    std::string const got = co_await reads;
+    auto const ended = co_await aio::as_result(first);
+    CHECK(got.substr(0, filled).find_first_not_of(' ') == std::string::npos);
+    CHECK(got.substr(filled) == (ended.cancelled() ? "world" : "helloworld"));
+  });
+}
+
+TEST_CASE("use_awaitable: connecting can be cancelled wherever it is, and tried again") {
+  for (int hops = 0; hops < 5; ++hops) {
+    aio::testing::run([hops]() -> aio::task<> {
+      auto executor = co_await asio::this_coro::executor;
+      tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+      tcp::socket socket(executor);
+      auto const to = [&]() -> aio::task<> {
+        co_await socket.async_connect(acceptor.local_endpoint(), aio::use_awaitable);
+      };
+      auto const connecting = aio::create_task(to);
+      for (int i = 0; i < hops; ++i) co_await aio::sleep_for(0s);
+      connecting.cancel();
+      auto const ended = co_await aio::as_result(connecting);
+      CHECK((ended.cancelled() || ended.has_value()));
+      socket.close();
+      co_await to();
+      CHECK(socket.remote_endpoint() == acceptor.local_endpoint());
+    });
+  }
+}
+
+TEST_CASE("use_awaitable: a refused connection is an error, and the socket is good for another") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    auto const where = acceptor.local_endpoint();
+    acceptor.close();
+    tcp::socket socket(executor);
+    auto const [error] = co_await socket.async_connect(where, adapters::as_tuple(aio::use_awaitable));
+    CHECK(error == refused);
+    socket.close();
+    tcp::acceptor other(executor, {asio::ip::address_v4::loopback(), 0});
+    co_await socket.async_connect(other.local_endpoint(), aio::use_awaitable);
+  });
+}
+
+TEST_CASE("use_awaitable: an accept that was cancelled can be repeated, and nobody is accepted behind the end") {
+  aio::testing::run([]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    tcp::acceptor acceptor(executor, {asio::ip::address_v4::loopback(), 0});
+    auto const where = acceptor.local_endpoint();
+    auto const accept = [&]() -> aio::task<tcp::socket> {
+      co_return co_await acceptor.async_accept(aio::use_awaitable);
+    };
+    for (int hops = 0; hops < 3; ++hops) {
+      auto waiting = aio::create_task(accept);
+      for (int i = 0; i < hops; ++i) co_await aio::sleep_for(0s);
+      waiting.cancel();
+      auto const ended = co_await aio::as_result(std::move(waiting));
+      CHECK(ended.cancelled());
+    }
+    tcp::socket client(executor);
+    co_await client.async_connect(where, aio::use_awaitable);
+    tcp::socket server = co_await accept();
+    CHECK(server.remote_endpoint() == client.local_endpoint());
+    auto const reads = aio::create_task(read_some(server));
+    co_await aio::sleep_for(0s);  // the loop is not held by who waits for it
+    co_await write_all(client, "x");
+    std::string const got = co_await reads;
+    CHECK(got == "x");
+
+    acceptor.close();
+    tcp::socket late(executor);
+    auto const [error] = co_await late.async_connect(where, adapters::as_tuple(aio::use_awaitable));
+    CHECK(error == refused);
+  });
+}
+
+TEST_CASE("use_awaitable: much goes both ways at once") {
+  aio::testing::run([]() -> aio::task<> {
+    auto [client, server] = co_await connect();
+    std::string sent(std::size_t{10} << 20, ' ');
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>('0' + i % 10);
+    auto const echoes = aio::create_task([](tcp::socket& with) -> aio::task<> {
+      std::vector<char> block(65536);
+      while (true) {
+        auto const [error, size] = co_await with.async_read_some(asio::buffer(block),
+                                                                 adapters::as_tuple(aio::use_awaitable));
+        if (error) break;
+        co_await asio::async_write(with, asio::buffer(block.data(), size), aio::use_awaitable);
+      }
+      with.shutdown(tcp::socket::shutdown_send);
+    }(server));
+    auto const writes = aio::create_task([](tcp::socket& to, std::string const& what) -> aio::task<> {
+      co_await write_all(to, what);
+      to.shutdown(tcp::socket::shutdown_send);
+    }(client, sent));
+    std::string const got = co_await read_all(client);
+    CHECK(got.size() == sent.size());
+    CHECK((got == sent));
+    co_await writes;
+    co_await echoes;
+  });
+}
+
+#if defined(__unix__) || defined(__APPLE__)
+TEST_CASE("use_awaitable: connects, accepts, writes and reads over Unix sockets") {
+  using local = asio::local::stream_protocol;
+  aio_test::temporary_folder const folder;
+  local::endpoint const where((folder / "socket").string());
+  aio::testing::run([&]() -> aio::task<> {
+    auto executor = co_await asio::this_coro::executor;
+    local::socket client(executor);
+    auto const [missing] = co_await client.async_connect(where, adapters::as_tuple(aio::use_awaitable));
+    CHECK(missing.value() == ENOENT);
+    local::acceptor acceptor(executor, where);
+    client.close();
+    co_await client.async_connect(where, aio::use_awaitable);
+    local::socket server = co_await acceptor.async_accept(aio::use_awaitable);
+    std::string const question = "GET / HTTP/1.0\r\n\r\n";
+    co_await asio::async_write(client, asio::buffer(question), aio::use_awaitable);
+    std::string got(question.size(), ' ');
+    co_await asio::async_read(server, asio::buffer(got), aio::use_awaitable);
+    CHECK(got == question);
+  });
+}
+#endif
 
 // ---- other contexts
 
