@@ -676,6 +676,29 @@ TEST_CASE("server: close_clients() lets handlers see the end, abort_clients() le
   });
 }
 
+TEST_CASE("server: close_clients() leaves a handler alone that has closed its connection itself", "[native]") {
+  aio::run([]() -> aio::task<> {
+    std::string log;
+    auto const serve = [&](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {
+      writer.close();
+      co_await writer.wait_closed();
+      log += "closed ";
+      co_await aio::sleep_for(50ms);
+      log += "done";
+    };
+    auto server = co_await aio::start_server(serve, "127.0.0.1", 0);
+    auto client = co_await client_of(server);
+    (void)co_await end_of(client);
+    bool const closed = co_await comes_true([&] { return !log.empty(); });
+    CHECK(closed);
+    server.close_clients();
+    server.abort_clients();
+    server.close();
+    co_await server.wait_closed();
+    CHECK(log == "closed done");
+  });
+}
+
 TEST_CASE("server: abort_clients() where both directions are full", "[native]") {
   aio::run([]() -> aio::task<> {
     auto const handler = [](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {

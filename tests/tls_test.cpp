@@ -6,9 +6,7 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -23,11 +21,8 @@
 
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <openssl/x509v3.h>
 
 #include "aio/aio.hpp"
 #include "aio/detail/socket_transport.hpp"
@@ -35,165 +30,19 @@
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
+#include "support/certificates.hpp"
 #include "support/reports.hpp"
 
 using namespace std::chrono_literals;
 namespace fs = std::filesystem;
+using aio_test::alert;
+using aio_test::client_of;
+using aio_test::file;
+using aio_test::limit_version;
+using aio_test::server_of;
+using aio_test::verify_text;
 
 namespace {
-
-// ---------------------------------------------------------------- certificates
-
-template <auto Free>
-struct freed {
-  template <class T>
-  void operator()(T* it) const noexcept {
-    Free(it);
-  }
-};
-using key_ptr = std::unique_ptr<EVP_PKEY, freed<EVP_PKEY_free>>;
-using certificate_ptr = std::unique_ptr<X509, freed<X509_free>>;
-
-key_ptr make_key() {
-  std::unique_ptr<EVP_PKEY_CTX, freed<EVP_PKEY_CTX_free>> const made(EVP_PKEY_CTX_new_id(EVP_PKEY_EC, nullptr));
-  EVP_PKEY_keygen_init(made.get());
-  EVP_PKEY_CTX_set_ec_paramgen_curve_nid(made.get(), NID_X9_62_prime256v1);
-  EVP_PKEY* key = nullptr;
-  EVP_PKEY_keygen(made.get(), &key);
-  return key_ptr(key);
-}
-
-class identity {
- public:
-  /// Signed by `issuer`, or by itself. Days are counted from now.
-  identity(std::string const& name, std::string const& alternative_names, identity const* issuer,
-           bool authority = false, int from_day = -1, int to_day = 30)
-      : key_(make_key()), certificate_(X509_new()) {
-    static long serial = 0;
-    X509* const made = certificate_.get();
-    X509_set_version(made, 2);
-    ASN1_INTEGER_set(X509_get_serialNumber(made), ++serial);
-    X509_gmtime_adj(X509_getm_notBefore(made), from_day * 86400L);
-    X509_gmtime_adj(X509_getm_notAfter(made), to_day * 86400L);
-    X509_set_pubkey(made, key_.get());
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_ASC,
-                               reinterpret_cast<unsigned char const*>(name.c_str()), -1, -1, 0);
-    X509* const signs = issuer ? issuer->certificate_.get() : made;
-    X509_set_issuer_name(made, X509_get_subject_name(signs));
-    X509V3_CTX context;
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, signs, made, nullptr, nullptr, 0);
-    auto const extend = [&](int what, std::string const& value) {
-      std::unique_ptr<X509_EXTENSION, freed<X509_EXTENSION_free>> const extension(
-          X509V3_EXT_conf_nid(nullptr, &context, what, value.c_str()));
-      X509_add_ext(made, extension.get(), -1);
-    };
-    extend(NID_basic_constraints, authority ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    if (authority) extend(NID_key_usage, "critical,keyCertSign,cRLSign");
-    if (!alternative_names.empty()) extend(NID_subject_alt_name, alternative_names);
-    X509_sign(made, issuer ? issuer->key_.get() : key_.get(), EVP_sha256());
-  }
-
-  [[nodiscard]] std::string pem() const {
-    return text([this](BIO* to) { PEM_write_bio_X509(to, certificate_.get()); });
-  }
-  [[nodiscard]] std::string key(char const* password = nullptr) const {
-    return text([&](BIO* to) {
-      PEM_write_bio_PKCS8PrivateKey(to, key_.get(), password ? EVP_aes_128_cbc() : nullptr, password,
-                                    password ? static_cast<int>(std::strlen(password)) : 0, nullptr, nullptr);
-    });
-  }
-  /// A list of what it has revoked.
-  [[nodiscard]] std::string revocations(std::vector<identity const*> const& revoked) const {
-    std::unique_ptr<X509_CRL, freed<X509_CRL_free>> const made(X509_CRL_new());
-    std::unique_ptr<ASN1_TIME, freed<ASN1_TIME_free>> const now(ASN1_TIME_new());
-    X509_CRL_set_version(made.get(), 1);
-    X509_CRL_set_issuer_name(made.get(), X509_get_subject_name(certificate_.get()));
-    X509_gmtime_adj(now.get(), -60);
-    X509_CRL_set1_lastUpdate(made.get(), now.get());
-    for (identity const* each : revoked) {
-      X509_REVOKED* const one = X509_REVOKED_new();
-      X509_REVOKED_set_serialNumber(one, X509_get_serialNumber(each->certificate_.get()));
-      X509_REVOKED_set_revocationDate(one, now.get());
-      X509_CRL_add0_revoked(made.get(), one);
-    }
-    X509_gmtime_adj(now.get(), 86400);
-    X509_CRL_set1_nextUpdate(made.get(), now.get());
-    X509_CRL_sign(made.get(), key_.get(), EVP_sha256());
-    return text([&](BIO* to) { PEM_write_bio_X509_CRL(to, made.get()); });
-  }
-
- private:
-  template <class Fn>
-  static std::string text(Fn const& write) {
-    std::unique_ptr<BIO, freed<BIO_free>> const to(BIO_new(BIO_s_mem()));
-    write(to.get());
-    char* data = nullptr;
-    long const size = BIO_get_mem_data(to.get(), &data);
-    return {data, static_cast<std::size_t>(size)};
-  }
-
-  key_ptr key_;
-  certificate_ptr certificate_;
-};
-
-/// The files of an authority, and of those whom it vouches for.
-class files {
- public:
-  files() : folder_(fs::temp_directory_path() / ("aio_tls_" + std::to_string(std::random_device()()))) {
-    fs::create_directories(folder_);
-    put("ca.pem", root_.pem());
-    put("other-ca.pem", other_root_.pem());
-    put_identity("server", server_);
-    put_identity("expired", identity("localhost", "DNS:localhost", &root_, false, -30, -2));
-    put_identity("early", identity("localhost", "DNS:localhost", &root_, false, 2, 30));
-    put_identity("self", identity("localhost", "DNS:localhost", nullptr));
-    put_identity("client", identity("Ann Client", "", &root_));
-    put_identity("stranger", identity("Stranger", "", &other_root_));
-    identity const below("localhost", "DNS:localhost", &intermediate_);
-    put_identity("leaf", below);
-    put("chain.pem", below.pem() + intermediate_.pem());
-    put("secret.key", server_.key("password"));
-    put("revoked.crl", root_.revocations({&server_}));
-    put("none-revoked.crl", root_.revocations({}));
-  }
-  ~files() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  [[nodiscard]] fs::path operator()(std::string const& name) const { return folder_ / name; }
-
- private:
-  void put(std::string const& name, std::string const& text) const { std::ofstream(folder_ / name) << text; }
-  void put_identity(std::string const& name, identity const& whom) const {
-    put(name + ".pem", whom.pem());
-    put(name + ".key", whom.key());
-  }
-
-  fs::path folder_;
-  identity root_{"Root", "", nullptr, true};
-  identity other_root_{"Other root", "", nullptr, true};
-  identity intermediate_{"Intermediate", "", &root_, true};
-  identity server_{"localhost", "DNS:localhost,DNS:*.example.org,IP:127.0.0.1,IP:fe80::1", &root_};
-};
-
-files const& file() {
-  static files const all;
-  return all;
-}
-
-aio::tls_context server_of(std::string const& name = "server") {
-  return aio::tls_context::server(file()(name + ".pem"), file()(name + ".key"));
-}
-aio::tls_context client_of(std::string const& authority = "ca.pem") {
-  return aio::tls_context::client(file()(authority));
-}
-
-/// As OpenSSL has called those that SSL 3 had already.
-std::string alert(std::string const& what) {
-  return (OPENSSL_VERSION_NUMBER >= 0x30200000L ? "ssl/tls alert " : "sslv3 alert ") + what;
-}
-std::string verify_text(int why) { return aio::tls_verify_category().message(why); }
 
 // ---------------------------------------------------------------- a connection in memory
 
@@ -364,11 +213,6 @@ aio::task<std::string> read_all(aio::stream_reader& reader) {
 aio::task<> close(aio::stream_pair& ends) {
   ends.writer.close();
   co_await ends.writer.wait_closed();
-}
-
-void limit_version(aio::tls_context& context, int version) {
-  SSL_CTX_set_min_proto_version(context.native_handle(), version);
-  SSL_CTX_set_max_proto_version(context.native_handle(), version);
 }
 
 SSL* ssl_of(aio::stream_pair const& ends) {
@@ -605,12 +449,80 @@ TEST_CASE("tls: a client shows its certificate where it is asked for, and is ref
   }
 }
 
+TEST_CASE("tls: what is refused is refused by TLS 1.2 and TLS 1.3 alike") {
+  for (int const version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    auto const attempt = [&](std::string const& server, std::string const& host) {
+      auto client = client_of();
+      limit_version(client, version);
+      return outcome(client, host, server_of(server));
+    };
+    auto const told = [](std::string const& host, int why, std::string const& server) {
+      return "client: TLS handshake with " + host + ": " + verify_text(why) + "; server: TLS handshake: " + server;
+    };
+    CHECK(attempt("server", "localhost") == "client: ok; server: ok");
+    CHECK(attempt("expired", "localhost") ==
+          told("localhost", X509_V_ERR_CERT_HAS_EXPIRED, alert("certificate expired")));
+    CHECK(attempt("self", "localhost") ==
+          told("localhost", X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, "tlsv1 alert unknown ca"));
+    CHECK(attempt("leaf", "localhost") ==  // what is between it and the root is missing
+          told("localhost", X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, "tlsv1 alert unknown ca"));
+    CHECK(attempt("server", "example.com") ==
+          told("example.com", X509_V_ERR_HOSTNAME_MISMATCH, alert("bad certificate")));
+
+    auto other = client_of().alpn({"smtp"});
+    limit_version(other, version);
+    CHECK(outcome(other, "localhost", server_of().alpn({"h2"})) ==
+          "client: TLS handshake with localhost: tlsv1 alert no application protocol; "
+          "server: TLS handshake: no application protocol");
+
+    auto expired = client_of().certificate(file()("expired-client.pem"), file()("expired-client.key"));
+    limit_version(expired, version);
+    std::string const why = "server: TLS handshake: " + verify_text(X509_V_ERR_CERT_HAS_EXPIRED);
+    CHECK(outcome(expired, "localhost", server_of().require_client_certificate(file()("ca.pem"))) ==
+          (version == TLS1_3_VERSION
+               ? "client: ok; " + why + "; read: |" + alert("certificate expired")
+               : "client: TLS handshake with localhost: " + alert("certificate expired") + "; " + why));
+  }
+}
+
+TEST_CASE("tls: cut in the middle of a record, or between two, is cut short, by TLS 1.2 and TLS 1.3") {
+  for (int const version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    for (std::size_t const lost : {1U, 20U, 1000U}) {
+      aio::testing::run([&]() -> aio::task<> {
+        connection wires;
+        both sides;
+        auto client = client_of();
+        limit_version(client, version);
+        co_await shake(sides, wires, client, "localhost", server_of());
+        sides.server.ends->writer.write("whole");
+        co_await sides.server.ends->writer.drain();
+        wires.down->tamper = [lost](std::string& piece) { piece.resize(piece.size() - std::min(lost, piece.size())); };
+        sides.server.ends->writer.write(std::string(500, 'h'));
+        co_await sides.server.ends->writer.drain();
+        wires.down->end();
+        std::string const got = co_await read_all(sides.client.ends->reader);
+        CHECK(got == "whole|the TLS stream was cut short: it ended without a close_notify");
+      });
+    }
+  }
+}
+
 TEST_CASE("tls: versions that do not meet are refused") {
   auto old = client_of();
   limit_version(old, TLS1_2_VERSION);
   auto newest = server_of();
   limit_version(newest, TLS1_3_VERSION);
   CHECK(outcome(old, "localhost", newest) ==
+        "client: TLS handshake with localhost: tlsv1 alert protocol version; server: TLS handshake: unsupported "
+        "protocol");
+  // Older than 1.2 is none by default.
+  auto oldest = client_of();
+  limit_version(oldest, TLS1_1_VERSION);
+  auto server = server_of();
+  for (auto* each : {&oldest, &server}) {
+    SSL_CTX_set_cipher_list(each->native_handle(), "DEFAULT:@SECLEVEL=0");
+  }
+  CHECK(outcome(oldest, "localhost", server) ==
         "client: TLS handshake with localhost: tlsv1 alert protocol version; server: TLS handshake: unsupported "
         "protocol");
 }
@@ -639,6 +551,9 @@ TEST_CASE("tls: files that cannot be used are named") {
   CHECK(message([&] { return client_of().crl_file(path("ca.pem")); }).starts_with(path("ca.pem") + ": "));
   CHECK(message([&] { return server_of().require_client_certificate(path("none.pem")); }) ==
         path("none.pem") + ": No such file or directory");
+}
+
+TEST_CASE("tls: limits that make no sense are refused") {
   CHECK_THROWS_WITH(client_of().handshake_timeout(0s), "tls_context::handshake_timeout: the limit has to be positive");
   CHECK_THROWS_WITH(client_of().handshake_timeout(-1s), "tls_context::handshake_timeout: the limit has to be positive");
   CHECK_THROWS_WITH(client_of().wait_for_close_notify(-1s), "tls_context::wait_for_close_notify: a negative limit");
@@ -732,6 +647,7 @@ TEST_CASE("tls: closing does not wait for the peer's close_notify") {
     auto const before = aio::get_running_loop().time();
     co_await close(*sides.client.ends);  // the server does nothing
     CHECK(aio::get_running_loop().time() == before);
+    CHECK_THROWS_AS(sides.client.ends->writer.write("late"), aio::usage_error);
     std::string const got = co_await read_all(sides.server.ends->reader);
     CHECK(got == "|end");
   });

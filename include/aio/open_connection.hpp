@@ -12,6 +12,9 @@
 //   }
 //
 //   auto [reader, writer] = co_await aio::open_unix_connection("/run/x.sock");
+//
+//   auto const tls = aio::connect_options().tls(aio::tls_context::client());   // with aio/tls.hpp
+//   auto [reader, writer] = co_await aio::open_connection("example.org", 443, tls);
 
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
@@ -115,8 +118,13 @@ class connect_options {
     local_.emplace(std::move(host), port);
     return *this;
   }
-  /// TLS on top, as a tls_context or a tls_options says.
+  /// TLS on top, as a client's tls_context of aio/tls.hpp says. It begins with the address that has answered; where it
+  /// fails, no other is tried. Throws: std::invalid_argument for the context of a server.
   connect_options& tls(detail::transport_upgrade with) {
+    if (with.side == detail::upgrade_side::server) {
+      throw std::invalid_argument("connect_options::tls(): the context is one of a server; where a client has "
+                                  "connected to this socket, start_tls() takes it");
+    }
     upgrade_ = std::move(with);
     return *this;
   }
@@ -143,8 +151,8 @@ class connect_options {
 ///
 /// Suspends: always. A numeric host is not looked up (CON-7).
 /// Cancelled: what is not connected yet is closed, and so is what is (CON-18).
-/// Throws: connect_error; what getaddrinfo() throws; std::invalid_argument for options that contradict each other
-/// (CON-4, CON-5). There is no time limit but the system's: use wait_for() (CON-22).
+/// Throws: connect_error; what getaddrinfo() throws; with TLS what start_tls() throws; std::invalid_argument for
+/// options that contradict each other (CON-4, CON-5). There is no time limit but the system's: use wait_for() (CON-22).
 /// Lifetime: keeps copies of its arguments.
 /// asyncio: open_connection, CON-1 to CON-22.
 AIO_ON_DEMAND

@@ -134,12 +134,17 @@ class server_options {
     cleanup_socket_ = on;
     return *this;
   }
-  /// TLS on top of each connection, as a tls_context or a tls_options says.
+  /// TLS on top of each connection, as a server's tls_context of aio/tls.hpp says: the handler begins when both have
+  /// agreed, and others are accepted meanwhile. Throws: std::invalid_argument for the context of a client.
   server_options& tls(detail::transport_upgrade with) {
+    if (with.side == detail::upgrade_side::client) {
+      throw std::invalid_argument("server_options::tls(): the context is one of clients: see tls_context::server()");
+    }
     serving_.upgrade = std::move(with);
     return *this;
   }
   /// Who hears of it when TLS with a client fails. Without: the exception handler, once a second at most (D33).
+  /// asyncio: none, TLS-10, TLS-11.
   server_options& on_handshake_error(std::function<void(socket_address const&, std::error_code)> handler) {
     serving_.on_handshake_error = std::move(handler);
     return *this;
@@ -211,7 +216,8 @@ class server {
   void close() noexcept {
     if (state_) state_->close();
   }
-  /// Closes the connections: whoever reads sees the end. Handlers that do not read are not told of it.
+  /// Closes the connections: whoever reads sees the end. Handlers that do not read are not told of it. Those with whom
+  /// TLS has not begun yet go, too, and do not count as failures of it.
   void close_clients() noexcept {
     if (state_) state_->close_clients();
   }

@@ -1,8 +1,16 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// TLS over a connection that is there already. Needs OpenSSL 1.1.1 or newer: link the target aio::tls.
+// TLS. Needs OpenSSL 1.1.1 or newer: link the target aio::tls.
 //
+//   // From the beginning: the host's certificate is verified.
+//   auto [reader, writer] = co_await aio::open_connection(
+//       "example.org", 443, aio::connect_options().tls(aio::tls_context::client()));
+//
+//   auto const context = aio::tls_context::server("chain.pem", "key.pem");
+//   auto server = co_await aio::start_server(echo, "", 443, aio::server_options().tls(context));
+//
+//   // Over a connection that is there already:
 //   auto [reader, writer] = co_await aio::open_connection("example.org", 25);
 //   ...                                                    // STARTTLS, and the peer agreed
 //   co_await aio::start_tls(reader, writer, aio::tls_context::client(), "example.org");
@@ -47,7 +55,8 @@ namespace aio {
 /// encrypted stream. Client or server as the context is; over TCP, Unix sockets, or TLS.
 ///
 /// A client verifies that the server's certificate is one for `server_hostname`, a name as it is in the DNS or an
-/// address, and tells it that name unless it is an address.
+/// address, and tells it that name unless it is an address. Without one it is the host that open_connection() was
+/// given (D29).
 ///
 /// What the reader's buffer holds already belongs to the handshake on a server: a header and the client's first message
 /// may come in one segment. On a client it cannot be the server's, which answers in a handshake: somebody has put it
@@ -154,17 +163,21 @@ inline task<std::unique_ptr<transport>> begin_tls(std::unique_ptr<transport> bel
 }  // namespace detail
 
 inline tls_context::operator detail::transport_upgrade() const {
-  return [context = *this](std::unique_ptr<transport> below, std::string received, std::string host) {
-    return detail::begin_tls(std::move(below), std::move(received), context, std::move(host));
-  };
+  detail::transport_upgrade made(
+      [context = *this](std::unique_ptr<transport> below, std::string received, std::string host) {
+        return detail::begin_tls(std::move(below), std::move(received), context, std::move(host));
+      });
+  made.side = is_server() ? detail::upgrade_side::server : detail::upgrade_side::client;
+  return made;
 }
 
 namespace detail {
 
 /// What the ends stand on, when all that was written is sent.
 inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received,
-                                                     tls_context const& context, std::string const& host) {
+                                                     tls_context const& context, std::string& host) {
   try {
+    if (host.empty() && !context.is_server()) host = stream_access::host(ends.writer);
     tls_connection::check_host(*tls_access::settings(context), host);
     stream_state& state = stream_access::state(ends.reader);
     if (&state != &stream_access::state(ends.writer)) {
@@ -194,7 +207,11 @@ inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::s
   options.limit(before.limit()).linger(before.linger());
   below = co_await detail::begin_tls(std::move(below), std::move(received), std::move(context),
                                      std::move(server_hostname));
-  co_return make_stream(std::move(below), options);
+  stream_pair made = make_stream(std::move(below), options);
+  if (std::string host = before.host(); !host.empty()) {
+    detail::stream_access::state(made.writer).set_host(std::move(host));
+  }
+  co_return made;
 }
 
 inline task<> start_tls(stream_reader& reader, stream_writer& writer, tls_context context,

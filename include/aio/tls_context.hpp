@@ -80,7 +80,7 @@ class tls_context {
   tls_context& handshake_timeout(std::chrono::nanoseconds limit);
 
   [[nodiscard]] bool is_server() const noexcept;
-  /// For the options of connecting and serving. With aio/tls.hpp.
+  /// For connect_options::tls() and server_options::tls(). With aio/tls.hpp.
   // NOLINTNEXTLINE(google-explicit-constructor): it is what they take
   operator detail::transport_upgrade() const;
   /// For what is not here. Not to be changed in it: the modes, and its callback for ALPN.

@@ -16,6 +16,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -427,11 +428,12 @@ inline void server_connection::run(task<>&& handler, std::source_location create
 
 inline void server_connection::close() noexcept {
   if (stream_ && !stream_->closed()) return stream_->close();
-  cancel();  // it is not a stream yet
+  if (!stream_ && socket_) cancel();  // it is no stream yet: what makes it one gives up
 }
 
 inline void server_connection::abort() noexcept {
   if (stream_ && !stream_->closed()) return stream_->abort();
+  if (!stream_ && socket_) cancel();
   if (socket_) socket_->close(true);
 }
 
@@ -780,6 +782,8 @@ AIO_COLD AIO_NEVER_INLINE void server_state::handshake_failed(server_connection 
         code = of_system.code();
       } catch (timeout_error const&) {
         code = std::make_error_code(std::errc::timed_out);
+      } catch (std::bad_alloc const&) {
+        code = std::make_error_code(std::errc::not_enough_memory);
       } catch (...) {
         code = std::make_error_code(std::errc::protocol_error);
       }

@@ -199,8 +199,8 @@ class tls_connection::progress_awaiter final : public leaf_waiter {
   void await_suspend(std::coroutine_handle<>) {
     owner_->arm(needs_);
     owner_->arm_flush();
-    suspend();
     owner_->shaking_hands_ = this;
+    suspend();  // may cancel it at once
     if (!owner_->armed(needs_)) owner_->notify_handshake();  // it was called at once: the transport is gone
   }
   void await_resume() { check_cancelled(); }

@@ -6,6 +6,7 @@
 
 #include "aio/config.hpp"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,11 +17,20 @@
 
 namespace aio::detail {
 
+/// Which side of a connection it can be.
+enum class upgrade_side : std::uint8_t { either,
+                                         client,
+                                         server };
+
 /// Takes the transport, what was received of it already and belongs to the other one, and the name of the host that the
 /// program connects to, which a server does not have. Gives the other transport, never null; what it throws has closed
 /// the one that it took. Has a time limit of its own.
-using transport_upgrade = std::function<task<std::unique_ptr<transport>>(std::unique_ptr<transport> below,
-                                                                         std::string received, std::string host)>;
+struct transport_upgrade : std::function<task<std::unique_ptr<transport>>(std::unique_ptr<transport> below,
+                                                                          std::string received, std::string host)> {
+  using function::function;
+
+  upgrade_side side = upgrade_side::either;
+};
 
 }  // namespace aio::detail
 
