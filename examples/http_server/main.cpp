@@ -34,24 +34,23 @@
 
 using namespace std::chrono_literals;
 
-constexpr auto time_to_ask = 30s;      // from one answer to the next request
-constexpr auto time_to_arrive = 10s;   // for a request, from its first byte on
-constexpr auto time_to_take = 30s;     // for the client to read what is sent, a block at a time
-constexpr auto time_to_hang_up = 2s;   // for the client, when it has its last answer
-constexpr auto time_to_notice = 500ms; // that the server ends: requests that are on their way still come in
-constexpr auto time_to_end = 20s;      // for all that is left then
+constexpr auto time_to_arrive = 10s;    // for a request, from its first byte on
+constexpr auto time_to_go_on = 30s;     // for the client to take the answer, or a block of it, and to ask for more
+constexpr auto time_to_hang_up = 2s;    // for the client, when it has its last answer
+constexpr auto time_to_notice = 500ms;  // for requests that are on their way when the server begins to end
+constexpr auto time_to_end = 20s;       // for all that is left then
 
-std::string_view reason(int status) {
+std::string_view text_of(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 431: return "Request Header Fields Too Large";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Internal Server Error";
+    case 200: return "200 OK";
+    case 400: return "400 Bad Request";
+    case 404: return "404 Not Found";
+    case 405: return "405 Method Not Allowed";
+    case 408: return "408 Request Timeout";
+    case 413: return "413 Content Too Large";
+    case 431: return "431 Request Header Fields Too Large";
+    case 505: return "505 HTTP Version Not Supported";
+    default: return "500 Internal Server Error";
   }
 }
 
@@ -73,8 +72,9 @@ class service {
     std::time_t const now = std::time(nullptr);
     if (now != when_) {
       when_ = now;
+      std::tm parts{};
       char text[64];
-      std::strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", std::gmtime(&now));
+      (void)std::strftime(text, sizeof text, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", ::gmtime_r(&now, &parts));
       date_ = text;
     }
     return date_;
@@ -95,7 +95,7 @@ class connection {
   ~connection() { here_.connections.erase(this); }
 
   aio::task<> serve() {
-    co_await aio::with_timeout(limit_, [this](aio::timeout&) { return serve_within_limit(); });
+    co_await aio::with_timeout(limit_, [this] { return serve_within_limit(); });
   }
   void too_slow() {
     if (phase_ == phase::receives) write_error(408, false);
@@ -106,12 +106,15 @@ class connection {
   }
 
  private:
-  enum class phase { waits,
-                     receives,
-                     answers,
-                     hangs_up };
+  enum class phase {
+    waits,
+    receives,
+    answers,
+    hangs_up,
+  };
 
   aio::task<> serve_within_limit() {
+    limit_.reschedule_after(time_to_go_on);
     bool more = true;
     while (more) {
       bool const asked = co_await receive();
@@ -132,7 +135,7 @@ class connection {
     parser_.next();
     while (!parser_.complete() && parser_.error() == 0) {
       if (reader_.buffer().empty()) {
-        if (phase_ == phase::waits) limit_.reschedule_after(here_.ends ? time_to_notice : time_to_ask);
+        if (here_.ends) hurry();
         bool const more = co_await reader_.fill();
         if (!more) co_return false;
       }
@@ -157,11 +160,11 @@ class connection {
       write_error(parser_.error(), false);
       co_return false;
     }
-    limit_.reschedule_after(time_to_take);
+    limit_.reschedule_after(time_to_go_on);
     // Requests that are there already are answered even if the server ends.
     bool const keep = parser_.get().keep_alive && (!here_.ends || !reader_.buffer().empty());
-    bool const head_only = parser_.get().method == "HEAD";
-    if (!head_only && parser_.get().method != "GET") {
+    bool const with_body = parser_.get().method != "HEAD";
+    if (with_body && parser_.get().method != "GET") {
       write_error(405, keep, "Allow: GET, HEAD\r\n");
     } else {
       auto const found = co_await aio::as_result(here_.files.find(parser_.get().target));
@@ -170,10 +173,8 @@ class connection {
         write_error(found.has_value() ? 404 : 500, keep);
       } else {
         site::page const& page = *found.value();
-        std::string head = head_of(200, page.type, page.size, keep);
-        if (!head_only) head += page.content;
-        writer_.write(std::move(head));
-        if (!head_only && page.large) co_await send(*page.large, page.size);
+        write(200, keep, page.about, with_body ? page.content : "");
+        if (with_body && page.large) co_await send(*page.large, page.size);
       }
     }
     // Several answers to requests that came together go out together.
@@ -186,24 +187,23 @@ class connection {
       std::string const block = co_await file.read(std::min<std::uint64_t>(size, block_size));
       if (block.empty()) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
       size -= block.size();
-      limit_.reschedule_after(time_to_take);
+      limit_.reschedule_after(time_to_go_on);
       co_await writer_.send(block);
     }
   }
 
-  std::string head_of(int status, std::string_view type, std::uint64_t size, bool keep, std::string_view more = {}) {
-    std::string head = "HTTP/1.1 " + std::to_string(status);
-    head.append(" ").append(reason(status)).append("\r\n").append(here_.date());
-    head.append("Content-Type: ").append(type);
-    head.append("\r\nContent-Length: ").append(std::to_string(size)).append("\r\n").append(more);
-    if (!keep) head += "Connection: close\r\n";
-    if (keep && parser_.get().http_1_0) head += "Connection: keep-alive\r\n";
-    return head += "\r\n";
+  // `about` are lines of the head, each with its end.
+  void write(int status, bool keep, std::string_view about, std::string_view body) {
+    std::string_view kept;  // as HTTP/1.1 has it without a word
+    if (!keep) kept = "Connection: close\r\n";
+    if (keep && parser_.get().http_1_0) kept = "Connection: keep-alive\r\n";
+    std::string_view const parts[] = {"HTTP/1.1 ", text_of(status), "\r\n", here_.date(), about, kept, "\r\n", body};
+    writer_.writelines(parts);
   }
-  void write_error(int status, bool keep, std::string_view more = {}) {
-    std::string const text = std::to_string(status) + " " + std::string(reason(status)) + "\n";
-    writer_.write(head_of(status, "text/plain; charset=utf-8", text.size(), keep, more));
-    if (parser_.get().method != "HEAD") writer_.write(text);
+  void write_error(int status, bool keep, std::string_view about = "") {
+    std::string const body = std::string(text_of(status)) + "\n";
+    write(status, keep, std::string(about) + site::about("text/plain; charset=utf-8", body.size()),
+          parser_.get().method == "HEAD" ? "" : body);
   }
 
   static constexpr std::size_t enough = 64 * 1024;
@@ -258,7 +258,7 @@ aio::task<> serve(settings with) {
   auto const handler = [&here](aio::stream_reader reader, aio::stream_writer writer) {
     return talk(here, std::move(reader), std::move(writer));
   };
-  auto options = aio::server_options().limit(request_parser::most_in_head).linger(time_to_take);
+  auto options = aio::server_options().limit(request_parser::most_in_head).linger(time_to_go_on);
   options.backlog(1024).max_connections(10'000).reuse_port(with.threads > 1);
   auto server = co_await aio::start_server(handler, with.host, with.port, options);
   std::string where;

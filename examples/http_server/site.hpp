@@ -20,7 +20,7 @@
 class site {
  public:
   struct page {
-    std::string type;
+    std::string about;  // lines of the head of an answer
     std::uint64_t size = 0;
     std::string content;               // of a small one,
     std::shared_ptr<aio::file> large;  // and what to read others from
@@ -29,9 +29,13 @@ class site {
   /// Throws: std::filesystem::filesystem_error, if there is no such folder.
   explicit site(std::filesystem::path const& folder) : folder_(std::filesystem::canonical(folder)) {}
 
-  /// What a target such as "/docs/?page=2" stands for; none, if that is no file below the folder. Throws:
-  /// std::system_error, if it cannot be read.
-  aio::task<std::shared_ptr<page const>> find(std::string target) {
+  static std::string about(std::string_view type, std::uint64_t size) {
+    return "Content-Type: " + std::string(type) + "\r\nContent-Length: " + std::to_string(size) + "\r\n";
+  }
+
+  /// What a target such as "/docs/?page=2" stands for; none, if that is no file below the folder. The target has to
+  /// stay until it is found. Throws: std::system_error, if it cannot be read.
+  aio::task<std::shared_ptr<page const>> find(std::string const& target) {
     auto const now = std::chrono::steady_clock::now();
     auto const found = kept_.find(target);
     if (found != kept_.end()) {
@@ -43,7 +47,7 @@ class site {
       kept_.erase(target);
     } else {
       if (kept_.size() >= most_kept) kept_.clear();
-      kept_.insert_or_assign(std::move(target), kept{made, now});
+      kept_.insert_or_assign(target, kept{made, now});
     }
     co_return made;
   }
@@ -65,7 +69,6 @@ class site {
     if (path.empty()) co_return nullptr;
     auto file = co_await aio::file::open(path);
     auto made = std::make_shared<page>();
-    made->type = type_of(path.extension().string());
     made->size = co_await file.size();
     if (made->size > small) {
       made->large = std::make_shared<aio::file>(std::move(file));
@@ -73,6 +76,7 @@ class site {
       made->content = co_await file.read(small);
       made->size = made->content.size();
     }
+    made->about = about(type_of(path.extension().string()), made->size);
     co_return made;
   }
 
@@ -120,7 +124,17 @@ class site {
   }
   static std::string type_of(std::string_view extension) {
     static constexpr std::pair<std::string_view, char const*> known[] = {
-        {".html", "text/html; charset=utf-8"}, {".txt", "text/plain; charset=utf-8"}, {".css", "text/css; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"}, {".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"}, {".jpg", "image/jpeg"}, {".wasm", "application/wasm"}, {".pdf", "application/pdf"}};
+        {".html", "text/html; charset=utf-8"},
+        {".txt", "text/plain; charset=utf-8"},
+        {".css", "text/css; charset=utf-8"},
+        {".js", "text/javascript; charset=utf-8"},
+        {".json", "application/json"},
+        {".svg", "image/svg+xml"},
+        {".png", "image/png"},
+        {".jpg", "image/jpeg"},
+        {".wasm", "application/wasm"},
+        {".pdf", "application/pdf"},
+    };
     for (auto const& [each, type] : known) {
       if (each == extension) return type;
     }
