@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""One small file by HTTP: examples/http_server beside callbacks of Asio with the same parser, and nginx with one worker,
-under wrk.
+"""One small file by HTTP under wrk: examples/http_server beside callbacks of Asio with the same parser, and nginx with
+one worker.
 
-    bench/http_files.py                                 1, 100 and 1,000 connections, three times three seconds each
-    bench/http_files.py --calls                         also system calls per request, by strace, which is slow
-    bench/http_files.py --http-server FILE --callbacks FILE     programs that were built elsewhere
+    cmake --preset bench -D AIO_BUILD_EXAMPLES=ON
+    cmake --build build/bench --target aio.example.http_server http_callbacks
+    bench/http_files.py              1, 100 and 1,000 connections, three times three seconds each
+    bench/http_files.py --calls      also system calls per request, as perf counts them; strace is too slow for that:
+                                     every request would be there before it is looked for
 
-Each server has one thread, and so has wrk; they take turns. "CPU us" is what the server's process took per request,
+Each server has one thread, and so has wrk; they take turns. "CPU µs" is what the server's process took per request,
 the least of all runs. nginx keeps the file open (open_file_cache), as http_server keeps it in memory: both look every
 second whether it has changed.
 """
@@ -25,6 +27,8 @@ import time
 
 import measure
 
+CALLS = ("recvfrom", "recvmsg", "sendto", "sendmsg", "writev", "sendfile64", "setsockopt", "epoll_wait", "epoll_ctl",
+         "futex", "clock_nanosleep", "timerfd_settime")
 BUILD = measure.DEFAULT_PROGRAM.parents[1]
 NGINX = """
 daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
@@ -89,18 +93,20 @@ def driven(command, port, folder, connections, seconds):
         return rate, (cpu_seconds(pid) - before) / requests * 1e6
 
 
-def calls(command, port, folder, connections):
+def calls(command, port, folder, connections, seconds):
     """System calls per request."""
-    with Server(command, port, folder) as pid, tempfile.NamedTemporaryFile() as into:
+    events = ",".join(f"syscalls:sys_enter_{each}" for each in CALLS)
+    with Server(command, port, folder) as pid:
         wrk(port, connections, 1)
-        tracer = subprocess.Popen(["strace", "-f", "-c", "-U", "calls,name", "-o", into.name, "-p", str(pid)],
-                                  stderr=subprocess.PIPE)
-        tracer.stderr.readline()  # it is attached
-        requests, _ = wrk(port, connections, 2)
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait()
-        counts = re.findall(r"^ *(\d+) (\w+)$", pathlib.Path(into.name).read_text(), re.MULTILINE)
-        return {name: int(count) / requests for count, name in counts if name != "total"}
+        counter = subprocess.Popen(["perf", "stat", "-x", ",", "-e", events, "-p", str(pid)], stderr=subprocess.PIPE,
+                                   text=True)
+        time.sleep(0.5)
+        requests, _ = wrk(port, connections, seconds)
+        counter.send_signal(signal.SIGINT)
+        counted = re.findall(r"^(\d+),.*sys_enter_(\w+)", counter.communicate()[1], re.MULTILINE)
+        if not counted:
+            raise measure.Failed("perf counted nothing: it has to be allowed to (root)")
+        return {name: int(count) / requests for count, name in counted}
 
 
 def main():
@@ -114,7 +120,7 @@ def main():
     parser.add_argument("--calls", action="store_true")
     given = parser.parse_args()
     with measure.ends_when_failed(), tempfile.TemporaryDirectory() as folder:
-        for tool in ["wrk", "nginx"] + ["strace"] * given.calls:
+        for tool in ["wrk", "nginx"] + ["perf"] * given.calls:
             measure.require(tool)
         files = pathlib.Path(folder, "files")
         files.mkdir()
@@ -136,11 +142,11 @@ def main():
             row = [f"{connections:,}", name, f"{statistics.median(rate for rate, _ in found):,.0f}",
                    f"{min(cost for _, cost in found):.1f}"]
             if given.calls:
-                counts = calls(commands[name], port, folder, connections)
-                often = ", ".join(f"{call} {count:.2f}" for call, count in counts.items() if count >= 0.005)
+                counts = calls(commands[name], port, folder, connections, given.seconds)
+                often = ", ".join(f"{call} {count:.2f}" for call, count in counts.items() if count >= 0.01)
                 row.append(f"{sum(counts.values()):.2f}: {often}")
             rows.append(row)
-    print(measure.table(rows, ["connections", "server", "requests/s", "CPU us"] + ["calls"] * given.calls, left=2))
+    print(measure.table(rows, ["connections", "server", "requests/s", "CPU µs"] + ["calls"] * given.calls, left=2))
 
 
 if __name__ == "__main__":

@@ -267,6 +267,7 @@ aio::task<> serve(settings with) {
 
   auto const over = co_await aio::as_result(server.wait_closed());  // Ctrl-C or SIGTERM cancels it
   here.end();
+  co_await aio::sleep_for(0s);  // who has connected by now is accepted
   co_await server.shutdown(time_to_end);
   over.value();
 }
