@@ -183,12 +183,12 @@ class connection {
   }
 
   aio::task<> send(aio::file& file, std::uint64_t size) {
-    while (size > 0) {
-      std::string const block = co_await file.read(std::min<std::uint64_t>(size, block_size));
-      if (block.empty()) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
-      size -= block.size();
+    std::uint64_t at = 0;
+    while (at < size) {
       limit_.reschedule_after(time_to_go_on);
-      co_await writer_.send(block);
+      std::uint64_t const sent = co_await aio::sendfile(writer_, file, at, std::min(size - at, block_size));
+      if (sent == 0) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
+      at += sent;
     }
   }
 
@@ -207,7 +207,7 @@ class connection {
   }
 
   static constexpr std::size_t enough = 64 * 1024;
-  static constexpr std::size_t block_size = 256 * 1024;
+  static constexpr std::uint64_t block_size = 1024 * 1024;
 
   service& here_;
   aio::stream_reader reader_;
