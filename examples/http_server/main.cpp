@@ -183,11 +183,12 @@ class connection {
   }
 
   aio::task<> send(aio::file& file, std::uint64_t size) {
-    for (std::uint64_t sent = 0; sent < size; sent = file.tell()) {
+    std::uint64_t at = 0;
+    while (at < size) {
       limit_.reschedule_after(time_to_go_on);
-      std::uint64_t const block = std::min(size - sent, block_size);
-      std::uint64_t const went = co_await aio::sendfile(writer_, file, sent, block);
-      if (went < block) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
+      std::uint64_t const sent = co_await aio::sendfile(writer_, file, at, std::min(size - at, block_size));
+      if (sent == 0) throw std::system_error(std::make_error_code(std::errc::io_error));  // it became shorter
+      at += sent;
     }
   }
 

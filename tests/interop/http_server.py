@@ -403,8 +403,10 @@ with folder:
     port = free_port()
     url = f"http://127.0.0.1:{port}/small.html"
     tools = [["wrk", "-t1", "-c50", "-d1s", url], ["h2load", "--h1", "-c50", "-D", "1", url]]
-    ends = [(signal.SIGTERM, tools[0]), (signal.SIGTERM, tools[1]), (signal.SIGINT, None)]
-    for number, tool in ends * (5 if given.long else 1):
+    ends = [(signal.SIGTERM, tools[0]), (signal.SIGINT, None)]
+    if given.long:
+        ends = [*ends, (signal.SIGTERM, tools[1])] * 5
+    for number, tool in ends:
         if not tool or shutil.which(tool[0]):
             ends_well(port, number, tool)
     ends_at_once(port)
