@@ -40,55 +40,13 @@ using aio_test::ContainsSubstring;
 using aio_test::hops;
 using aio_test::in_process;
 using aio_test::iteration_trace;
+using aio_test::pipe_pair;
 using aio_test::reports;
 using aio_test::say;
 using aio_test::thrown_by;
 using aio_test::trace;
 using aio_test::traced;
 using aio_test::words;
-
-namespace {
-
-class pipe_pair {
- public:
-  pipe_pair() {
-    REQUIRE(::pipe(ends_) == 0);
-    for (int const end : ends_) ::fcntl(end, F_SETFL, O_NONBLOCK);
-  }
-  pipe_pair(pipe_pair const&) = delete;
-  ~pipe_pair() {
-    close_in();
-    close_out();
-  }
-
-  [[nodiscard]] int in() const { return ends_[0]; }
-  [[nodiscard]] int out() const { return ends_[1]; }
-  void put(std::string const& text) const { REQUIRE(::write(out(), text.data(), text.size()) == ssize_t(text.size())); }
-  [[nodiscard]] std::string take(std::size_t most = 100) const {
-    std::string text(most, 0);
-    ssize_t const size = ::read(in(), text.data(), text.size());
-    text.resize(size > 0 ? std::size_t(size) : 0);
-    return text;
-  }
-  void fill() const {
-    while (::write(out(), "x", 1) == 1) {
-    }
-  }
-  void drain() const {
-    while (!take(4096).empty()) {
-    }
-  }
-  void close_in() { close(ends_[0]); }
-  void close_out() { close(ends_[1]); }
-
- private:
-  static void close(int& end) {
-    if (end >= 0) ::close(std::exchange(end, -1));
-  }
-  int ends_[2] = {-1, -1};
-};
-
-}  // namespace
 
 TEST_CASE("descriptor: a reader is called once in each iteration while there is something, behind what was there", "[native]") {
   // As CPython does.

@@ -49,4 +49,5 @@
 #include "aio/transport.hpp"
 #include "aio/use_awaitable.hpp"
 #include "aio/wait.hpp"
+#include "aio/wait_readable.hpp"
 #include "aio/wait_signal.hpp"

@@ -210,7 +210,7 @@ class event_loop : private detail::loop_core {
 
 #if AIO_HAS_READERS
   /// Calls `fn(args...)` once in each iteration in which the descriptor can be read, or has hung up; or written to. For
-  /// libraries that have descriptors of their own, and want to be called; tasks use operations of Asio.
+  /// libraries that have descriptors of their own, and want to be called; tasks use wait_readable().
   ///
   /// A second reader of a descriptor replaces the first, as does a second writer. The descriptor stays the caller's,
   /// who may close it at any time, and should remove these before: a new one may get its number. They keep the

@@ -9,7 +9,9 @@
 
 #include <cerrno>
 #include <set>
+#include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "aio/detail/system_calls.hpp"
@@ -25,6 +27,46 @@ inline std::set<int> open_descriptors() {
   return open;
 }
 inline int descriptor_count() { return static_cast<int>(open_descriptors().size()); }
+
+/// A pipe whose ends do not wait.
+class pipe_pair {
+ public:
+  pipe_pair() {
+    REQUIRE(::pipe(ends_) == 0);
+    for (int const end : ends_) ::fcntl(end, F_SETFL, O_NONBLOCK);
+  }
+  pipe_pair(pipe_pair const&) = delete;
+  ~pipe_pair() {
+    close_in();
+    close_out();
+  }
+
+  [[nodiscard]] int in() const { return ends_[0]; }
+  [[nodiscard]] int out() const { return ends_[1]; }
+  void put(std::string const& text) const { REQUIRE(::write(out(), text.data(), text.size()) == ssize_t(text.size())); }
+  [[nodiscard]] std::string take(std::size_t most = 100) const {
+    std::string text(most, 0);
+    ssize_t const size = ::read(in(), text.data(), text.size());
+    text.resize(size > 0 ? std::size_t(size) : 0);
+    return text;
+  }
+  void fill() const {
+    while (::write(out(), "x", 1) == 1) {
+    }
+  }
+  void drain() const {
+    while (!take(4096).empty()) {
+    }
+  }
+  void close_in() { close(ends_[0]); }
+  void close_out() { close(ends_[1]); }
+
+ private:
+  static void close(int& end) {
+    if (end >= 0) ::close(std::exchange(end, -1));
+  }
+  int ends_[2] = {-1, -1};
+};
 
 /// So many more can be opened in this scope. Nothing is to be checked meanwhile: what looks for undefined behaviour
 /// needs some of its own, for a type that it has not met.

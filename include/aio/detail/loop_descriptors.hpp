@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The descriptors that a loop watches for functions: an epoll or kqueue of its own, which Asio watches. So the loop
-// needs not own them as an I/O object of Asio does: whoever does may close them at any time.
+// The descriptors that a loop watches for functions and tasks: an epoll or kqueue of its own, which Asio watches. So
+// the loop needs not own them as an I/O object of Asio does: whoever does may close them at any time.
 
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
@@ -36,11 +36,15 @@
 #include <unordered_map>
 #include <utility>
 
+#include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/system_calls.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/detail/waitable.hpp"
 #endif
 #pragma GCC visibility push(default)
 
@@ -153,11 +157,36 @@ class descriptor_poll {
 #endif
 };
 
-/// The descriptors of one loop. The rest of it is not compiled in programs that do not ask for it.
+struct descriptor_waiter_tag {};
+
+/// A task that waits for a descriptor: the base of an awaiter.
+class descriptor_waiter : public leaf_waiter, public list_link<descriptor_waiter_tag> {
+ public:
+  [[nodiscard]] int number() const noexcept { return number_; }
+  [[nodiscard]] readiness what() const noexcept { return what_; }
+  inline bool cancel_wait(task_core& task, cancel_message const& message) override;
+
+  std::uint64_t since = 0;  // the last turn before it came, or the one in which it did
+
+ protected:
+  descriptor_waiter(int number, readiness what) noexcept : number_(number), what_(what) {}
+  descriptor_waiter(descriptor_waiter&&) noexcept = default;
+  ~descriptor_waiter() = default;
+
+ private:
+  int number_;
+  readiness what_;
+};
+
+/// The descriptors of one loop. All but the tasks' part of it is not compiled in programs that do not ask for it.
 class descriptor_part : public loop_part {
  public:
   virtual void add(int number, readiness what, repeated_call_ptr fn) = 0;
   virtual bool remove(int number, readiness what) noexcept = 0;
+  /// Adds it to those who wait, who leave by being woken.
+  virtual void join(descriptor_waiter& waiter) = 0;
+  /// Takes one out that is cancelled.
+  virtual void leave(descriptor_waiter& waiter) noexcept = 0;
 
   /// Null: nothing was asked for yet.
   static descriptor_part* find(loop_core& loop) noexcept { return static_cast<descriptor_part*>(loop.part(kind)); }
@@ -168,6 +197,12 @@ class descriptor_part : public loop_part {
   static constexpr loop_core::part_kind kind = loop_core::part_kind::descriptors;
 };
 
+inline bool descriptor_waiter::cancel_wait(task_core& task, cancel_message const& message) {
+  if (!leaf_waiter::cancel_wait(task, message)) return false;
+  if (linked()) descriptor_part::find(static_cast<loop_core&>(loop()))->leave(*this);
+  return true;
+}
+
 template <class Loop>
 class loop_descriptors final : public descriptor_part, private repeated_calls {
  public:
@@ -177,7 +212,60 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
   }
 
   void add(int number, readiness what, repeated_call_ptr fn) override {
-    if (number < 0) throw std::invalid_argument(name(what) + std::to_string(number) + "): this is no descriptor");
+    want(number, what, what == readiness::read ? "add_reader" : "add_writer", [&](entry& at) {
+      std::swap(at.fn(what), fn);  // the old one goes last: what it owns may call this
+      at.since(what) = turn_;
+    });
+  }
+  bool remove(int number, readiness what) noexcept override {
+    auto const found = entries_.find(number);
+    if (found == entries_.end() || !found->second.fn(what)) return false;
+    unsigned const before = found->second.wanted();
+    repeated_call_ptr const old = std::exchange(found->second.fn(what), repeated_call_ptr());
+    forget_unwanted(found, before);
+    return true;
+  }
+
+  void join(descriptor_waiter& waiter) override {
+    readiness const what = waiter.what();
+    want(waiter.number(), what, what == readiness::read ? "wait_readable" : "wait_writable", [&](entry& at) {
+      at.waiters(what).push_back(waiter);
+      waiter.since = turn_;
+    });
+  }
+  void leave(descriptor_waiter& waiter) noexcept override {
+    auto const found = entries_.find(waiter.number());
+    unsigned const before = found->second.wanted();
+    waiter_list::remove(waiter);
+    forget_unwanted(found, before);
+  }
+
+ private:
+  using waiter_list = intrusive_list<descriptor_waiter, descriptor_waiter_tag>;
+  struct entry {
+    [[nodiscard]] unsigned wanted() const noexcept {
+      return (reader || !readable.empty() ? bit(readiness::read) : 0U) |
+             (writer || !writable.empty() ? bit(readiness::write) : 0U);
+    }
+    repeated_call_ptr& fn(readiness what) noexcept { return what == readiness::read ? reader : writer; }
+    waiter_list& waiters(readiness what) noexcept { return what == readiness::read ? readable : writable; }
+    std::uint64_t& since(readiness what) noexcept { return what == readiness::read ? read_since : write_since; }
+
+    std::uint32_t serial = 0;
+    repeated_call_ptr reader;
+    repeated_call_ptr writer;
+    waiter_list readable;
+    waiter_list writable;
+    std::uint64_t read_since = 0;  // the last turn before they came, or the one in which they did
+    std::uint64_t write_since = 0;
+  };
+  using entry_map = std::unordered_map<int, entry>;
+
+  // `keep` puts into the entry who wants it, and does not throw.
+  template <class Keep>
+  void want(int number, readiness what, char const* caller, Keep keep) {
+    auto const name = [&] { return std::string(caller) + "(" + std::to_string(number) + ")"; };
+    if (number < 0) throw std::invalid_argument(name() + ": this is no descriptor");
     if (!list_) open_anew();
     arm();
     try {
@@ -188,45 +276,23 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
       int const error = descriptor_poll::change(list_->number(), number, at.serial, before, before | bit(what));
       if (error != 0) {
         if (is_new) entries_.erase(found);
-        throw std::system_error(error, std::system_category(), name(what) + std::to_string(number) + ")");
+        throw std::system_error(error, std::system_category(), name());
       }
-      std::swap(at.fn(what), fn);  // the old one goes last: what it owns may call this
-      at.since(what) = turn_;
+      keep(at);
     } catch (...) {
       disarm_if_unneeded();
       throw;
     }
   }
-
-  bool remove(int number, readiness what) noexcept override {
-    auto const found = entries_.find(number);
-    if (found == entries_.end() || !found->second.fn(what)) return false;
-    entry& at = found->second;
-    unsigned const before = at.wanted();
-    repeated_call_ptr const old = std::exchange(at.fn(what), repeated_call_ptr());
+  void forget_unwanted(typename entry_map::iterator found, unsigned before) noexcept {
+    entry const& at = found->second;
     unsigned const left = at.wanted();
+    if (left == before) return;
     // An error: it was closed.
-    if (list_) (void)descriptor_poll::change(list_->number(), number, at.serial, before, left);
+    if (list_) (void)descriptor_poll::change(list_->number(), found->first, at.serial, before, left);
     if (left == 0) entries_.erase(found);
     disarm_if_unneeded();
-    return true;
   }
-
- private:
-  struct entry {
-    [[nodiscard]] unsigned wanted() const noexcept {
-      return (reader ? bit(readiness::read) : 0U) | (writer ? bit(readiness::write) : 0U);
-    }
-    repeated_call_ptr& fn(readiness what) noexcept { return what == readiness::read ? reader : writer; }
-    std::uint64_t& since(readiness what) noexcept { return what == readiness::read ? read_since : write_since; }
-
-    std::uint32_t serial = 0;
-    repeated_call_ptr reader;
-    repeated_call_ptr writer;
-    std::uint64_t read_since = 0;  // the last turn before they came, or the one in which they did
-    std::uint64_t write_since = 0;
-  };
-  static std::string name(readiness what) { return what == readiness::read ? "add_reader(" : "add_writer("; }
 
   void open() {
     owned_descriptor list = descriptor_poll::open();
@@ -278,6 +344,7 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
     for (std::size_t i = 0; i < count; ++i) {
       for (readiness const what : {readiness::read, readiness::write}) {
         if ((found[i].ready & bit(what)) == 0) continue;
+        wake_ready(found[i], what);
         // Looked for again each time: the functions add and remove what they like. What they add waits for its turn.
         entry* const at = find(found[i]);
         if (!at || at->since(what) == turn_) continue;
@@ -287,6 +354,19 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
       }
     }
     return stale;
+  }
+  void wake_ready(descriptor_poll::event const& event, readiness what) noexcept {
+    entry* const at = find(event);
+    if (!at || at->waiters(what).empty()) return;
+    unsigned const before = at->wanted();
+    waiter_list& waiters = at->waiters(what);
+    for (descriptor_waiter* waiter = waiters.front(); waiter;) {
+      descriptor_waiter& each = *std::exchange(waiter, waiters.after(*waiter));
+      if (each.since == turn_) continue;
+      waiters.remove(each);
+      each.wake();
+    }
+    forget_unwanted(entries_.find(event.number), before);
   }
   entry* find(descriptor_poll::event const& event) noexcept {
     auto const found = entries_.find(event.number);
@@ -303,7 +383,7 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
 
   Loop& loop_;
   std::optional<read_watch> list_;
-  std::unordered_map<int, entry> entries_;
+  entry_map entries_;
   std::uint32_t newest_serial_ = 0;
   std::uint64_t turn_ = 0;
   bool armed_ = false;
