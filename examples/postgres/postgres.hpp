@@ -192,6 +192,7 @@ inline aio::task<connection> connection::open(std::string info) {
   auto const start = [](std::string const& text) { return connection(PQconnectStart(text.c_str())); };
   connection made = co_await aio::to_thread(start, info);
   if (!made.raw()) throw std::bad_alloc();
+  made.check(PQstatus(made.raw()) != CONNECTION_BAD);
   PQsetNoticeProcessor(made.raw(), [](void*, char const*) {}, nullptr);  // else they are written to stderr
   for (PostgresPollingStatusType wanted = PGRES_POLLING_WRITING; wanted != PGRES_POLLING_OK;) {
     // Asked for anew each time: the next address has another socket.
