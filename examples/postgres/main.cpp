@@ -65,7 +65,7 @@ aio::task<> show_errors(pg::pool& database) {
   auto const late = co_await aio::as_result(aio::wait_for(db->query("select pg_sleep(60)"), 100ms));
   if (late.error<aio::timeout_error>()) std::cout << "a query was given up\n";
   auto const rows = co_await db->query("select $1::text || $2, $3::int is null", "and its ", "connection", std::nullopt);
-  std::cout << rows.text(0, 0) << " answers the next\n";
+  std::cout << rows.text(0, 0) << " answers the next" << std::endl;
 }
 
 aio::task<std::size_t> count_lines(pg::pool& database) {

@@ -83,7 +83,7 @@ aio::task<> publish(redis::client& db, std::string text, aio::queue<std::string>
     co_await aio::sleep_for(20ms);
   }
   std::string const got = co_await heard.get();
-  std::cout << "published " << text << ", heard " << got << '\n';
+  std::cout << "published " << text << ", heard " << got << std::endl;
 }
 
 // Returns the exit status.
