@@ -188,9 +188,10 @@ std::optional<std::string> connection::parameter(Value const& value) {
 }
 
 inline aio::task<connection> connection::open(std::string info) {
-  // The name of the host is looked up in here, which may take its time: not on the loop's thread.
+  // The name of the host is looked up in here, which may take its time: not on the loop's thread. Who is cancelled
+  // meanwhile leaves it behind.
   auto const start = [](std::string const& text) { return connection(PQconnectStart(text.c_str())); };
-  connection made = co_await aio::to_thread(start, info);
+  connection made = co_await aio::to_thread(aio::abandon_on_cancel, start, info);
   if (!made.raw()) throw std::bad_alloc();
   made.check(PQstatus(made.raw()) != CONNECTION_BAD);
   PQsetNoticeProcessor(made.raw(), [](void*, char const*) {}, nullptr);  // else they are written to stderr
@@ -262,19 +263,18 @@ inline aio::task<result> connection::run(std::string sql, parameters values) {
 
 // Asks the server, by another connection that libpq makes and waits for, to give up what it does for this one.
 inline aio::task<> connection::stop() {
-  auto const ask = [](PGconn* from) {
+  std::shared_ptr<PGcancel> const request(PQgetCancel(raw()), PQfreeCancel);
+  auto const ask = [](std::shared_ptr<PGcancel> const& to) {
     char why_not[256];
-    PGcancel* const request = PQgetCancel(from);
-    if (request) PQcancel(request, why_not, sizeof why_not);
-    PQfreeCancel(request);
+    if (to) PQcancel(to.get(), why_not, sizeof why_not);
   };
-  co_await aio::to_thread(ask, raw());
-  auto const drain = [this]() -> aio::task<> {
+  auto const end_it = [&]() -> aio::task<> {
+    co_await aio::to_thread(aio::abandon_on_cancel, ask, request);
     for (result left = co_await next_result(); left.raw(); left = co_await next_result()) {
     }
   };
   // Whatever goes wrong: the connection is not idle() then, and is replaced.
-  (void)co_await aio::as_result(aio::wait_for(drain(), std::chrono::seconds(5)));
+  (void)co_await aio::as_result(aio::wait_for(end_it(), std::chrono::seconds(5)));
 }
 
 inline aio::task<> connection::copy_in(std::string sql, aio::async_generator<std::string> text) {

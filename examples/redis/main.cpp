@@ -22,6 +22,7 @@
 #include <map>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 using namespace std::chrono_literals;
@@ -86,21 +87,24 @@ aio::task<> publish(redis::client& db, std::string text, aio::queue<std::string>
   std::cout << "published " << text << ", heard " << got << std::endl;
 }
 
+// How many commands were answered.
+aio::task<std::size_t> work(redis::client& db, aio::queue<std::string>& heard, int rounds) {
+  co_await aio::wait_for(db.command("PING"), 5s);
+  co_await show_values(db);
+  co_await publish(db, "the beginning", heard);
+  std::size_t answered = 0;
+  for (int round = 0; round < rounds; ++round) answered += co_await ask_many(db, round);
+  co_await aio::wait_for(publish(db, "the end", heard), 20s);
+  co_return answered;
+}
+
 // Returns the exit status.
 aio::task<int> async_main(std::string host, std::uint16_t port, int rounds) {
   redis::client db(host, port);
   aio::queue<std::string> heard;
-  std::size_t answered = 0;
-  co_await aio::with_task_group([&](aio::task_group& tg) -> aio::task<> {
-    tg.create_task(db.run());
-    tg.create_task(listen(host, port, heard));
-    co_await aio::wait_for(db.command("PING"), 5s);
-    co_await show_values(db);
-    co_await publish(db, "the beginning", heard);
-    for (int round = 0; round < rounds; ++round) answered += co_await ask_many(db, round);
-    co_await aio::wait_for(publish(db, "the end", heard), 20s);
-    tg.cancel();  // neither of both ends by itself
-  });
+  // The first two do not end by themselves, and are cancelled when the work is done.
+  auto const done = co_await aio::race(db.run(), listen(host, port, heard), work(db, heard, rounds));
+  std::size_t const answered = std::get<2>(done);
   std::size_t const all = static_cast<std::size_t>(rounds) * at_once;
   std::cout << answered << " of " << all << " commands answered, by " << db.connections()
             << (db.connections() == 1 ? " connection\n" : " connections\n");

@@ -3,14 +3,14 @@
 
 // A client of Redis on aio's streams: any number of tasks share one connection, which comes back when it was lost.
 //
-//   redis::client db("127.0.0.1", 6379);
-//   co_await aio::with_task_group([&](aio::task_group& tg) -> aio::task<> {
-//     tg.create_task(db.run());                                   // connects, and receives the answers
+//   aio::task<> talk(redis::client& db) {
 //     co_await db.command("SET", "name", "value");
 //     auto const value = co_await db.command("GET", "name");
 //     std::cout << value.text << '\n';
-//     tg.cancel();                                                // run() does not end by itself
-//   });
+//   }
+//
+//   redis::client db("127.0.0.1", 6379);
+//   co_await aio::race(db.run(), talk(db));  // run() connects, receives the answers, and does not end by itself
 //
 // Redis answers in the order of the commands, and need not be waited for between them: what all tasks ask at a time
 // goes out at once (pipelining), and each has its own answer. The protocol (RESP) is small enough to be read by hand:
