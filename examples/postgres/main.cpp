@@ -5,8 +5,8 @@
 //   postgres [connection [queries [seconds]]]
 //
 // `connection` is libpq's, such as "host=127.0.0.1 dbname=test"; without one the PG... variables of the environment
-// count. 1,000 queries, which the server takes 0 seconds for, unless something else is said. Makes a table, aio_articles,
-// and drops it in the end.
+// count. 1,000 queries, which the server takes 0 seconds for, unless something else is said. Makes a table,
+// aio_articles, and drops it in the end.
 //
 // A query that fails is told of, with its SQLSTATE, and the others go on; where the server went away, as soon as it is
 // back. Exit status: 0 if every query had the right answer, 1 if not, 2 if nothing could be begun.
@@ -64,8 +64,8 @@ aio::task<> show_errors(pg::pool& database) {
   }
   auto const late = co_await aio::as_result(aio::wait_for(db->query("select pg_sleep(60)"), 100ms));
   if (late.error<aio::timeout_error>()) std::cout << "a query was given up\n";
-  auto const rows = co_await db->query("select $1::text || $2, $3::int is null", "and its ", "connection", std::nullopt);
-  std::cout << rows.text(0, 0) << " answers the next" << std::endl;
+  auto const rows = co_await db->query("select $1::text || $2, $3::int is null", "its ", "connection", std::nullopt);
+  std::cout << "and " << rows.text(0, 0) << " answers the next" << std::endl;
 }
 
 aio::task<std::size_t> count_lines(pg::pool& database) {
