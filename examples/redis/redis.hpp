@@ -161,14 +161,14 @@ inline aio::task<reply> client::send(std::string request) {
 inline aio::task<> client::receive() {
   auto [reader, writer] = co_await aio::wait_for(aio::open_connection(host_, port_), longest_attempt);
   struct connected {
-    connected(client& owner, aio::stream_writer& writer) : of(owner) {
-      of.writer_ = &writer;
+    connected(client& owner, aio::stream_writer& to) : of(owner) {
+      of.writer_ = &to;
       of.connected_.set();
       ++of.connections_;
     }
     connected(connected const&) = delete;
     ~connected() {
-      std::exchange(of.writer_, nullptr)->abort();  // what is unsent nobody waits for any more
+      std::exchange(of.writer_, nullptr)->abort();  // nobody waits for what is not sent yet
       of.connected_.clear();
       for (auto const& each : std::exchange(of.asked_, {})) {
         if (!each.done()) each.set_exception(error("the connection was lost before the answer"));
