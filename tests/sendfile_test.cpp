@@ -36,6 +36,7 @@
 using namespace std::chrono_literals;
 using aio::file;
 using aio_test::said;
+using file_error = std::filesystem::filesystem_error;
 using aio_test::temporary_folder;
 
 namespace {
@@ -269,13 +270,14 @@ TEST_CASE("sendfile: errors of the file are told with its path") {
   temporary_folder const here;
   put(here, "text");
   over_both([&](aio::stream_pair& mine, aio::stream_pair&) -> aio::task<> {
-    auto const missing = code_of<std::filesystem::filesystem_error>(co_await aio::as_result(aio::sendfile(mine.writer, here / "none")));
+    auto const missing = code_of<file_error>(co_await aio::as_result(aio::sendfile(mine.writer, here / "none")));
     CHECK(missing == std::errc::no_such_file_or_directory);
     auto only_written = co_await file::open(here / "f", aio::file_mode::write);
-    auto const unreadable = code_of<std::filesystem::filesystem_error>(co_await aio::as_result(aio::sendfile(mine.writer, only_written)));
+    auto const unreadable = code_of<file_error>(co_await aio::as_result(aio::sendfile(mine.writer, only_written)));
     CHECK(unreadable == std::errc::bad_file_descriptor);
     auto opened = co_await file::open(here / "f");
-    auto const far = code_of<std::filesystem::filesystem_error>(co_await aio::as_result(aio::sendfile(mine.writer, opened, ~std::uint64_t{0} - 5)));
+    std::uint64_t const behind = ~std::uint64_t{0} - 5;
+    auto const far = code_of<file_error>(co_await aio::as_result(aio::sendfile(mine.writer, opened, behind)));
     CHECK(far == std::errc::value_too_large);
     co_await opened.close();
     auto const why = co_await aio::as_result(aio::sendfile(mine.writer, opened));

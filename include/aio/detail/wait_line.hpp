@@ -54,8 +54,8 @@
 //     detail::handing_line line_;
 //   };
 //
-// To close such a line, hand over nothing to each: receive() is true then, and pass_on() is called of who was cancelled,
-// so both have to look at what the awaiter has. What gives itself back is made as semaphore::permit is.
+// To close such a line, hand over nothing to each: receive() is true then, and pass_on() is called of who was
+// cancelled, so both have to look at what the awaiter has. What gives itself back is made as semaphore::permit is.
 //
 // lock and semaphore have lines of their own: there who is cancelled keeps its place until it runs, as in asyncio.
 
