@@ -23,15 +23,18 @@ VARIANTS = ("aio", "aio+epoll", "callbacks", "awaitable", "epoll")
 
 
 def counted(program, variant, messages, connections):
-    """name -> calls, and "name (failed)" -> those with an error."""
     handle, output = tempfile.mkstemp()
     os.close(handle)
     try:
         measure.checked(["strace", "-f", "-c", "-o", output, program.path, "W9", variant, messages, "--connections",
                          connections])
-        text = pathlib.Path(output).read_text()
+        return parsed(pathlib.Path(output).read_text())
     finally:
         os.unlink(output)
+
+
+def parsed(text):
+    """What strace -c wrote: name -> calls, and "name (failed)" -> those with an error."""
     calls = collections.Counter()
     for line in text.splitlines():
         # % time, seconds, usecs/call, calls, errors or nothing, name

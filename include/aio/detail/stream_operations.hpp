@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -156,16 +157,16 @@ class separator_search {
   /// Whether the search is over: it was found, or is too far.
   bool look(std::string_view in, std::size_t limit) noexcept {
     if (in.size() >= from_ + shortest()) {
-      for (std::string_view const each : separators_) {
-        std::size_t const at = find(in, each);
+      for (std::uint32_t which = 0; which < Count; ++which) {
+        std::size_t const at = find(in, separators_[which]);
         if (at == std::string_view::npos) continue;
-        std::size_t const ends = at + each.size();
-        if (found_ && (ends > end_ || (ends == end_ && at <= begin_))) continue;  // of equals the shortest counts
-        found_ = true;
+        std::size_t const ends = at + separators_[which].size();
+        // Of those that end there the shortest counts.
+        if (found() && (ends > end() || (ends == end() && at <= begin_))) continue;
+        found_ = which;
         begin_ = at;
-        end_ = ends;
       }
-      if (found_) {
+      if (found()) {
         overrun_ = begin_ > limit;
         return true;
       }
@@ -181,15 +182,16 @@ class separator_search {
   void require_within(std::size_t limit) const {
     if (!overrun_) [[likely]]
       return;
-    throw limit_overrun_error(found_ ? "Separator is found, but chunk is longer than limit " + std::to_string(limit)
-                                     : "Separator is not found in " + std::to_string(begin_) +
-                                           " bytes, and limit is " + std::to_string(limit) +
-                                           ": raise it by limit(), or skip_until()",
+    throw limit_overrun_error(found_ != none
+                                  ? "Separator is found, but chunk is longer than limit " + std::to_string(limit)
+                                  : "Separator is not found in " + std::to_string(begin_) +
+                                        " bytes, and limit is " + std::to_string(limit) +
+                                        ": raise it by limit(), or skip_until()",
                               begin_);
   }
-  [[nodiscard]] bool found() const noexcept { return found_ && !overrun_; }
+  [[nodiscard]] bool found() const noexcept { return found_ != none && !overrun_; }
   [[nodiscard]] std::size_t begin() const noexcept { return begin_; }
-  [[nodiscard]] std::size_t end() const noexcept { return end_; }
+  [[nodiscard]] std::size_t end() const noexcept { return begin_ + separators_[found_].size(); }
   [[nodiscard]] std::size_t longest() const noexcept {
     std::size_t most = 0;
     for (std::string_view const each : separators_) most = (std::max)(most, each.size());
@@ -198,6 +200,8 @@ class separator_search {
   void again() noexcept { from_ = 0; }
 
  private:
+  static constexpr std::uint32_t none = ~std::uint32_t{0};
+
   [[nodiscard]] std::size_t shortest() const noexcept {
     std::size_t least = ~std::size_t{0} / 2;
     for (std::string_view const each : separators_) least = (std::min)(least, each.size());
@@ -210,8 +214,7 @@ class separator_search {
   std::array<std::string_view, Count> separators_;
   std::size_t from_ = 0;
   std::size_t begin_ = 0;
-  std::size_t end_ = 0;
-  bool found_ = false;
+  std::uint32_t found_ = none;  // the index of a separator
   bool overrun_ = false;
 };
 

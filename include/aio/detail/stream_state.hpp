@@ -116,14 +116,9 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
   state_ptr<stream_state> stream_;
 };
 
-struct stream_flush_node : removable_node {
-  using removable_node::removable_node;
-};
-struct stream_linger_timer : scope_timer {
-  using scope_timer::scope_timer;
-};
-
-class stream_state final : public transport_client, private stream_flush_node, private stream_linger_timer {
+/// As a node of the loop it is what flushes in the next iteration; from close() on, when nobody can write any more, the
+/// timer that ends waiting for a flush.
+class stream_state final : public transport_client, private scope_timer {
  public:
   static constexpr std::size_t default_limit = 65536;
   static constexpr std::size_t block_beyond_limit = 16384;
@@ -133,8 +128,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
 
   stream_state(loop_core& loop, std::unique_ptr<transport> below, std::size_t limit,
                std::chrono::nanoseconds linger) noexcept
-      : stream_flush_node(&flush_later),
-        stream_linger_timer(&linger_over),
+      : scope_timer(&flush_later),
         loop_(loop),
         transport_(std::move(below)),
         limit_(limit),
@@ -268,9 +262,10 @@ class stream_state final : public transport_client, private stream_flush_node, p
   void written() noexcept {
     if (output_.size() >= flush_at) return flush();
     if (flush_queued_ || send_waits_) return;
+    AIO_ASSERT(!closing_);
     flush_queued_ = true;
     retain();
-    loop_.push_removable(static_cast<stream_flush_node&>(*this));
+    arm_now(loop_);
   }
   /// Sends what is queued, as far as the transport takes it.
   void flush() noexcept {
@@ -322,6 +317,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
     wake_reader();
     flush();
     if (closed_) return;
+    become(&linger_over);
     try {
       arm(loop_, deadline_after_linger());
     } catch (...) {  // no memory for a timer
@@ -365,13 +361,14 @@ class stream_state final : public transport_client, private stream_flush_node, p
   using write_line = intrusive_list<write_operation, stream_line_tag>;
 
   static void flush_later(ready_node* node) noexcept {
-    auto& self = static_cast<stream_state&>(static_cast<stream_flush_node&>(*node));
+    auto& self = static_cast<stream_state&>(static_cast<scope_timer&>(*node));
+    self.fired();
     self.flush_queued_ = false;
     if (!self.closed_) self.flush();
     self.release();
   }
   static void linger_over(ready_node* node) noexcept {
-    auto& self = static_cast<stream_state&>(static_cast<stream_linger_timer&>(*node));
+    auto& self = static_cast<stream_state&>(static_cast<scope_timer&>(*node));
     state_ptr<stream_state> const here = state_ptr<stream_state>::share(self);
     self.fired();
     self.timed_out_ = true;
@@ -470,7 +467,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
   void forget_flush() noexcept {
     if (!flush_queued_) return;
     flush_queued_ = false;
-    loop_.forget(static_cast<stream_flush_node&>(*this));
+    disarm(loop_);
     release();  // never the last: whoever calls has one
   }
   /// Wakes those who wait for what is so now.
@@ -481,12 +478,12 @@ class stream_state final : public transport_client, private stream_flush_node, p
       paused_ = false;
     }
     for (write_operation* each = line_.front(); each;) {
-      write_operation* const next = line_.after(*each);
+      write_operation* const behind = line_.after(*each);
       if (each->over()) {
         line_.remove(*each);
         each->wake();
       }
-      each = next;
+      each = behind;
     }
   }
 
@@ -561,24 +558,7 @@ class stream_state final : public transport_client, private stream_flush_node, p
     throw_error();
   }
 
-  loop_core& loop_;
-  std::unique_ptr<transport> transport_;
-  input_buffer input_;
-  output_queue output_;
-  read_operation* reader_ = nullptr;
-  write_line line_;
-  std::size_t viewed_ = 0;    // of the input, to be consumed
-  std::size_t limit_;
-  std::uint32_t high_ = 65536;
-  std::uint32_t low_ = 16384;
-  std::chrono::nanoseconds linger_;
-  std::error_code error_;
-  std::unique_ptr<information> about_;
-  std::uint32_t references_ = 0;
-  std::uint32_t halves_ = 0;
-  std::uint32_t serial_;
-  std::uint32_t received_ = 0;  // bytes since somebody suspended, as far as they matter
-  std::uint32_t sent_ = 0;
+  // These fit into what alignment leaves of the base: there is a stream for each connection.
   bool hopeful_ : 1 = true;         // a receive may bring something at once
   bool receive_waits_ : 1 = false;  // the transport has a waiter
   bool send_waits_ : 1 = false;
@@ -596,6 +576,24 @@ class stream_state final : public transport_client, private stream_flush_node, p
   bool aborted_ : 1 = false;
   bool kept_open_ : 1 = false;
   bool lent_ : 1 = false;  // see lend_output()
+  std::uint32_t references_ = 0;
+  loop_core& loop_;
+  std::unique_ptr<transport> transport_;
+  input_buffer input_;
+  output_queue output_;
+  read_operation* reader_ = nullptr;
+  write_line line_;
+  std::size_t viewed_ = 0;    // of the input, to be consumed
+  std::size_t limit_;
+  std::uint32_t high_ = 65536;
+  std::uint32_t low_ = 16384;
+  std::chrono::nanoseconds linger_;
+  std::error_code error_;
+  std::unique_ptr<information> about_;
+  std::uint32_t halves_ = 0;
+  std::uint32_t serial_;
+  std::uint32_t received_ = 0;  // bytes since somebody suspended, as far as they matter
+  std::uint32_t sent_ = 0;
 };
 
 /// One end of a connection, as the program has it.
