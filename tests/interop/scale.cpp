@@ -7,12 +7,12 @@
 //   scale processes N AT_ONCE   N that are talked to, killed, or let go
 //   scale resets N              a server whose clients reset, N in each state that a connection can be in
 //   scale slow N                N clients that send byte by byte
-//   scale deaf N                N that never read what a server sends without an end
+//   scale deaf N                N that never read, neither what is sent without an end nor the echo of what they send
 //
 // Each does all of it twice on one loop, the first time to warm up, and counts descriptors, threads and memory before,
-// at the peak and after. Descriptors and threads are compared with the start; memory after the second time with that after
-// the first, for Asio's reactor keeps some 180 bytes for each descriptor that it ever had at once, as long as the loop is
-// there; and memory when the loop is gone with that when it was not there yet.
+// at the peak and after. Descriptors and threads are compared with the start. Memory is compared with that after the
+// first time, for Asio's reactor keeps some 180 bytes for each descriptor that it ever had at once, as long as its loop
+// is there; and when the loop is gone, with that before the loop was made.
 
 #include <algorithm>
 #include <array>
@@ -53,8 +53,8 @@ namespace {
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
-// In bytes, of what malloc() gave out: from round to round, and with the loop; what a loop's pool of frames may keep; and
-// of what the system gave, which is not all given back where something that is in use is on the same page.
+// How many bytes may be left: of what malloc() gave out, after a round and after the loop, and in a loop's pool of
+// frames; and of what the system gave, which keeps a page while something on it is in use.
 constexpr std::ptrdiff_t round_bound = 16 * 1024;
 constexpr std::ptrdiff_t loop_bound = 64 * 1024;
 constexpr std::ptrdiff_t pool_bound = 1024 * 1024;
@@ -85,10 +85,12 @@ struct account {
     account taken;
     taken.descriptors = entries("/proc/self/fd") - 1;  // without the one that looks
     taken.threads = entries("/proc/self/task");
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#if defined(__GLIBC__)
     (void)::malloc_trim(0);
+#if __GLIBC_PREREQ(2, 33)
     auto const all = ::mallinfo2();
     taken.in_use = static_cast<std::ptrdiff_t>(all.uordblks + all.hblkhd);
+#endif
 #endif
     std::ptrdiff_t size = 0;
     std::ifstream("/proc/self/statm") >> size >> taken.resident;
@@ -106,15 +108,16 @@ struct account {
 /// The errors that nobody received, which is none in all that is done here.
 std::vector<std::string> unheard;
 
-/// Waits for what goes on in the background, and takes the account. Threads that looked up names end after some seconds.
+/// Waits for what goes on in the background, and takes the account. Threads that looked up names end after 5 s.
 aio::task<account> settled(account before, bool threads_too) {
   account now = account::take();
   for (auto const end = steady::now() + 30s; steady::now() < end; now = account::take()) {
-    if (now.descriptors <= before.descriptors && !now.children && (!threads_too || now.threads <= before.threads)) break;
+    bool const threads = !threads_too || now.threads <= before.threads;
+    if (threads && now.descriptors <= before.descriptors && !now.children) break;
     co_await aio::sleep_for(20ms);
   }
-  // A loop that has had nothing to do for a moment gives back what its pool keeps. The last of it, which it leaves alone,
-  // goes by hand, so that the bound can be small.
+  // A loop that has had nothing to do for a moment gives back what its pool keeps. What it leaves alone goes by hand,
+  // so that the bound can be small.
   for (int n = 0; n < 3; ++n) co_await aio::sleep_for(50ms);
   account const with_pool = account::take();
   aio::detail::frame_pool::trim();
@@ -151,7 +154,8 @@ void twice(std::string const& name, Round& round) {
   auto const of = [](std::ptrdiff_t now, std::ptrdiff_t then) {
     return std::to_string(now) + " of " + std::to_string(then);
   };
-  check(name + ": descriptors are back", after.descriptors == before.descriptors && ended.descriptors == outside.descriptors,
+  check(name + ": descriptors are back",
+        after.descriptors == before.descriptors && ended.descriptors == outside.descriptors,
         of(after.descriptors, before.descriptors) + ", " + of(ended.descriptors, outside.descriptors));
   check(name + ": threads are back", after.threads == before.threads && ended.threads == outside.threads,
         of(after.threads, before.threads) + ", " + of(ended.threads, outside.threads));
@@ -335,7 +339,7 @@ void connections(std::size_t count) {
   // A client's port is taken for a minute after its connection, and there are some 28,000 for each address.
   std::size_t const addresses = 1 + count / 2000;
   bool const together = 2 * count + 100 < descriptor_limit();
-  if (!together) std::cout << "  the clients are in another process: there are too few descriptors for both" << std::endl;
+  if (!together) std::cout << "  the clients are in another process, for want of descriptors" << std::endl;
   auto const round = [&](account& peak) -> aio::task<> {
     std::vector<std::string> hosts;
     for (std::size_t n = 1; n <= addresses; ++n) hosts.push_back("127.0.0." + std::to_string(n));
@@ -456,7 +460,7 @@ void cancelled(std::size_t count, unsigned seed) {
       } else {
         ++connected;
         auto [reader, writer] = std::move(outcome).value();
-        if (random() % 2 == 0) co_return;
+        if (port == full.port() || random() % 2 == 0) co_return;
         bool const right = co_await answered(reader, writer, "too late");
         if (!right) ++wrong;
       }
@@ -604,7 +608,7 @@ void slow(std::size_t count) {
         co_await writer.drain();
         co_await aio::sleep_for(1ms);
       }
-      if (++there == count) peak = account::take();
+      if (there++ == 0) peak = account::take();
       std::string answer;
       for (char each = 0; answer.size() < line.size(); answer.push_back(each)) {
         auto const got = co_await reader.read_some(std::span<char>(&each, 1));
@@ -626,18 +630,19 @@ void slow(std::size_t count) {
 // ---- clients that never read
 
 void deaf(std::size_t count) {
-  constexpr std::ptrdiff_t bound = 192 * 1024;  // bytes for each: what is queued at most, what is being added, both ends
+  // What is queued at both ends, and what the server has read: three buffers that have doubled to 128 KiB at most.
+  constexpr std::ptrdiff_t bound = 3 * 128 * 1024;
   auto const round = [&](account& peak) -> aio::task<> {
-    std::string const some(32 * 1024, 'x');
+    std::string const some = std::string(32 * 1024 - 1, 'x') + "\n";
     std::size_t sent = 0, errors = 0, stopped = 0;
     auto const serve = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
       keep_little(writer);
       try {
         while (auto line = co_await reader.next_line()) {
-          bool const end = line->starts_with("echo");
+          bool const endless = *line == "endless";
           writer.write(std::string(*line) + "\n");
           co_await writer.drain();
-          while (!end) {
+          while (endless) {
             writer.write(some);
             sent += some.size();
             co_await writer.drain();
@@ -656,11 +661,20 @@ void deaf(std::size_t count) {
     auto const port = server.sockets().front().port();
     std::vector<aio::stream_pair> ends;
     ends.reserve(count);
-    auto const one = [&](std::size_t) -> aio::task<> {
-      auto made = co_await aio::open_connection("127.0.0.1", port);
-      made.writer.write("go\n");
+    std::vector<aio::task_handle<>> floods;
+    auto const flood = [&](std::size_t index) -> aio::task<> {
+      for (;;) {
+        ends[index].writer.write(some);
+        sent += some.size();
+        co_await ends[index].writer.drain();
+      }
+    };
+    auto const one = [&](std::size_t number) -> aio::task<> {
+      auto made = co_await aio::open_connection("127.0.0.1", port, aio::connect_options().linger(300ms));
+      made.writer.write(number % 2 == 0 ? "endless\n" : "hello\n");
       co_await made.writer.drain();
       ends.push_back(std::move(made));
+      if (number % 2 == 1) floods.push_back(aio::create_task(flood(ends.size() - 1)));
     };
     auto const load = [&]() -> aio::task<> {
       co_await for_each(count, 64, one);
@@ -674,6 +688,13 @@ void deaf(std::size_t count) {
       std::ptrdiff_t const each = (peak.in_use - before.in_use) / std::ptrdiff_t(count);
       check("deaf: what is kept for each is bounded by " + kib(bound), quiet == 20 && each <= bound,
             kib(each) + " of " + kib(std::ptrdiff_t(sent / count)) + " written");
+      for (auto& flooding : floods) flooding.cancel();
+      std::size_t stuck = 0;
+      for (auto& flooding : floods) {
+        auto const outcome = co_await aio::as_result(std::move(flooding));
+        stuck += outcome.cancelled();
+      }
+      check("deaf: those who send wait, too", stuck == floods.size(), std::to_string(stuck));
       // A third goes with a reset, a third as who has not read all; the server ends the rest.
       std::size_t const third = count / 3;
       for (std::size_t n = 0; n < third; ++n) ends[n].writer.abort();
@@ -689,6 +710,7 @@ void deaf(std::size_t count) {
     auto const took = std::chrono::duration_cast<std::chrono::milliseconds>(steady::now() - began);
     check("deaf: the server ends though they do not read", server.connections() == 0 && stopped == count - errors,
           std::to_string(stopped) + " cancelled, after " + std::to_string(took.count()) + " ms");
+    for (auto& each : ends) each.writer.abort();
   };
   twice("deaf", round);
 }
