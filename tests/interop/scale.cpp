@@ -124,7 +124,7 @@ std::vector<std::string> unheard;
 /// Waits for what goes on in the background, and takes the account. Threads that looked up names end after 5 s.
 aio::task<account> settled(account before, bool threads_too) {
   account now = account::take();
-  for (auto const end = steady::now() + 30s; steady::now() < end; now = account::take()) {
+  for (auto const end = steady::now() + 20s; steady::now() < end; now = account::take()) {
     bool const threads = !threads_too || now.threads <= before.threads;
     if (threads && now.descriptors <= before.descriptors && !now.children) break;
     co_await aio::sleep_for(20ms);
