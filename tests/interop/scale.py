@@ -21,13 +21,18 @@ if not pathlib.Path(program).exists():
     raise SystemExit(77)
 
 _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 # What malloc keeps for a thread counts as in use, and changes.
 environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 
 
-def start(*words):
-    return Program([program, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment), words, time.monotonic()
+def start(*words, limit=most):
+    def begin():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+    began = time.monotonic()
+    program_started = Program([program, *map(str, words)], stdout=subprocess.PIPE, text=True, env=environment,
+                              preexec_fn=begin)
+    return program_started, words, began
 
 
 def judge(started):
@@ -53,6 +58,7 @@ def judge(started):
 # Most of its time it waits for threads that looked up names, which end after five seconds without work.
 cancelled = start("cancelled", 500, 1)
 judge(start("connections", 500))
+judge(start("connections", 500, limit=700))  # the clients in another process
 judge(start("processes", 50, 10))
 judge(start("resets", 20))
 judge(start("slow", 200))
