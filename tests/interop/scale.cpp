@@ -386,6 +386,7 @@ void connections(std::size_t count) {
           check("connections: all are open at once", server.connections() == count,
                 std::to_string(server.connections()));
         }
+        if (word == "left") break;
         others.in().write("go on\n");
         co_await others.in().drain();
       }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Many connections and processes at once, connects that are cancelled, and peers that mean no good: what is left of them.
+"""Many connections and processes at once, cancelled connects, and peers that mean no good: what is left of them.
 
 tests/interop/scale.cpp says what each of it is. It counts, and compares, in its own process.
 """
