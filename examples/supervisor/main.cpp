@@ -290,12 +290,13 @@ class supervisor {
 
 aio::task<int> async_main(settings how) {
   std::optional<supervisor> here;  // outlives the tasks
-  co_return co_await aio::with_task_group([&](aio::task_group& tasks) -> aio::task<int> {
+  std::optional<aio::result<int>> status;
+  co_await aio::with_task_group([&](aio::task_group& tasks) -> aio::task<> {
     here.emplace(how, tasks);
-    auto const status = co_await aio::as_result(here->run());
-    tasks.cancel();  // the last that listens
-    co_return status.value();
+    status = co_await aio::as_result(here->run());
+    tasks.cancel();  // the one that listens
   });
+  co_return status->value();
 }
 
 int usage() {
@@ -306,7 +307,8 @@ int usage() {
 int main(int argc, char** argv) {
   settings how;
   int next = 1;
-  for (; next + 1 < argc && argv[next][0] == '-'; next += 2) {
+  for (; next < argc && argv[next][0] == '-'; next += 2) {
+    if (next + 1 == argc) return usage();
     char const* const value = argv[next + 1];
     double const number = std::atof(value);
     if (std::strcmp(argv[next], "-f") == 0) {
