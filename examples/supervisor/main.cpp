@@ -120,7 +120,7 @@ class output {
   ~output() { to_.close(); }  // what was written is sent by then, or before run() is over
 
  private:
-  aio::stream_writer to_ = aio::open_stdout(aio::stream_options().linger(2s));
+  aio::stream_writer to_ = aio::open_stdout(aio::stream_options().linger(1s));
   bool lost_ = false;
 };
 

@@ -6,7 +6,8 @@
 //
 // With the name of the file before each line if there are several. A file that does not exist yet is waited for; one
 // that becomes shorter is read from its beginning; where another one gets its name (the log was rotated), the old one
-// is read to its end, and then that one. A line is printed when it is complete. At Ctrl-C it ends.
+// is read to its end, and then that one. A line is printed when it is complete, and held in memory until then. At Ctrl-C
+// it ends.
 //
 // Files are looked at, at intervals that grow from 20 ms to 1 s while nothing is added: that works on every system and
 // on every file system, which notifications of the system do not. What no one can see who looks: a file that was
@@ -46,25 +47,31 @@ constexpr milliseconds latest{5000};
 class output {
  public:
   explicit output(bool with_names) : with_names_(with_names) {}
-  ~output() { to_.close(); }  // what was written is sent before run() is over
+  ~output() { to_.close(); }  // what was written is sent before run() is over, if somebody reads it
 
   aio::task<> print(std::string const& name, std::string_view text) {
     try {
       if (with_names_) to_.write(name + ": ");
       to_.write(text);
       to_.write("\n");
-      // A look at all of them goes out at once. Who has to wait here does not read.
-      if (to_.write_buffer_size() >= 32 * 1024) co_await to_.drain();
+    } catch (std::system_error const&) {
+      lost_.set();
+    }
+    if (to_.write_buffer_size() >= 32 * 1024) co_await send();
+  }
+  // Who waits here, because nobody reads what is printed, does not read meanwhile.
+  aio::task<> send() {
+    try {
+      co_await to_.drain();
     } catch (std::system_error const&) {
       lost_.set();
     }
   }
-
-  // Until nobody reads any more, as in `tail_files log | head`.
+  // Until nobody will read any more, as in `tail_files log | head`.
   aio::task<> lost() { co_await lost_.wait(); }
 
  private:
-  aio::stream_writer to_ = aio::open_stdout();
+  aio::stream_writer to_ = aio::open_stdout(aio::stream_options().linger(1s));
   bool with_names_;
   aio::event lost_;
 };
@@ -103,6 +110,7 @@ aio::task<> follow_one(aio::file in, std::string const& name, output& out) {
       co_await out.print(name, half);
       half.clear();
     }
+    if (added) co_await out.send();
 
     auto const now = co_await aio::to_thread(look, name, in.native_handle(), in.tell());
     bool const over = leave_by && (!added || steady_clock::now() >= *leave_by);

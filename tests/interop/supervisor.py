@@ -4,7 +4,7 @@ with files that change, and signals at every time.
 
     python3 tests/interop/supervisor.py <build folder> [--long]
 
---long: 500 programs in place of 60.
+--long: 500 programs in place of 40.
 """
 
 import os
@@ -82,11 +82,12 @@ def alive(pid):
 
 def keeps_running():
     # Each start leaves its time.
-    with Supervisor("-p", "0.1", "-u", "0.6", "-n", "5", "quick: date +%s.%N >>quick; echo out; echo err >&2; exit 3",
-                    "slow: date +%s.%N >>slow; sleep 0.8", "steady: sleep 1000",
+    with Supervisor("-p", "0.1", "-u", "0.4", "-n", "5", "quick: date +%s.%N >>quick; echo out; echo err >&2; exit 3",
+                    "slow: date +%s.%N >>slow; sleep 0.5", "steady: sleep 1000",
                     "leaver: sleep 2000 & sleep 2000 & echo left") as one:
         check("a program that ends too soon is given up in the end", one.says("* quick: is given up: it ended too soon"))
-        check("what it prints has its name before it", one.printed().count("quick: out\nquick: err\n") == 5)
+        check("what it prints has its name before it", 
+              re.findall("^quick: .*", one.printed(), re.M) == ["quick: out", "quick: err"] * 5)
         check("how it ended is told", one.printed().count("* quick: exit status 3\n") == 5)
         starts = [float(line) for line in (folder / "quick").read_text().split()]
         pauses = [b - a for a, b in zip(starts, starts[1:])]
@@ -99,10 +100,10 @@ def keeps_running():
         check("that is told", "* steady: was ended by signal 9\n" in one.printed())
         check("what a program leaves behind is ended with it",
               one.says("* leaver: is given up") and not any("sleep 2000" in each for each in marked(but=[one.pid]).values()))
-        check("one that runs long enough is not given up, and the pause stays short", one.says("* slow: process", 4))
-        starts = [float(line) for line in (folder / "slow").read_text().split()]
-        check("no more than a second passes from start to start", all(b - a < 1.8 for a, b in zip(starts, starts[1:])),
-              " ".join(f"{b - a:.2f}" for a, b in zip(starts, starts[1:])))
+        check("one that runs long enough is not given up, and the pause stays short", one.says("* slow: process", 6))
+        starts = [float(line) for line in (folder / "slow").read_text().split()[:5]]
+        took = starts[-1] - starts[0]  # 2.4 s; 3.5 s if the pause grew
+        check("so it is started again at once, each time", took < 3.4, f"{took:.1f} s for four times")
         check("there is no zombie", zombies(one.pid) <= 1)  # one that ended this moment
         status, took = one.end(signal.SIGTERM)
         check("it ends, with status 1 where some were given up", status == 1 and took < 3, f"{status}, {took:.1f} s")
@@ -148,12 +149,12 @@ def ends_all_in_order():
 
     for number in (signal.SIGTERM, signal.SIGINT):
         (folder / "order").unlink(missing_ok=True)
-        with Supervisor("-g", "1", polite("first"), polite("second"), deaf("deaf"), polite("last")) as one:
+        with Supervisor("-g", "0.7", polite("first"), polite("second"), deaf("deaf"), polite("last")) as one:
             one.says("is ready", 4)
             status, took = one.end(number)
             check(f"{number.name} ends all, the last one first", (folder / "order").read_text() == "last\nsecond\nfirst\n")
             check("one that does not listen is killed after its grace",
-                  1 <= took < 4 and "* deaf: was ended by signal 9" in one.printed(), f"{took:.1f} s")
+                  0.7 <= took < 4 and "* deaf: was ended by signal 9" in one.printed(), f"{took:.1f} s")
             check("the status is 0", status == 0, str(status))
         none_is_left(f"after {number.name}")
     with Supervisor("-g", "1000", *(deaf(name) for name in "abcdef")) as one:
@@ -163,7 +164,7 @@ def ends_all_in_order():
         check("all six of them", one.printed().count("was ended by signal 9") == 6)
     none_is_left("after two signals")
     # As early as possible: whenever it comes, nothing is left.
-    for i in range(10):
+    for i in range(8):
         with Supervisor("-g", "1", *(f"n{n}: sleep 1000 & sleep 1000" for n in range(5))) as one:
             time.sleep(0.01 * i)
             one.send_signal(signal.SIGTERM)
@@ -186,9 +187,9 @@ def passes_all_on():
         check("a last line without an end comes, too", "a: no end\n" in one.printed() and "b: no end\n" in one.printed())
     # Nobody reads.
     read, write_end = os.pipe()
-    with Supervisor("-g", "1", "yes: yes", "deaf: trap '' TERM; yes", stdout=write_end) as one:
+    with Supervisor("-g", "0.3", "yes: yes", "deaf: trap '' TERM; yes", stdout=write_end) as one:
         os.close(write_end)
-        time.sleep(1)
+        time.sleep(0.7)
         check("where nobody reads, it does not grow", resident(one.pid) < 50_000_000, f"{resident(one.pid)} bytes")
         status, took = one.end(signal.SIGTERM, signal.SIGTERM)
         check("and ends", status in (0, 1) and took < 8, f"{status}, {took:.1f} s")
@@ -216,7 +217,7 @@ def many(count):
         usual = descriptors(one.pid)
         write("many", *steady, *flapping)
         one.send_signal(signal.SIGHUP)
-        check(f"{count} programs that flap beside {count} that do not", one.says("exit status 0", 3 * count, 60))
+        check(f"{count} programs that flap beside {count} that do not", one.says("exit status 0", 2 * count, 60))
         check("none that does not was started again", all(len(one.pids(f"s{n}")) == 1 for n in range(0, count, 7)))
         write("many", *steady)
         one.send_signal(signal.SIGHUP)
@@ -241,7 +242,7 @@ try:
     reads_its_file_again()
     ends_all_in_order()
     passes_all_on()
-    many(500 if given.long else 60)
+    many(500 if given.long else 40)
 finally:
     for each in marked():
         try:
