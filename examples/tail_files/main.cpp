@@ -16,8 +16,8 @@
 #include <aio/aio.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
-#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <exception>
