@@ -6,12 +6,12 @@
 //
 // With the name of the file before each line if there are several. A file that does not exist yet is waited for; one
 // that becomes shorter is read from its beginning; where another one gets its name (the log was rotated), the old one
-// is read to its end, and then that one. A line is printed when it is complete, and held in memory until then. At Ctrl-C
-// it ends.
+// is read to its end, and then that one. A line is printed when it is complete, and held in memory until then. At
+// Ctrl-C it ends.
 //
 // Files are looked at, at intervals that grow from 20 ms to 1 s while nothing is added: that works on every system and
 // on every file system, which notifications of the system do not. What no one can see who looks: a file that was
-// emptied and has become as long as before since the last look.
+// emptied and has become as long as before since the last look, and one that had its name for no longer than that.
 
 #include <aio/aio.hpp>
 
@@ -76,21 +76,25 @@ class output {
   aio::event lost_;
 };
 
-enum class state {
-  same,
-  shorter,
-  another,
+// What has become of an open file, and of its name.
+struct changes {
+  bool longer = false;
+  bool shorter = false;
+  bool replaced = false;
 };
 
-// What has become of an open file, and of its name; on a thread, for the disk may be slow.
-state look(std::string const& name, int descriptor, std::uint64_t position) {
+// On a thread, for the disk may be slow.
+changes look(std::string const& name, int descriptor, std::uint64_t position) {
   struct ::stat open;
   struct ::stat named;
   if (::fstat(descriptor, &open) != 0) throw std::system_error(errno, std::system_category(), name);
-  if (static_cast<std::uint64_t>(open.st_size) < position) return state::shorter;
+  changes found;
+  auto const size = static_cast<std::uint64_t>(open.st_size);
+  found.longer = size > position;
+  found.shorter = size < position;
   // Where nobody has the name the file is followed until somebody has.
-  if (::stat(name.c_str(), &named) != 0) return state::same;
-  return named.st_dev == open.st_dev && named.st_ino == open.st_ino ? state::same : state::another;
+  if (::stat(name.c_str(), &named) == 0) found.replaced = named.st_dev != open.st_dev || named.st_ino != open.st_ino;
+  return found;
 }
 
 // Until another file has the name.
@@ -99,32 +103,29 @@ aio::task<> follow_one(aio::file in, std::string const& name, output& out) {
   auto pause = shortest_pause;
   std::optional<steady_clock::time_point> leave_by;
   for (;;) {
-    bool added = false;
-    for (;;) {
+    changes const now = co_await aio::to_thread(look, name, in.native_handle(), in.tell());
+    while (now.longer) {
       auto const before = in.tell();
       auto const line = co_await in.next_line();
       if (!line) break;
-      added = true;
       half += *line;
       if (in.tell() - before == line->size()) continue;  // without "\n"
       co_await out.print(name, half);
       half.clear();
     }
-    if (added) co_await out.send();
+    if (now.longer) co_await out.send();
 
-    auto const now = co_await aio::to_thread(look, name, in.native_handle(), in.tell());
-    bool const over = leave_by && (!added || steady_clock::now() >= *leave_by);
-    if (now == state::shorter || over) {
+    bool const over = leave_by && (!now.longer || steady_clock::now() >= *leave_by);
+    if (now.shorter || over) {
       if (!half.empty()) co_await out.print(name, std::exchange(half, {}));
       if (over) co_return;
       in.seek(0);
-      added = true;
+      continue;
     }
-    if (now == state::another) {
+    if (now.longer) pause = shortest_pause;
+    if (now.replaced) {
       if (!leave_by) leave_by = steady_clock::now() + latest;
       pause = settled;
-    } else if (added) {
-      pause = shortest_pause;
     }
     co_await aio::sleep_for(pause);
     pause = std::min(2 * pause, longest_pause);
