@@ -35,6 +35,7 @@ class Tail(Program):
         # Until it has all that are there open, and knows where they end.
         there = {str(folder / each) for each in what if (folder / each).is_file()}
         if waits and not eventually(lambda: there <= self.opened(), 30):
+            self.kill()
             raise TimeoutError(f"not opened: {there - self.opened()}")
         time.sleep(0.2)
 
