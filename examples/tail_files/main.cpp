@@ -6,8 +6,8 @@
 //
 // With the name of the file before each line if there are several. A file that does not exist yet is waited for; one
 // that becomes shorter is read from its beginning; where another one gets its name (the log was rotated), the old one
-// is read to its end, and then that one. A line is printed when it is complete, and held in memory until then. At
-// Ctrl-C it ends.
+// is read to its end, and then that one. A line is printed when it is complete, and held in memory until then. Ctrl-C
+// ends it.
 //
 // Files are looked at, at intervals that grow from 20 ms to 1 s while nothing is added: that works on every system and
 // on every file system, which notifications of the system do not. What no one can see who looks: a file that was
