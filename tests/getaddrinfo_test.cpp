@@ -35,6 +35,7 @@
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
+#include "aio/to_thread.hpp"
 #include "support/catch.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"

@@ -59,6 +59,8 @@ class transport_waiter {
 
   /// Does nothing if it was called before, or is empty.
   inline void operator()() noexcept;
+  /// Empties it, and tells nobody: for a wait that could not begin.
+  inline void forget() noexcept;
   explicit operator bool() const noexcept { return whom_ != 0; }
 
  private:
@@ -82,7 +84,7 @@ class transport {
   /// now.
   virtual transferred receive(std::span<char> into) noexcept = 0;
   /// Calls `waiter` when receive() is worth a call: something has arrived, or the end, or an error. There is one at a
-  /// time. Throws: std::bad_alloc; nothing waits then.
+  /// time. Throws: std::bad_alloc; nothing waits then, and the waiter is to forget() whom it would tell.
   virtual void wait_receive(transport_waiter waiter) = 0;
 
   /// Sends a beginning of the `parts`, together at least one byte. What would block is offered again, perhaps with more
@@ -149,6 +151,11 @@ inline transport_waiter::transport_waiter(detail::transport_client& whom, bool s
     : whom_(reinterpret_cast<std::uintptr_t>(&whom) | (sends ? sends_bit : 0)) {
   static_assert(alignof(detail::transport_client) > sends_bit);
   whom.retain();
+}
+
+inline void transport_waiter::forget() noexcept {
+  std::uintptr_t const before = std::exchange(whom_, 0);
+  if (before != 0) reinterpret_cast<detail::transport_client*>(before & ~sends_bit)->release();
 }
 
 inline void transport_waiter::operator()() noexcept {

@@ -7,17 +7,21 @@
 
 #include <array>
 #include <system_error>
+#include <utility>
 
 #include "aio/detail/socket_transport.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/stream.hpp"
 
 namespace aio_test {
 
 /// A stream of the running loop over a connected Unix socket, which it owns.
 inline aio::stream_pair stream_over(int descriptor, aio::stream_options const& options = {}) {
+  aio::detail::owned_descriptor owned(descriptor);
   auto& loop = static_cast<aio::detail::loop_core&>(aio::detail::scheduler::require_running("stream_over"));
-  aio::detail::socket_transport::socket_type socket(loop.context().get_executor(),
-                                                    asio::generic::stream_protocol(AF_UNIX, 0), descriptor);
+  aio::detail::socket_transport::socket_type socket(loop.context().get_executor());
+  socket.assign(asio::generic::stream_protocol(AF_UNIX, 0), descriptor);
+  (void)owned.release();
   return aio::make_stream(aio::detail::adopt_socket(loop, std::move(socket)), options);
 }
 
@@ -34,7 +38,9 @@ struct streams {
 };
 inline streams connected_streams() {
   auto const ends = descriptors();
-  return {stream_over(ends[0]), stream_over(ends[1])};
+  aio::detail::owned_descriptor theirs(ends[1]);
+  auto mine = stream_over(ends[0]);
+  return {std::move(mine), stream_over(theirs.release())};
 }
 
 }  // namespace aio_test

@@ -168,21 +168,15 @@ class pipe_transport final : public transport, public context_member<pipe_transp
 
   void wait(transport_waiter waiter) {
     if (!file_) return;  // whoever waits is told: the waiter goes
-    if (!watch_ && !open_watch()) return asio::post(loop_.context(), ready_handler(counted(), std::move(waiter)));
+    if (!watch_ && !open_watch()) {
+      return ready_handler::start(loop_, std::move(waiter),
+                                  [&](ready_handler&& handler) { asio::post(loop_.context(), std::move(handler)); });
+    }
     bool const watches_file = access_ == pipe_access::unshared || !nests;
     bool const for_reading = direction_ == pipe_direction::in || !watches_file;
     auto const what = for_reading ? descriptor::wait_read : descriptor::wait_write;
-    loop_.io_started();
-    try {
-      watch_->async_wait(what, ready_handler(loop_, std::move(waiter)));
-    } catch (...) {
-      loop_.io_finished();
-      throw;
-    }
-  }
-  loop_core& counted() noexcept {
-    loop_.io_started();
-    return loop_;
+    ready_handler::start(loop_, std::move(waiter),
+                         [&](ready_handler&& handler) { watch_->async_wait(what, std::move(handler)); });
   }
   /// False: it is never waited for.
   bool open_watch() {

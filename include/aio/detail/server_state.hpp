@@ -597,14 +597,9 @@ inline void server_state::accept_from(server_listener& from) noexcept {
 #else
 
 inline void server_listener::wait() {
-  loop_core& loop = server_.loop();
-  loop.io_started();
-  try {
-    socket_->async_wait(asio::socket_base::wait_read, ready_handler(loop, transport_waiter(*this, false)));
-  } catch (...) {
-    loop.io_finished();
-    throw;
-  }
+  ready_handler::start(server_.loop(), transport_waiter(*this, false), [this](ready_handler&& handler) {
+    socket_->async_wait(asio::socket_base::wait_read, std::move(handler));
+  });
   waits_ = true;
 }
 

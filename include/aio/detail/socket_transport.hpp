@@ -49,6 +49,24 @@ class ready_handler {
 
   ready_handler(loop_core& loop, transport_waiter waiter) noexcept : loop_(&loop), waiter_(std::move(waiter)) {}
   ready_handler(ready_handler&&) noexcept = default;
+  ~ready_handler() {
+    if (waiter_ && beginning) waiter_.forget();
+  }
+
+  /// Has `begin(ready_handler)` begin an operation. Throws: what that throws; nothing waits then, and nobody is told.
+  template <class Begin>
+  static void start(loop_core& loop, transport_waiter waiter, Begin begin) {
+    loop.io_started();
+    beginning = true;
+    try {
+      begin(ready_handler(loop, std::move(waiter)));
+    } catch (...) {
+      beginning = false;
+      loop.io_finished();
+      throw;
+    }
+    beginning = false;
+  }
 
   void operator()(std::error_code const&) { (*this)(); }
   void operator()() {
@@ -62,6 +80,10 @@ class ready_handler {
   [[nodiscard]] allocator_type get_allocator() const noexcept { return {}; }
 
  private:
+  // A handler that goes while an operation begins is one that Asio could not keep: who waits would begin it once more,
+  // at once, and so on.
+  static constinit inline thread_local bool beginning = false;
+
   loop_core* loop_;
   transport_waiter waiter_;
 };
@@ -151,13 +173,8 @@ class socket_transport : public transport, public context_member<socket_transpor
   }
   void wait(asio::socket_base::wait_type what, transport_waiter waiter) {
     if (!socket_) return;  // whoever waits is told: the waiter goes
-    loop_.io_started();
-    try {
-      socket_->async_wait(what, ready_handler(loop_, std::move(waiter)));
-    } catch (...) {
-      loop_.io_finished();
-      throw;
-    }
+    ready_handler::start(loop_, std::move(waiter),
+                         [&](ready_handler&& handler) { socket_->async_wait(what, std::move(handler)); });
   }
   void leave() noexcept {
     leave_context();
