@@ -67,6 +67,18 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def settled_descriptors(pid):
+    """The same, when it has not changed for half a second: a connection that was tried is gone then"""
+    count = descriptors(pid)
+    since = time.monotonic()
+    while time.monotonic() < since + 0.5:
+        time.sleep(0.05)
+        if descriptors(pid) != count:
+            count = descriptors(pid)
+            since = time.monotonic()
+    return count
+
+
 def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 

@@ -19,7 +19,8 @@ import tempfile
 import threading
 import time
 
-from harness import Program, arguments, check, descriptors, eventually, example, finish, free_port, needs, wait_for_port
+from harness import (Program, arguments, check, descriptors, eventually, example, finish, free_port, needs,
+                     settled_descriptors, wait_for_port)
 
 given = arguments()
 program = example(given.build, "http_server")
@@ -379,7 +380,7 @@ def too_slow(port, results):
 with folder:
     first = free_port()
     with serve(first) as main:
-        idle_descriptors = descriptors(main.pid)
+        idle_descriptors = settled_descriptors(main.pid)
         times = {}
         background = too_slow(first, times)
         talks_to_curl(first)

@@ -13,7 +13,8 @@ import tempfile
 import threading
 import time
 
-from harness import Program, arguments, check, descriptors, eventually, example, finish, free_port, needs, wait_for_port
+from harness import (Program, arguments, check, descriptors, eventually, example, finish, free_port, needs,
+                     settled_descriptors, wait_for_port)
 
 options = arguments()
 needs("openssl", "curl", "nginx", "stunnel")
@@ -97,7 +98,7 @@ def s_client(port, files, *more):
 
 def clients_of_others(files):
     with Server(files) as server:
-        before = descriptors(server.pid)
+        before = settled_descriptors(server.pid)
         for version, name in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
             answer = s_client(server.port, files, version)
             check(f"openssl s_client {version} talks to aio", answer == f"{name} nobody: hello\n", repr(answer))
