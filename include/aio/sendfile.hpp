@@ -111,15 +111,8 @@ class file_sent final : public write_operation {
             std::uint64_t& sent) noexcept
       : write_operation(std::move(to)), descriptor_(descriptor), offset_(offset), left_(size), sent_(sent) {}
 
-  bool await_ready() {
-    if (!over()) return false;
-    turn_ = stream().take_turn();
-    return !turn_;
-  }
-  void await_suspend(std::coroutine_handle<>) {
-    if (turn_) return wait_a_turn();
-    wait_in_line();
-  }
+  bool await_ready() { return over_in_turn(); }
+  void await_suspend(std::coroutine_handle<>) { wait_or_let_others(); }
   file_part await_resume() {
     check_cancelled();
     if (no_memory_) throw std::bad_alloc();
@@ -159,7 +152,6 @@ class file_sent final : public write_operation {
   std::uint64_t& sent_;
   file_part outcome_ = file_part::sent;
   bool no_memory_ = false;
-  bool turn_ = false;
 };
 
 struct file_sender {

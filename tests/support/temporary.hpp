@@ -16,7 +16,8 @@ namespace aio_test {
 class temporary_folder {
  public:
   temporary_folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "aio_XXXXXX").string();  // mkdtemp() chooses the X
+    std::string const letters(6, 'X');  // mkdtemp() puts others in their place
+    std::string name = (std::filesystem::temp_directory_path() / ("aio_" + letters)).string();
     if (!::mkdtemp(name.data())) throw std::runtime_error("there is no temporary folder");
     path_ = name;
   }

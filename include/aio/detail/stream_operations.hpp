@@ -356,14 +356,9 @@ class drain_operation final : public write_operation {
   bool await_ready() {
     stream().require_loop("drain()");
     stream().flush();
-    if (!over()) return false;
-    turn_ = stream().take_turn();
-    return !turn_;
+    return over_in_turn();
   }
-  void await_suspend(std::coroutine_handle<>) {
-    if (turn_) return wait_a_turn();
-    wait_in_line();
-  }
+  void await_suspend(std::coroutine_handle<>) { wait_or_let_others(); }
   void await_resume() {
     check_cancelled();
     if (stream().output_failed()) stream().throw_error();
@@ -371,7 +366,6 @@ class drain_operation final : public write_operation {
 
  private:
   bool over() noexcept override { return !stream().paused() || stream().output_failed() || stream().closed(); }
-  bool turn_ = false;
 };
 
 class send_operation final : public write_operation, private borrowed_output {
@@ -397,14 +391,9 @@ class send_operation final : public write_operation, private borrowed_output {
       stream().output().append(lent_);
       stream().flush();
     }
-    if (!over()) return false;
-    turn_ = !stream().output_failed() && stream().take_turn();
-    return !turn_;
+    return over_in_turn();
   }
-  void await_suspend(std::coroutine_handle<>) {
-    if (turn_) return wait_a_turn();
-    wait_in_line();
-  }
+  void await_suspend(std::coroutine_handle<>) { wait_or_let_others(); }
   void await_resume() {
     if (task().cancel_delivered()) {
       let_go_of_memory();
@@ -437,7 +426,6 @@ class send_operation final : public write_operation, private borrowed_output {
   output_queue::lent_piece lent_;
   bool single_ = false;
   bool sent_ = false;
-  bool turn_ = false;
 };
 
 class close_wait final : public write_operation {

@@ -98,12 +98,11 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
   ~write_operation() { leave_line(); }
 
   [[nodiscard]] stream_state& stream() const noexcept { return *stream_; }
+  /// Whether what it waits for is so, and others need not have a turn before.
+  bool over_in_turn();
+  /// Waits for that; or lets others run once, where over_in_turn() has found that it is their turn.
+  void wait_or_let_others();
   void wait_in_line();
-  /// Lets others run once.
-  void wait_a_turn() {
-    suspend();
-    if (waiting()) wake();
-  }
   void leave_line() noexcept {
     if (linked()) intrusive_list<write_operation, stream_line_tag>::remove(*this);
   }
@@ -114,6 +113,7 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
   virtual bool over() noexcept = 0;
 
   state_ptr<stream_state> stream_;
+  bool turn_ = false;  // of others
 };
 
 /// As a node of the loop it is what flushes in the next iteration; from close() on, when nobody can write any more, the
@@ -679,6 +679,18 @@ inline void read_operation::throw_error() const {
 }
 
 // ---- whoever writes
+
+inline bool write_operation::over_in_turn() {
+  if (!over()) return false;
+  turn_ = !stream_->output_failed() && stream_->take_turn();
+  return !turn_;
+}
+
+inline void write_operation::wait_or_let_others() {
+  if (!turn_) return wait_in_line();
+  suspend();
+  if (waiting()) wake();
+}
 
 inline void write_operation::wait_in_line() {
   stream_->suspended();
