@@ -218,8 +218,7 @@ struct timeout_access {
   /// Ends the block. Throws, where the limit did that.
   template <class T>
   static void conclude(timeout& limit, result<T> const& outcome) {
-    bool const own = limit.leave();
-    if (own && outcome.cancelled()) {
+    if (ended_by_limit(limit, outcome)) {
       // The cancellation is nested in the timeout_error, as in Python its cause.
       try {
         outcome.rethrow();
@@ -228,6 +227,14 @@ struct timeout_access {
       }
     }
   }
+
+  /// Ends the block, and says whether the limit did that.
+  template <class T>
+  static bool ended_by_limit(timeout& limit, result<T> const& outcome) {
+    bool const own = limit.leave();
+    return own && outcome.cancelled();
+  }
+  static void enter(timeout& limit, task_core& task) { limit.enter(task); }
 
   template <class T, class Body>
   static task<T> run(Body body, std::optional<time_point> deadline, timeout* given) {

@@ -1,0 +1,6 @@
+// error: try_for takes a duration, and a number does not say of what: write 2s \(using namespace std::chrono_literals\) or std::chrono::seconds\(n\)
+// SPDX-License-Identifier: MIT
+#include <aio/aio.hpp>
+
+aio::task<> f();
+aio::task<> g() { (void)co_await aio::try_for(5, f()); }
