@@ -9,6 +9,7 @@
 #include "aio/as_result.hpp"
 #include "aio/async_generator.hpp"
 #include "aio/async_run.hpp"
+#include "aio/at_most.hpp"
 #include "aio/barrier.hpp"
 #include "aio/condition.hpp"
 #include "aio/context_var.hpp"
