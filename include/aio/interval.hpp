@@ -45,7 +45,9 @@ class interval {
   template <class Rep, class Period>
   explicit interval(std::chrono::duration<Rep, Period> period, missed how = missed::skip)
       : period_(detail::to_clock(period)), how_(how) {
-    if (period_ <= time_point::duration::zero()) throw std::invalid_argument("the period of an interval must be positive");
+    if (period_ <= time_point::duration::zero()) {
+      throw std::invalid_argument("the period of an interval must be positive");
+    }
   }
   template <detail::plain_number Number>
   explicit interval(Number, missed = missed::skip) {

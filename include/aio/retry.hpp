@@ -37,7 +37,7 @@ namespace detail {
 class retrying;
 }  // namespace detail
 
-/// How often something is tried, and how long it waits in between. Each function gives a copy that differs in one point.
+/// How often something is tried, and how long it waits in between. Each function gives a copy with one thing changed.
 class times {
  public:
   /// At most so many attempts, with no pause in between; std::numeric_limits<unsigned>::max() is no limit.
@@ -203,14 +203,14 @@ auto retry(times policy, Fn&& fn, Args&&... args) {
   AIO_REFUSE_AGGREGATES("retry", Args&&);
   using kept = detail::kept_type<Fn>;
   constexpr bool callable = std::is_invocable_v<kept&, detail::kept_type<Args> const&...>;
-  static_assert(!is_task<kept>, "retry: a task runs once; pass the function and its arguments, retry(policy, fetch, url)");
+  static_assert(!is_task<kept>,
+                "retry: a task runs once; pass the function and its arguments, retry(policy, fetch, url)");
   static_assert(callable || is_task<kept>,
                 "retry calls the function again with the same arguments, as const lvalues: it cannot be called with "
                 "these; wrap what it takes by non-const reference in std::ref");
   if constexpr (callable) {
     using made = std::remove_cvref_t<std::invoke_result_t<kept&, detail::kept_type<Args> const&...>>;
-    static_assert(is_task<made>, "retry takes a function that gives an aio::task each time: pass fetch, url in place of "
-                                 "fetch(url)");
+    static_assert(is_task<made>, "the function of retry has to be a coroutine that returns aio::task");
     if constexpr (is_task<made>) {
       return detail::retrying::run<typename made::value_type, kept>(
           std::move(policy), detail::unmoved(std::forward<Fn>(fn)),
