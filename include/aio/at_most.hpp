@@ -201,8 +201,8 @@ class bounded_run {
  private:
   using call_type = std::remove_cvref_t<decltype(std::declval<Calls&>().next(std::declval<typename Calls::kept&>()))>;
 
-  /// Each begins the next, when it has taken what it will do itself: so there are no more than there is to do, of a range
-  /// that does not know its length.
+  /// Each begins the next, when it has taken its own call: so there are no more than there are calls, of a range that does
+  /// not know its length.
   void begin_another() {
     if (workers_ == limit_ || !has_more()) return;
     group_->create_task(work());
@@ -259,7 +259,8 @@ class bounded_run {
   static void report(std::exception_ptr error) noexcept {
     if (detail::is_cancellation(error)) return;
     scheduler::report_to(scheduler::running(),
-                         context_of("a task of gather(at_most) failed, and another error was thrown", std::move(error)));
+                         context_of("a task of gather(at_most) failed, and another error was thrown",
+                                    std::move(error)));
   }
 
   std::size_t limit_;
@@ -288,7 +289,9 @@ auto gather_bounded(at_most limit, Range&& calls) {
   static_assert(std::is_lvalue_reference_v<Range> || !view_of_closure<std::remove_cvref_t<Range>>,
                 "gather: g++ 12 destroys a lambda with captures that have destructors " AIO_NAME_IT_BEFORE);
   if constexpr (is_task<value>) {
-    static_assert(!std::is_lvalue_reference_v<Range> || !std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>,
+    constexpr bool kept_by_caller =
+        std::is_lvalue_reference_v<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+    static_assert(!kept_by_caller,
                   "tasks are given away: write gather(at_most(n), std::move(range))");
     using T = typename value::value_type;
     static_assert(!std::is_reference_v<T>, "gather(at_most(n), range) cannot give references; return pointers");
