@@ -59,7 +59,10 @@ namespace detail {
 inline state_ptr<stream_state> make_pipe_stream(opened_pipe what, pipe_direction direction,
                                                 stream_options const& options, char const* caller) {
   auto& loop = static_cast<loop_core&>(scheduler::require_running(caller));
-  return stream_access::make(std::make_unique<pipe_transport>(loop, std::move(what), direction), options, caller);
+  auto made = stream_access::make(std::make_unique<pipe_transport>(loop, std::move(what), direction), options, caller);
+  // A pipe that is full comes at once then, and one byte less than fits says that there is no more.
+  made->input().begin_with(pipe_capacity + 1);
+  return made;
 }
 
 inline state_ptr<stream_state> open_descriptor(int number, pipe_direction direction, bool given,

@@ -566,7 +566,7 @@ task<completed_process> communicate(std::shared_ptr<process_parts> parts, std::s
 
 AIO_ON_DEMAND
 task<completed_process> run_to_end(process_options options, std::vector<std::string> command, bool shell) {
-  std::string const input = process_access::input(options).value_or(std::string());
+  std::string const input = std::exchange(process_access::input(options), std::nullopt).value_or(std::string());
   process child = co_await process_creation(options, std::move(command), shell);
   result<completed_process> outcome = co_await aio::as_result(child.communicate(input));
   if (!outcome.cancelled()) co_return std::move(outcome).value();

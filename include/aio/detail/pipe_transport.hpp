@@ -77,6 +77,9 @@ enum class pipe_direction : std::uint8_t {
   out,
 };
 
+/// So much a pipe holds, where nobody has changed that.
+constexpr std::size_t pipe_capacity = 65536;
+
 struct opened_pipe {
   owned_descriptor file;
   pipe_access access;
@@ -229,10 +232,9 @@ class pipe_transport final : public transport, public context_member<pipe_transp
   pipe_direction const direction_;
 };
 
-/// An end of a pipe that nobody else has.
+/// An end of a new pipe that nobody else has: of its flags none is set.
 inline opened_pipe open_unshared(owned_descriptor end) {
-  int const flags = ::fcntl(end.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(end.get(), F_SETFL, flags | O_NONBLOCK) < 0) throw_errno(errno, "a pipe");
+  if (::fcntl(end.get(), F_SETFL, O_NONBLOCK) < 0) throw_errno(errno, "a pipe");
   return {std::move(end), pipe_access::unshared};
 }
 

@@ -42,6 +42,8 @@ class input_buffer {
   }
   void clear() noexcept { begin_ = end_ = 0; }
 
+  /// How large the first block is; later ones are as large as what comes at once.
+  void begin_with(std::size_t bytes) noexcept { first_ = bytes; }
   /// Room behind what is there, for a receive; the block grows up to `ceiling`, and beyond only if that is full.
   /// Throws: std::bad_alloc.
   std::span<char> room(std::size_t ceiling) {
