@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <span>
@@ -43,12 +44,12 @@ class input_buffer {
   void clear() noexcept { begin_ = end_ = 0; }
 
   /// How large the first block is; later ones are as large as what comes at once.
-  void begin_with(std::size_t bytes) noexcept { first_ = bytes; }
+  void begin_with(std::size_t bytes) noexcept { first_ = static_cast<std::uint32_t>(bytes); }
   /// Room behind what is there, for a receive; the block grows up to `ceiling`, and beyond only if that is full.
   /// Throws: std::bad_alloc.
   std::span<char> room(std::size_t ceiling) {
     if (!block_) {
-      grow(std::min(std::max(first_, smallest), (std::max)(ceiling, smallest)));
+      grow(std::min(std::max(comes_at_once(), smallest), (std::max)(ceiling, smallest)));
     } else if (capacity_ - end_ < capacity_ / 4) {
       if (begin_ >= capacity_ / 2) {
         move_to_front();
@@ -64,11 +65,18 @@ class input_buffer {
   /// A receive put so many bytes there.
   void filled(std::size_t count) noexcept {
     end_ += count;
-    if (end_ == capacity_) {  // more would have fitted in a larger one
-      first_ = capacity_ < largest_first ? 2 * capacity_ : largest_first;
-    } else if (size() < capacity_ / 8) {
-      first_ = capacity_ / 2;
+    came_at_once(end_ == capacity_ ? capacity_ : size(), capacity_);
+  }
+  /// How much that is, as far as is known, and then the room for it.
+  [[nodiscard]] std::size_t comes_at_once() const noexcept { return first_; }
+  void came_at_once(std::size_t count, std::size_t room) noexcept {
+    bool const goes_on = count == room;
+    if (goes_on) {  // more would have fitted in a larger one
+      first_ = static_cast<std::uint32_t>((std::min)(2 * room, largest_first));
+    } else if (count < room / 8 && !went_on_) {  // what follows a part that was full is no more than a rest
+      first_ = static_cast<std::uint32_t>((std::min)(room / 2, largest_first));
     }
+    went_on_ = goes_on;
   }
   /// Puts bytes in front of what is there, which were taken before. Throws: std::bad_alloc.
   void put_back(std::span<char const> bytes) {
@@ -121,7 +129,8 @@ class input_buffer {
   std::size_t capacity_ = 0;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
-  std::size_t first_ = smallest;  // how large a block begins: as much as comes at once
+  std::uint32_t first_ = smallest;  // how large a block begins: as much as comes at once
+  bool went_on_ = false;            // the last receive was full
 };
 
 /// Bytes to be sent that stay where they are, and who waits until they are.

@@ -55,15 +55,45 @@ class read_at_most final : public read_operation {
   read_at_most(state_ptr<stream_state> from, std::size_t most) noexcept
       : read_operation(std::move(from), "read()"), most_(most) {}
   std::string await_resume() {
-    finish();
+    try {
+      finish();
+    } catch (...) {
+      stream().input().put_back(own_);  // for who reads next
+      throw;
+    }
+    if (!own_.empty()) return std::move(own_);
     if (most_ > 0 && stream().input().size() == 0) throw_error();
     return detail::take_bytes(stream(), most_);
   }
 
  private:
-  bool look() noexcept override { return most_ == 0 || stream().input().size() > 0; }
+  // Where so much comes at once, it goes into the string that the caller will have.
+  static constexpr std::size_t worth_receiving = 16384;
+
+  bool look() noexcept override { return most_ == 0 || !own_.empty() || stream().input().size() > 0; }
+  bool receive() override {
+    std::size_t const room = (std::min)(most_, stream().input().comes_at_once());
+    if (room < worth_receiving) return stream().receive(ceiling());
+    bool something = false;
+    std::size_t bytes = 0;
+    auto const receive_into = [&](char* into, std::size_t size) noexcept {
+      something = stream().receive_into({into, size}, bytes);
+      return bytes;
+    };
+#if defined(__cpp_lib_string_resize_and_overwrite)
+    own_.resize_and_overwrite(room, receive_into);
+#else
+    own_.resize(room);  // with zeros, which takes less than a copy
+    own_.resize(receive_into(own_.data(), room));
+#endif
+    stream().input().came_at_once(bytes, room);
+    if (bytes < room / 2) own_.shrink_to_fit();
+    return something;
+  }
   std::size_t ceiling() const noexcept override { return (std::max)(most_, read_operation::ceiling()); }
+
   std::size_t most_;
+  std::string own_;
 };
 
 /// Into the caller's memory: `All`, until that is full, or what comes first.
