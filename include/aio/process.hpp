@@ -428,8 +428,8 @@ class process_creation {
     if (access::what(in) == kind::merge || access::what(access::out(options)) == kind::merge) {
       throw usage_error("stdio::merge() is for the standard error alone");
     }
-    bool const at_terminal = access::what(in) == kind::inherit && ::isatty(0) != 0;
-    if (shell && !request.group && !request.new_session && !at_terminal) request.group = 0;
+    auto const at_terminal = [&] { return access::what(in) == kind::inherit && ::isatty(0) != 0; };
+    if (shell && !request.group && !request.new_session && !at_terminal()) request.group = 0;
     bool const leads_group = request.new_session || request.group == 0;
 
     auto parts = std::make_shared<process_parts>();

@@ -155,7 +155,7 @@ class process_state final : public context_member<process_state> {
  public:
   explicit process_state(loop_core& loop) noexcept : loop_(loop), serial_(loop.short_serial()) {}
   ~process_state() {
-    if (is_ours() && (!returncode_ || zombie_)) abandon();
+    if ((!returncode_ || zombie_) && is_ours()) abandon();
     (void)unwatch();
   }
 
@@ -193,6 +193,10 @@ class process_state final : public context_member<process_state> {
 
   /// The program has no object of it any more.
   void let_go() noexcept {
+    if (returncode_ && !zombie_) {
+      owned_ = false;
+      return;
+    }
     if (!is_ours()) return;
     (void)has_ended();  // if it has by itself, what it has left behind is not killed
     owned_ = false;
