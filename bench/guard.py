@@ -37,9 +37,10 @@ def measured(program, names):
     for name in names:
         workload = WORKLOADS[name]
         measure.progress(f"{name} {workload.title}")
+        case = workload.case or name
         more = workload.arguments + workload.counted_arguments
-        run = program.run(name, "aio", workload.counted[1], *more)
-        numbers[name] = {"instructions": round(program.instructions(name, "aio", workload.counted, *more), 1),
+        run = program.run(case, "aio", workload.counted[1], *more)
+        numbers[name] = {"instructions": round(program.instructions(case, "aio", workload.counted, *more), 1),
                          "allocations": round(run["allocations"], 4)}
     measure.progress("")
     return numbers

@@ -6,6 +6,8 @@ beside asyncio, uvloop, callbacks of Asio and bare system calls, in one run.
     bench/io.py                        all, the least of five
     bench/io.py --repeat 12 IO1 IO50   some of them
     bench/io.py --syscalls             system calls of the servers per operation, by strace
+    bench/io.py --calls                the same by perf, which does not slow them down: with strace a client has
+                                       mostly answered before it is looked for
     bench/io.py --list                 what there is
 
 The clock of the server's process is read from outside, when its client has connected and asked a few times, and when
@@ -27,6 +29,11 @@ import typing
 import measure
 import syscalls
 import twins
+
+# What perf counts, and which of them may find nothing.
+CALLS = ("accept", "accept4", "close", "epoll_ctl", "epoll_wait", "ioctl", "read", "recvfrom", "recvmsg", "sendmsg",
+         "sendto", "setsockopt", "write", "writev")
+MAY_FAIL = ("accept", "accept4", "read", "recvfrom")
 
 TWIN = twins.TWIN.parent / "io_twin.py"
 
@@ -54,6 +61,7 @@ COLUMNS = ("asyncio", "uvloop", "aio", "callbacks", "floor")
 ROWS = {
     "IO1": Row("echo of a line, 1 connection", "lines", "echo", rounds=8000, share=(1.29, "floor")),
     "IO50": Row("echo of a line, 50 connections", "lines", "echo", 50, 300, per_round=50, share=(1.45, "floor")),
+    "IO1000": Row("echo of a line, 1,000 connections", "lines", "echo", 1000, 30, per_round=1000),
     "IO64": Row("64 lines per segment, a line", "lines", "echo", rounds=3000, size=2048, per_round=64,
                 share=(2.5, "floor")),
     "IOblock": Row("echo of 64 KiB", "blocks", "echo", rounds=2500, size=65536, share=(1.09, "floor")),
@@ -155,6 +163,25 @@ class Programs:
             found = syscalls.parsed(pathlib.Path(output.name).read_text())
         return {name: count / (rounds * row.per_round) for name, count in found.items()}
 
+    def calls_by_perf(self, row, variant):
+        events = [f"syscalls:sys_enter_{each}" for each in CALLS]
+        command = ["perf", "stat", "-x", ",", "-e", ",".join(events)]
+        for each in MAY_FAIL:
+            command += ["-e", f"syscalls:sys_exit_{each}", "--filter", "ret < 0"]
+        with self.connected(row, variant, row.rounds) as (server, go, _):
+            with subprocess.Popen([*command, "-p", str(server.pid)], stderr=subprocess.PIPE, text=True) as counter:
+                time.sleep(0.5)
+                go()
+                counter.send_signal(2)
+                said = counter.communicate()[1]
+        counted = {(kind, name): int(count) / (row.rounds * row.per_round)
+                   for count, kind, name in re.findall(r"^(\d+),.*sys_(enter|exit)_(\w+)", said, re.MULTILINE)}
+        if not counted:
+            raise measure.Failed("perf counted nothing: it has to be allowed to (root)")
+        failed = {name: count for (kind, name), count in counted.items() if kind == "exit"}
+        found = {name: count - failed.get(name, 0) for (kind, name), count in counted.items() if kind == "enter"}
+        return {**found, **{f"{name} (failed)": count for name, count in failed.items()}}
+
 
 @contextlib.contextmanager
 def certificate():
@@ -203,10 +230,10 @@ def table_of_costs(programs, names, repeat):
     return measure.table(rows, ["", "us of CPU", *COLUMNS, "target"], left=2)
 
 
-def tables_of_calls(programs, names):
+def tables_of_calls(calls_of, names):
     for name in (name for name in names if ROWS[name].client and ROWS[name].rounds):
         variants = [variant for variant in ROWS[name].variants if variant not in ("asyncio", "uvloop")]
-        found = {variant: programs.calls(ROWS[name], variant) for variant in variants}
+        found = {variant: calls_of(ROWS[name], variant) for variant in variants}
         calls = sorted({call for each in found.values() for call, share in each.items() if share >= 0.002})
         rows = [[call, *(f"{found[each].get(call, 0):.3f}" for each in variants)] for call in calls]
         rows.append(["all", *(f"{sum(found[each].values()):.3f}" for each in variants)])
@@ -218,6 +245,7 @@ def main():
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--syscalls", action="store_true", help="system calls in place of time")
+    parser.add_argument("--calls", action="store_true", help="the same, by perf in place of strace")
     parser.add_argument("--list", action="store_true")
     given = parser.parse_args()
     names = given.rows or list(ROWS)
@@ -233,9 +261,9 @@ def main():
             names = [name for name in names if ROWS[name].client not in SECRET]
             secret = False
         programs = Programs(given.program.parent, until_the_end.enter_context(certificate()) if secret else [])
-        if given.syscalls:
-            measure.require("strace")
-            for table in tables_of_calls(programs, names):
+        if given.syscalls or given.calls:
+            measure.require("perf" if given.calls else "strace")
+            for table in tables_of_calls(programs.calls_by_perf if given.calls else programs.calls, names):
                 print(table + "\n")
         else:
             print(table_of_costs(programs, names, given.repeat))

@@ -73,6 +73,13 @@ WORKLOADS = {
     "W20": Workload("yield while an accept is pending", counted=(2_000, 12_000)),
     "W21": Workload("wait for the first of 100, again and again", counted=(100, 600)),
     "W21b": Workload("as_completed of 100", counted=(500, 3_000)),
+    "W22": Workload("a line over streams, 1 connection", counted=(1_000, 6_000)),
+    "W22-50": Workload("a line over streams, 50 connections", case="W22", counted=(2_000, 10_000),
+                       arguments=("--connections", "50")),
+    "W22b": Workload("64 lines at once over streams, a line", counted=(6_400, 64_000)),
+    "W22c": Workload("64 KiB over streams", counted=(50, 250)),
+    "W23": Workload("a datagram there and back", counted=(1_000, 6_000)),
+    "W24": Workload("/bin/true, its start and its end", counted=(10, 60)),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio
