@@ -79,7 +79,7 @@ WORKLOADS = {
     "W22b": Workload("64 lines at once over streams, a line", counted=(6_400, 64_000)),
     "W22c": Workload("64 KiB over streams", counted=(50, 250)),
     "W23": Workload("a datagram there and back", counted=(1_000, 6_000)),
-    "W24": Workload("/bin/true, its start and its end", counted=(10, 60)),
+    "W24": Workload("/bin/true, its start and its end", counted=(5, 25)),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio
