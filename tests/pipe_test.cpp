@@ -4,6 +4,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <csignal>
@@ -149,6 +150,31 @@ TEST_CASE("pipe: what one end is written can be read from the other, to its end"
     co_await writer.wait_closed();
   });
   CHECK(open_descriptors() == before);
+}
+
+TEST_CASE("pipe: one that is full is read in one piece, and small pieces later", "[native]") {
+  run([]() -> aio::task<> {
+    auto ends = make_pipe();
+    ::fcntl(ends.write.get(), F_SETFL, O_NONBLOCK);
+    std::size_t full = 0;
+    std::array<char, 4096> const page{};
+    for (::ssize_t more = 0; (more = ::write(ends.write.get(), page.data(), page.size())) > 0;) {
+      full += static_cast<std::size_t>(more);
+    }
+    auto reader = aio::connect_read_pipe(ends.read.release());
+    (void)co_await reader.fill();
+    CHECK(reader.buffer().size() == std::min(full, std::size_t{65537}));
+    while (reader.buffer().size() < full) (void)co_await reader.fill();
+    reader.consume(full);
+    for (std::string const line : {"one\n", "two\n", "three\n"}) {
+      put(ends.write.get(), line);
+      std::string const got = co_await reader.readline();
+      CHECK(got == line);
+    }
+    ends.write.reset();
+    std::string const rest = co_await reader.read();
+    CHECK(rest.empty());
+  });
 }
 
 TEST_CASE("pipe: in each way of using a descriptor all bytes arrive, in order", "[native]") {
