@@ -201,8 +201,8 @@ class bounded_run {
  private:
   using call_type = std::remove_cvref_t<decltype(std::declval<Calls&>().next(std::declval<typename Calls::kept&>()))>;
 
-  /// Each begins the next, when it has taken its own call: so there are no more than there are calls, of a range that does
-  /// not know its length.
+  /// Each begins the next, when it has taken its own call: so there are no more than there are calls, of a range that
+  /// does not know its length.
   void begin_another() {
     if (workers_ == limit_ || !has_more()) return;
     group_->create_task(work());
