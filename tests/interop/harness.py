@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 _passed = 0
@@ -117,6 +118,24 @@ class Program(subprocess.Popen):
             except subprocess.TimeoutExpired:
                 os.killpg(self.pid, signal.SIGKILL)
         super().__exit__(*error)
+
+
+class Peer(Program):
+    """tests/interop/peer.cpp that serves, and the lines that it says"""
+
+    def __init__(self, build, *addresses_and_talks):
+        super().__init__([peer_program(build), "serve", *addresses_and_talks], stdout=subprocess.PIPE, text=True)
+        self.said = []
+        if self.stdout.readline() != "serving\n":
+            raise RuntimeError("it does not serve: " + " ".join(addresses_and_talks))
+        threading.Thread(target=lambda: self.said.extend(self.stdout), daemon=True).start()
+
+    def has_said(self, *parts):
+        return any(all(part in line for part in parts) for line in self.said)
+
+
+def peer_program(build):
+    return str(build / "tests" / "aio_peer")
 
 
 def check(sentence, holds, detail=""):

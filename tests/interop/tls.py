@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+from certificates import Files
 from harness import (Program, arguments, check, descriptors, eventually, example, finish, free_port, needs,
                      settled_descriptors, wait_for_port)
 
@@ -27,38 +28,6 @@ nginx = shutil.which("nginx", path=environment["PATH"])
 def run(command, text="", seconds=20, **more):
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=seconds, **more)
     return done.returncode, done.stdout, done.stderr
-
-
-def openssl(*words):
-    code, _, errors = run(["openssl", *words])
-    if code != 0:
-        raise RuntimeError(errors)
-
-
-class Files:
-    """An authority, another one, and whom the first vouches for"""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.authority("ca")
-        self.authority("other")
-        self.signed("server", "localhost", "DNS:localhost,IP:127.0.0.1")
-        self.signed("client", "Ann", "DNS:ann.example.org")
-
-    def __getitem__(self, name):
-        return str(self.folder / name)
-
-    def authority(self, name):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-                "-subj", f"/CN={name}", "-keyout", self[name + ".key"], "-out", self[name + ".pem"])
-
-    def signed(self, name, subject, alternatives):
-        extensions = self.folder / "extensions"
-        extensions.write_text(f"subjectAltName={alternatives}\nbasicConstraints=critical,CA:FALSE\n")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={subject}",
-                "-keyout", self[name + ".key"], "-out", self[name + ".csr"])
-        openssl("x509", "-req", "-in", self[name + ".csr"], "-CA", self["ca.pem"], "-CAkey", self["ca.key"],
-                "-CAcreateserial", "-days", "2", "-extfile", str(extensions), "-out", self[name + ".pem"])
 
 
 class Server(Program):
