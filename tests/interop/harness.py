@@ -30,7 +30,9 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("build", type=pathlib.Path, help="a build folder with the examples in it")
     parser.add_argument("--long", action="store_true", help="the large numbers, too")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.build = given.build.resolve()  # some go elsewhere
+    return given
 
 
 def example(build, name):
@@ -139,9 +141,12 @@ def peer_program(build):
 
 
 def check(sentence, holds, detail=""):
+    """Of what holds only a short detail is printed."""
     global _passed, _failed
     if holds:
         _passed += 1
+        if "\n" in str(detail):
+            detail = ""
     else:
         _failed += 1
     print("ok:    " if holds else "FAILED:", sentence, f"({detail})" if detail != "" else "", flush=True)

@@ -21,9 +21,8 @@ import tempfile
 import time
 import zlib
 
-import harness
 from certificates import Files
-from harness import (Peer, Program, arguments, descriptors, eventually, example, finish, free_port, needs,
+from harness import (Peer, Program, arguments, check, descriptors, eventually, example, finish, free_port, needs,
                      peer_program, settled_descriptors, wait_for_port)
 
 given = arguments()
@@ -34,10 +33,6 @@ if not os.path.exists(peer):
 needs("openssl", "socat", "nc")
 COUNT = 1000 if given.long else 32
 SIZE = COUNT * 65536
-
-
-def check(sentence, holds, detail=""):
-    harness.check(sentence, holds, "" if holds else detail)
 
 
 def run(*command, send=b"", seconds=60, **more):
@@ -111,7 +106,7 @@ def clients(files, data):
         got = run("sh", "-c", f"nc -d 127.0.0.1 {endless} | head -c 10000000")
         check("nc to aio: one that reads a part, and goes away, is told from one that ends", len(got) == 10_000_000
               and eventually(lambda: server.has_said("endless: ", "reset by peer")
-                             or server.has_said("endless: ", "Broken pipe")), server.said[-3:])
+                             or server.has_said("endless: ", "Broken pipe")), "".join(server.said[-3:]))
         terminals(files, tcp, lines)
         count = 200 if given.long else 20
         with concurrent.futures.ThreadPoolExecutor(count) as pool:

@@ -18,8 +18,7 @@ import sys
 import tempfile
 import zlib
 
-import harness
-from harness import (Peer, Program, arguments, descriptors, example, finish, free_port, peer_program,
+from harness import (Peer, Program, arguments, check, descriptors, example, finish, free_port, peer_program,
                      settled_descriptors, wait_for_port)
 
 loop_name, certificates = sys.argv[1], pathlib.Path(sys.argv[2])
@@ -28,10 +27,6 @@ given = arguments()
 RESET = ("Connection reset by peer", "Broken pipe")
 BLOCKS = 800 if given.long else 32
 KINDS = ("tcp", "unix", "tls")
-
-
-def check(sentence, holds, detail=""):
-    harness.check(sentence, holds, "" if holds else detail)
 
 
 def told(data):
@@ -213,7 +208,7 @@ async def resets(title, addresses, kind, server):
     await reader.readexactly(1_000_000)
     reset(writer)
     check(f"{title}: so is one while aio sends", await eventually(lambda: told_of("endless:")),
-          server.said[already:])
+          "".join(server.said[already:]))
     reader, writer = await addresses.connect(kind, "reset")
     writer.write(b"hello\n")
     try:
