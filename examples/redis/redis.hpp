@@ -205,6 +205,7 @@ inline aio::async_generator<std::string> subscribe(std::string host, std::uint16
       co_await writer.send(request("SUBSCRIBE", channel));
       for (;;) {
         reply got = co_await read_reply(reader);
+        if (got.what == reply::failure) throw error(got.text);  // it may not, now
         pause = shortest_pause;
         // {"message", channel, text}; that it has subscribed comes in the same way.
         if (got.elements.size() == 3 && got.elements[0].text == "message") co_yield std::move(got.elements[2].text);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Holds the examples that are clients to servers that go away: PostgreSQL, Redis and nginx are killed in the middle,
-and started again. What failed is told of, the rest goes on, the exit status says so, and nothing is left behind.
+and started again. What failed is told of, the rest goes on, the exit status says so, and nothing is left behind. Beside
+them are psql and redis-cli, on the same server, and by a relay of aio's (peer.cpp).
 
     python3 databases.py BUILD [postgres] [redis] [sqlite] [fetch] [--long]
 """
@@ -18,8 +19,8 @@ import sys
 import tempfile
 import time
 
-from harness import (Program, arguments, check, descriptors, eventually, example, finish, free_port,
-                     wait_for_port)
+from harness import (Peer, Program, arguments, check, descriptors, eventually, example, finish, free_port,
+                     peer_program, settled_descriptors, wait_for_port)
 
 LIMIT = 120  # seconds that a program may take, with sanitizers on a busy machine
 
@@ -192,7 +193,22 @@ def count(pattern, text):
     return sum(int(each) for each in re.findall(pattern, text, re.MULTILINE))
 
 
-def postgres(program, long):
+@contextlib.contextmanager
+def relay_to(port, build):
+    """A port from which aio passes all on to that one, or None, where that program is not built."""
+    if not os.path.exists(peer_program(build)):
+        print("left out, not built:", peer_program(build))
+        yield None
+        return
+    here = free_port()
+    with Peer(build, f"tcp:127.0.0.1:{here}", f"relay:tcp:127.0.0.1:{port}") as relay:
+        before = settled_descriptors(relay.pid)
+        yield here
+        check("by a relay of aio's: no descriptor is left", eventually(lambda: descriptors(relay.pid) == before))
+
+
+def postgres(program, given):
+    long = given.long
     with running(Postgres) as server:
         with Client(program, server.info()) as client:
             check("postgres: 1,000 queries by ten connections, a copy in and out", client.ended() == 0 and
@@ -202,6 +218,7 @@ def postgres(program, long):
             check("postgres: a query that was given up leaves a connection that is good for the next",
                   "its connection answers the next" in client.out)
         check("postgres: its connections are closed", eventually(lambda: connections(server) == "0"))
+        beside_psql(program, server, given.build, long)
 
         queries = 10_000 if long else 1000
         with Client(program, server.info(), str(queries), "0.02") as client:
@@ -244,13 +261,109 @@ def connections(server):
                       "pid <> pg_backend_pid()")
 
 
-def redis(program, long):
+def beside_psql(program, server, build, long):
+    """psql and the example on the same tables, and psql by a relay of aio's"""
+    with Client(program, server.info(), "500", "0.02") as client:
+        client.until("answers the next")
+        wait_until(lambda: connections(server) == "10", "ten connections are busy")
+        check("postgres: psql reads what the example has written",
+              server.ask("select count(*), min(name) from aio_articles") == "10000|article 1")
+        server.ask("begin; lock table aio_articles in access exclusive mode; select pg_sleep(0.5); commit")
+        check("postgres: the example waits for psql's lock, and goes on", client.ended() == 0 and
+              client.errors == "" and "500 of 500 queries answered" in client.out, client.errors)
+    with Client(program, server.info(), "500", "0.02") as client:
+        client.until("answers the next")
+        wait_until(lambda: connections(server) == "10", "ten connections are busy")
+        ended = server.ask("select count(pg_terminate_backend(pid)) from pg_stat_activity where "
+                           "backend_type = 'client backend' and pid <> pg_backend_pid()")
+        status = client.ended()
+        failed = len(re.findall(r"^query \d+: (57P01|08)", client.errors, re.MULTILINE))
+        answered = count(r"^(\d+) of \d+ queries answered$", client.out)
+        check("postgres: psql ends its connections: what they did is told of, and the rest is answered by others",
+              (ended, status) == ("10", 1) and 1 <= failed <= 10 and "57P01" in client.errors and
+              answered == 500 - failed, f"{answered} answered, {failed} failed, {ended} ended" +
+              ("" if answered == 500 - failed else f", {status}\n{client.errors}"))
+
+    with relay_to(server.port, build) as port:
+        if port is None:
+            return
+        info = server.info().replace(f"port={server.port}", f"port={port}")
+        lines = 1_000_000 if long else 30_000
+        wanted = "".join(f"{number}\t{number * 7}\n" for number in range(1, lines + 1))
+
+        def psql(question, text=""):
+            return subprocess.run([found("psql"), info, "-qAtc", question], input=text, text=True, timeout=LIMIT,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+
+        check(f"postgres: psql by a relay of aio's: {lines:,} lines out",
+              psql(f"copy (select n, n * 7 from generate_series(1, {lines}) n) to stdout") == wanted)
+        said = psql("create table seven (n int primary key, seven int)") + psql("copy seven from stdin", wanted)
+        check("and in", said == "" and server.ask("select count(*), sum(seven) from seven") ==
+              f"{lines}|{7 * lines * (lines + 1) // 2}", said)
+        with Client(program, info) as client:
+            check("postgres: the example by a relay of aio's", client.ended() == 0 and
+                  "1000 of 1000 queries answered" in client.out, client.errors)
+
+
+def beside_redis_cli(program, server, build, long):
+    """redis-cli and the example on the same server and channel, and redis-cli by a relay of aio's"""
+    cli = [found("redis-cli"), "-h", "127.0.0.1", "-p", str(server.port)]
+    with Client(*cli, "subscribe", "aio:news") as hearer:
+        hearer.until("1")  # it has subscribed
+        with Client(program, "127.0.0.1", str(server.port), "200" if long else "50") as client:
+            client.until("heard the beginning")
+            hearers = subprocess.run([*cli, "publish", "aio:news", "from redis-cli"], stdout=subprocess.PIPE, text=True,
+                                     timeout=LIMIT).stdout
+            check("redis: redis-cli publishes, and the example hears", client.ended() == 0 and hearers == "2\n" and
+                  "heard from redis-cli, too" in client.out, client.out + client.errors)
+            hearer.until("the end")
+            check("redis: the example publishes, and redis-cli hears", [
+                line for line in hearer.out.splitlines() if line.startswith(("from", "the "))] ==
+                  ["the beginning", "from redis-cli", "the end"], hearer.out)
+        # At first it may not subscribe, and others hear what it publishes.
+        subprocess.run([*cli, "acl", "setuser", "default", "-subscribe"], stdout=subprocess.DEVNULL, timeout=LIMIT)
+        with Client(program, "127.0.0.1", str(server.port), "1") as client:
+            hearer.until("the beginning")
+            subprocess.run([*cli, "acl", "setuser", "default", "+subscribe"], stdout=subprocess.DEVNULL, timeout=LIMIT)
+            check("redis: where only redis-cli hears the example at first, it publishes until it hears itself",
+                  client.ended() == 0 and "published the beginning, heard the beginning" in client.out, client.errors)
+        check("redis: the example has taken away what it stored", subprocess.run(
+            [*cli, "keys", "aio:*"], stdout=subprocess.PIPE, text=True, timeout=LIMIT).stdout.strip() == "")
+
+    with relay_to(server.port, build) as port:
+        if port is None:
+            return
+        many = 500_000 if long else 50_000
+        by_relay = [found("redis-cli"), "-h", "127.0.0.1", "-p", str(port)]
+        said = subprocess.run([*by_relay, "--pipe"], text=True, timeout=LIMIT, stdout=subprocess.PIPE, input="".join(
+            f"SET key:{number} {number * 7}\r\n" for number in range(many))).stdout
+        check(f"redis: redis-cli --pipe by a relay of aio's: {many:,} commands without an error",
+              f"errors: 0, replies: {many}\n" in said, said)
+        values = subprocess.run([*by_relay, "mget", *(f"key:{number}" for number in range(0, many, 97))], text=True,
+                                timeout=LIMIT, stdout=subprocess.PIPE).stdout.split()
+        check("and the values are there", values == [str(number * 7) for number in range(0, many, 97)])
+        if found("redis-benchmark"):
+            requests = 200_000 if long else 20_000
+            said = subprocess.run([found("redis-benchmark"), "-h", "127.0.0.1", "-p", str(port), "-q", "-c", "50", "-P",
+                                   "4", "-n", str(requests), "-t", "set,get"], text=True, timeout=LIMIT,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+            check(f"redis: redis-benchmark by a relay of aio's: 2 times {requests:,} requests by 50 connections",
+                  said.count("requests per second") == 2 and "rror" not in said, said)
+
+
+def redis(program, given):
+    long = given.long
     with running(Redis) as server:
         with Client(program, "127.0.0.1", str(server.port)) as client:
             check("redis: 10 times 1,000 commands at once", client.ended() == 0 and client.errors == "" and
                   "10000 of 10000 commands answered, by 1 connection\n" in client.out, client.errors)
             check("redis: what is published is heard", "published the end, heard the end" in client.out)
             check("redis: errors are the server's words", "refused: ERR wrong number of arguments" in client.out)
+
+        if found("redis-cli"):
+            beside_redis_cli(program, server, given.build, long)
+        else:
+            print("left out, not installed: redis-cli")
 
         rounds = 2000 if long else 100
         with Client(program, "127.0.0.1", str(server.port), str(rounds)) as client:
@@ -286,7 +399,8 @@ def redis(program, long):
               client.errors == "redis: the operation timed out\n", client.errors)
 
 
-def sqlite(program, long):
+def sqlite(program, given):
+    long = given.long
     with tempfile.TemporaryDirectory() as folder:
         with Client(program, folder + "/articles", "10000" if long else "1000") as client:
             check("sqlite: written and read by many tasks at once, undone, given up", client.ended() == 0 and
@@ -297,7 +411,8 @@ def sqlite(program, long):
               "unable to open database file" in client.errors, client.errors)
 
 
-def nginx(program, long):
+def nginx(program, given):
+    long = given.long
     pages = 3000 if long else 300
     with running(Nginx, pages) as server:
         for retries, sentence in ((6, "fetch: of an nginx that was killed and came back every page arrives in the end"),
@@ -333,7 +448,7 @@ def main():
         sys.exit(77)
     for name, part in possible.items():
         begin = time.monotonic()
-        part(example(given.build, name), given.long)
+        part(example(given.build, name), given)
         print(f"       {name} took {time.monotonic() - begin:.1f} s", flush=True)
     finish()
 
