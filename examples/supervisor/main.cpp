@@ -191,7 +191,9 @@ class supervisor {
         before.erase(same);
       }
     }
-    co_await end_each(before);
+    // All at once: many that flap would begin and end meanwhile, and a signal would wait for all that do not listen.
+    for (running const& one : before) one.task.cancel();
+    for (running const& one : before) (void)co_await aio::as_result(one.task);
     for (running& one : all_) {
       if (!one.task.valid()) one.task = tasks_.create_task(keep_running(one.what));
     }

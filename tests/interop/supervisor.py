@@ -151,6 +151,16 @@ def reads_its_file_again():
         check("the one that is in all files has never ended", one.alive(a) and one.pids("a") == [a])
         check("the status is 0 where none was given up", one.end(signal.SIGTERM)[0] == 0)
     none_is_left(one, "after all files")
+    deaf = [f"deaf{n}: trap '' TERM; echo is ready; while :; do sleep 0.05; done" for n in range(8)]
+    with Supervisor("-f", write("programs", "a: sleep 1001", *deaf), "-g", "1.5") as one:
+        one.says("is ready", 8)
+        write("programs", "a: sleep 1001")
+        begin = time.monotonic()
+        one.send_signal(signal.SIGHUP)
+        check("those that are gone have their grace at the same time, and are killed",
+              one.says("was ended by signal 9", 8, 20) and 1.5 <= time.monotonic() - begin < 8,
+              f"{time.monotonic() - begin:.1f} s")
+    none_is_left(one, "where they did not listen")
 
 
 def ends_all_in_order():
