@@ -782,6 +782,27 @@ TEST_CASE("stream: a read that has ended before it is cancelled loses nothing ei
   }
 }
 
+TEST_CASE("stream: a cancelled readexactly() gives a few bytes back, and the stream goes on") {
+  for (std::size_t const few : {1U, 2U, 3U, 4U, 5U, 5000U}) {
+    CAPTURE(few);
+    with_peer([few](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+      std::vector<char> into(6000);
+      auto waits = aio::create_task(reader.readexactly(into));
+      co_await aio::sleep_for(0s);
+      peer.feed(std::string(few, 'a'));
+      waits.cancel();
+      auto const ended = co_await aio::as_result(waits);
+      CHECK(ended.cancelled());
+      auto next = aio::create_task(reader.readline());
+      co_await aio::sleep_for(0s);
+      CHECK(!next.done());  // the peer has not ended
+      peer.feed("b\n");
+      std::string const line = co_await next;
+      CHECK(line == std::string(few, 'a') + "b\n");
+    });
+  }
+}
+
 TEST_CASE("stream: byte by byte every read gives the same") {
   aio::testing::run([]() -> aio::task<> {
     memory_peer peer;

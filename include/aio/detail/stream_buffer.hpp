@@ -83,13 +83,14 @@ class input_buffer {
     if (bytes.empty()) return;
     if (begin_ < bytes.size()) {
       std::size_t const needed = bytes.size() + size();
-      char* const larger = needed > capacity_ ? allocate(needed) : block_;
+      std::size_t const capacity = needed > capacity_ ? (std::max)(needed, smallest) : capacity_;
+      char* const larger = needed > capacity_ ? allocate(capacity) : block_;
       std::size_t const before = size();
       if (before > 0) std::memmove(larger + needed - before, block_ + begin_, before);
       if (larger != block_) {
         give_back();
         block_ = larger;
-        capacity_ = needed;
+        capacity_ = capacity;
       }
       begin_ = bytes.size();
       end_ = needed;
