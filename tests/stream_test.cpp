@@ -782,6 +782,25 @@ TEST_CASE("stream: a read that has ended before it is cancelled loses nothing ei
   }
 }
 
+TEST_CASE("stream: skip_until() that is cancelled when it has found the separator leaves it to the next one") {
+  for (bool const comes_first : {false, true}) {
+    with_peer([=](memory_peer& peer, aio::stream_reader& reader, aio::stream_writer&) -> aio::task<> {
+      auto waits = aio::create_task(outcome_of(reader, "skip ;"));
+      co_await aio::sleep_for(0s);
+      peer.feed("long");
+      if (comes_first) peer.feed(";next;last");
+      waits.cancel();
+      if (!comes_first) peer.feed(";next;last");
+      auto const ended = co_await aio::as_result(waits);
+      CHECK(ended.cancelled());
+      std::string got = co_await outcome_of(reader, "skip ;");
+      CHECK(got == "1 skipped");
+      got = co_await outcome_of(reader, "readuntil ;");
+      CHECK(got == "next;");
+    });
+  }
+}
+
 TEST_CASE("stream: a cancelled readexactly() gives a few bytes back, and the stream goes on") {
   for (std::size_t const few : {1U, 2U, 3U, 4U, 5U, 5000U}) {
     CAPTURE(few);

@@ -335,7 +335,10 @@ class read_past final : public read_operation {
       : read_operation(std::move(from), "skip_until()"), search_({separator}) {}
   std::size_t await_resume() {
     finish();
-    if (search_.found()) return dropped_;
+    if (search_.found()) {
+      drop(search_.end());
+      return dropped_;
+    }
     throw_error();
     throw incomplete_read_error(detail::take_bytes(stream(), stream().input().size()));
   }
@@ -343,10 +346,7 @@ class read_past final : public read_operation {
  private:
   bool look() noexcept override {
     input_buffer& from = stream().input();
-    if (search_.look(from.view(), ~std::size_t{0})) {
-      drop(search_.end());
-      return true;
-    }
+    if (search_.look(from.view(), ~std::size_t{0})) return true;  // it stays until nothing can cancel this any more
     std::size_t const kept = search_.longest() - 1;  // it may begin in these
     if (from.size() > kept) drop(from.size() - kept);
     search_.again();
