@@ -576,13 +576,14 @@ TEST_CASE("server: a handler sees the context variables of who began to serve, a
 }
 
 TEST_CASE("server: 1,000 clients at once", "[native]") {
+  int const clients = AIO_WAITS_BY_SELECT ? 400 : 1000;  // each is two descriptors here, and select() knows 1,024
   ::rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   if (before.rlim_max < 4096) return;
   ::rlimit many = before;
   many.rlim_cur = std::max<::rlim_t>(before.rlim_cur, 4096);
   ::setrlimit(RLIMIT_NOFILE, &many);
-  aio::run([]() -> aio::task<> {
+  aio::run([&]() -> aio::task<> {
     reports heard;
     auto server = co_await aio::start_server(echo, "127.0.0.1", 0, aio::server_options().backlog(1000));
     std::vector<aio::task_handle<>> all;
@@ -595,7 +596,7 @@ TEST_CASE("server: 1,000 clients at once", "[native]") {
       }
       client.writer.close();
     };
-    for (int i = 0; i < 1000; ++i) all.push_back(aio::create_task(talk, i));
+    for (int i = 0; i < clients; ++i) all.push_back(aio::create_task(talk, i));
     for (auto const& each : all) co_await each;
     server.close();
     co_await server.wait_closed();

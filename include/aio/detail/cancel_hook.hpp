@@ -15,6 +15,9 @@
 #include <asio/io_context.hpp>
 
 #include <asio/detail/reactor.hpp>  // needs io_context.hpp before it
+#if defined(ASIO_HAS_IO_URING)
+#include <asio/detail/io_uring_service.hpp>
+#endif
 
 #include "aio/detail/frame_pool.hpp"
 #pragma GCC visibility push(default)
@@ -47,8 +50,14 @@ class cancel_hook {
   /// where the object was moved away or is gone: what it points to, the reactor keeps.
   template <class Handler, class State, class... More>
   Handler& emplace(asio::detail::reactor* reactor, State** inside, More... more) {
-    return emplace<keeping<Handler, State>>(reactor, *inside, more...).handler;
+    return emplace<keeping<Handler, asio::detail::reactor, State>>(reactor, *inside, more...).handler;
   }
+#if defined(ASIO_HAS_IO_URING)
+  template <class Handler, class State, class... More>
+  Handler& emplace(asio::detail::io_uring_service* service, State** inside, More... more) {
+    return emplace<keeping<Handler, asio::detail::io_uring_service, State>>(service, *inside, more...).handler;
+  }
+#endif
   template <class Handler, class... Args>
   Handler& emplace(Args&&... args) {
     if (act_) clear();
@@ -74,10 +83,10 @@ class cancel_hook {
   template <class Handler>
   static constexpr bool fits = sizeof(Handler) <= room && alignof(Handler) <= alignof(void*);
 
-  template <class Handler, class State>
+  template <class Handler, class Reactor, class State>
   struct keeping {
     template <class... More>
-    keeping(asio::detail::reactor* reactor, State* pointer, More... more)
+    keeping(Reactor* reactor, State* pointer, More... more)
         : state(pointer), handler(reactor, &state, more...) {}
     keeping(keeping const&) = delete;
     void operator()(asio::cancellation_type_t type) { handler(type); }

@@ -43,13 +43,24 @@
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
 #include "aio/detail/host_context.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 
+#if AIO_WAITS_BY_SELECT
+#include <unistd.h>
+
+#include <asio/detail/select_reactor.hpp>
+#endif
+
 static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
+#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+static_assert(ASIO_VERSION >= 102801,
+              "in place of epoll, io_uring needs Asio 1.28.1 or newer: before, Asio writes over the stack");
+#endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -87,10 +98,14 @@ class loop_part {
 class loop_core : public scheduler {
  public:
   /// With a context of its own, or on one that the program runs.
-  loop_core() : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {}
+  loop_core() : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {
+    make_wakeable(context_);
+  }
   template <std::derived_from<asio::io_context> Context>
   explicit loop_core(Context& context)
-      : context_(context), host_(std::make_unique<host_context_of<Context, loop_core>>(context, *this)) {}
+      : context_(context), host_(std::make_unique<host_context_of<Context, loop_core>>(context, *this)) {
+    make_wakeable(context_);
+  }
 
   // What event_loop promises, see there.
   void run_until_done(future_core& state);
@@ -275,6 +290,7 @@ class loop_core : public scheduler {
   [[nodiscard]] bool waits() const noexcept {
     return driver_ == driver::waiting || driver_ == driver::handler;
   }
+  static inline void make_wakeable(asio::io_context& context);
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
@@ -384,6 +400,20 @@ struct loop_core::stop_node : removable_node {
   loop_core& loop;
   bool ran = false;
 };
+
+// Where Asio waits by select(), it does not look whether that can wait for the descriptor which other threads wake it
+// by. It opens that for the first object of I/O: here it is known to be one that can.
+inline void loop_core::make_wakeable([[maybe_unused]] asio::io_context& context) {
+#if AIO_WAITS_BY_SELECT
+  asio::execution_context& services = context;
+  if (asio::has_service<asio::detail::select_reactor>(services)) return;
+  int ends[2];  // as many as it needs at most
+  if (::pipe(ends) != 0) throw_errno(errno, "event_loop");
+  for (int const end : ends) ::close(end);
+  (void)detail::waitable_number((std::max)(ends[0], ends[1]), "event_loop");
+  asio::use_service<asio::detail::select_reactor>(services);
+#endif
+}
 
 inline void loop_core::linger_finished() noexcept {
   if (--lingering_ == 0 && no_more_lingers_) push(*std::exchange(no_more_lingers_, nullptr));

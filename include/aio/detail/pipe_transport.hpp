@@ -87,9 +87,10 @@ struct opened_pipe {
 
 class pipe_transport final : public transport, public context_member<pipe_transport> {
  public:
-  /// Throws: std::bad_alloc.
+  /// Throws: std::system_error, std::bad_alloc.
   pipe_transport(loop_core& loop, opened_pipe what, pipe_direction direction)
       : loop_(loop), file_(std::move(what.file)), access_(what.access), direction_(direction) {
+    if (access_ != pipe_access::file) (void)detail::waitable_number(file_.get(), "a pipe");
     join_context(loop.context());
   }
   ~pipe_transport() override { leave(); }
@@ -191,6 +192,7 @@ class pipe_transport final : public transport, public context_member<pipe_transp
 #if defined(__linux__)
     owned_descriptor nested(::epoll_create1(EPOLL_CLOEXEC));
     if (!nested) throw_errno(errno, "epoll_create1");
+    (void)detail::waitable_number(nested.get(), "a pipe");
     ::epoll_event event{};
     event.events = direction_ == pipe_direction::in ? EPOLLIN : EPOLLOUT;
     if (::epoll_ctl(nested.get(), EPOLL_CTL_ADD, file_.get(), &event) != 0) {

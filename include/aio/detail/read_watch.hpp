@@ -51,7 +51,8 @@ class read_watch {
     void* to;
   };
 
-  /// Takes `watched`. Throws: std::system_error if there is no descriptor left for what Asio needs itself.
+  /// Takes `watched`. Throws: std::system_error if there is no descriptor left for what Asio needs itself, or it cannot
+  /// wait for this one.
   read_watch(asio::io_context& context, owned_descriptor& watched, reaction on_readable)
       : shared_(std::make_shared<shared>(context, watched, on_readable)) {}
   read_watch(read_watch const&) = delete;
@@ -80,7 +81,7 @@ class read_watch {
   using reader = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
   struct shared {
     shared(asio::io_context& context, owned_descriptor& from, reaction on_readable)
-        : watched(context, from.get()), tell(on_readable) {
+        : watched(context, detail::waitable_number(from.get(), "event_loop")), tell(on_readable) {
       (void)from.release();
     }
     reader watched;

@@ -487,6 +487,7 @@ AIO_COLD AIO_NEVER_INLINE void server_connection::report(std::exception_ptr cons
 
 inline server_listener::server_listener(server_state& of, acceptor_type socket, int family)
     : server_(of), socket_(std::move(socket)), family_(family) {
+  (void)detail::waitable_number(socket_->native_handle(), "start_server()");
   socket_->non_blocking(true);  // io_uring leaves it as it is
   join_context(of.loop().context());
 }
@@ -631,6 +632,8 @@ inline bool server_state::accept_one(server_listener& from) noexcept {
     try {
       accepted(from.family_, handle, socket_address(into, size));
       return true;
+    } catch (std::system_error const& error) {
+      if (!accept_failed(detail::as_standard(error.code()))) return false;
     } catch (...) {
       if (!accept_failed(std::make_error_code(std::errc::not_enough_memory))) return false;
     }
@@ -658,7 +661,8 @@ AIO_COLD AIO_NEVER_INLINE bool server_state::accept_failed(std::error_code error
     if (error == each) return true;
   }
   if (error == std::errc::too_many_files_open || error == std::errc::too_many_files_open_in_system ||
-      error == std::errc::no_buffer_space || error == std::errc::not_enough_memory) {
+      error == std::errc::no_buffer_space || error == std::errc::not_enough_memory ||
+      error == asio::error::make_error_code(asio::error::fd_set_failure)) {
     pause(error);
     return false;
   }

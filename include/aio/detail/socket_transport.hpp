@@ -94,6 +94,7 @@ class socket_transport : public transport, public context_member<socket_transpor
 
   /// Takes a socket that is connected, of the loop's context. Throws: std::system_error, std::bad_alloc.
   socket_transport(loop_core& loop, socket_type socket) : loop_(loop), socket_(std::move(socket)) {
+    (void)detail::waitable_number(socket_->native_handle(), "a socket");
     socket_->non_blocking(true);
     join_context(loop.context());
   }

@@ -14,12 +14,23 @@
 
 #include "aio/detail/keywords_back.hpp"
 
+// Whether Asio waits by select(), which it can do for descriptors below FD_SETSIZE only.
+#if (defined(__unix__) || defined(__APPLE__)) && !defined(ASIO_HAS_EPOLL) && !defined(ASIO_HAS_KQUEUE) && \
+    !defined(ASIO_HAS_DEV_POLL) && !defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+#define AIO_WAITS_BY_SELECT 1
+#else
+#define AIO_WAITS_BY_SELECT 0
+#endif
+
 #if defined(__unix__) || defined(__APPLE__)
 #include <csignal>
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <unistd.h>
+#endif
+#if AIO_WAITS_BY_SELECT
+#include <sys/select.h>
 #endif
 #pragma GCC visibility push(default)
 
@@ -34,6 +45,19 @@ inline std::error_code as_standard(std::error_code const& error) noexcept {
 
 [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_errno(int error, std::string const& what) {
   throw std::system_error(error, std::system_category(), what);
+}
+
+/// Gives `number` back. Throws: std::system_error with fd_set_failure, as Asio says itself, if it is one that Asio cannot
+/// wait for.
+template <class Handle>
+Handle waitable_number(Handle number, [[maybe_unused]] char const* what) {
+#if AIO_WAITS_BY_SELECT
+  if (number >= FD_SETSIZE) [[unlikely]] {
+    throw std::system_error(asio::error::make_error_code(asio::error::fd_set_failure),
+                            std::string(what) + ", descriptor " + std::to_string(number));
+  }
+#endif
+  return number;
 }
 
 /// Descriptors that Asio opens are inherited by processes that the program starts, until this.
