@@ -283,7 +283,7 @@ TEST_CASE("descriptor: what cannot be waited for is refused with an error, and c
     });
     CHECK_THROWS(loop.add_reader(1'000'000, [] {}));
     pipe.put("x");
-    co_await hops(2);
+    co_await hops(3);
     CHECK(called);
     loop.remove_reader(pipe.in());
   });

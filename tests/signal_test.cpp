@@ -638,7 +638,14 @@ TEST_CASE("signal: a handler may end the process by exit()", "[native][alone]") 
 
 #if !AIO_ADDRESS_SANITIZER
 TEST_CASE("signal: without descriptors for it a handler is refused, and nothing is left behind", "[native]") {
-  int const room = GENERATE(0, 1, 2, 3);  // for a pipe, and for what Asio opens itself
+#if AIO_WAITS_BY_SELECT
+  constexpr int by_asio = 0;  // it has its own from the loop's beginning on
+#elif defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+  constexpr int by_asio = 1;
+#else
+  constexpr int by_asio = 2;  // or more
+#endif
+  int const room = GENERATE(range(0, 2 + by_asio));  // for a pipe, and for what Asio opens itself
   aio::event_loop loop;
   int const lowest = ::dup(1);
   ::close(lowest);
@@ -856,6 +863,11 @@ TEST_CASE("wait_signal: a time limit that comes with the signal does not lose it
 }
 
 TEST_CASE("wait_signal: a handler for the same signal is called, too", "[native]") {
+#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+  std::string const b = "8:b USR1";  // Asio asks for the pipe again when the request before has been cancelled
+#else
+  std::string const b = "7:b USR1";
+#endif
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           loop.add_signal_handler(SIGUSR1, [&] { log("handler"); });
@@ -867,7 +879,7 @@ TEST_CASE("wait_signal: a handler for the same signal is called, too", "[native]
           loop.remove_signal_handler(SIGUSR1);
           std::raise(SIGUSR1);  // is remembered still
           co_await tell_next(log, "b", SIGUSR1);
-        }) == "2:handler | 3:a USR1 | 7:b USR1");
+        }) == "2:handler | 3:a USR1 | " + b);
 }
 
 TEST_CASE("wait_signal: may be kept and awaited later, raced, and waited for by very many", "[native]") {

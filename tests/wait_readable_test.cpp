@@ -150,6 +150,11 @@ TEST_CASE("wait_readable: a race with wait_writable tells which of both it is", 
 
 TEST_CASE("wait_readable: a task that is cancelled does not wait any more, and the others and a function do",
           "[native]") {
+#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+  std::string const reader = "4:reader";  // Asio asks for it again when the request before has been cancelled
+#else
+  std::string const reader = "3:reader";
+#endif
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto& loop = aio::get_running_loop();
           pipe_pair pipe;
@@ -169,7 +174,7 @@ TEST_CASE("wait_readable: a task that is cancelled does not wait any more, and t
           pipe.put("x");
           co_await hops(3);
           CHECK_FALSE(loop.remove_reader(pipe.in()));
-        }) == "1:a CE('enough',) | 1:True False | 2:b CE('enough',) | 3:reader");
+        }) == "1:a CE('enough',) | 1:True False | 2:b CE('enough',) | " + reader);
 }
 
 TEST_CASE("wait_readable: a cancellation wins over what is ready in the same iteration", "[native]") {
