@@ -129,6 +129,54 @@ TEST_CASE("exception_group: split takes types that are no std::exception, too") 
   CHECK(shape(rest) == "[a]");
 }
 
+TEST_CASE("exception_group: contains looks for a type, in nested groups too") {
+  aio::exception_group const inner("inner", {std::make_exception_ptr(std::out_of_range("far"))});
+  aio::exception_group const group("outer", {std::make_exception_ptr(7), std::make_exception_ptr(inner)});
+  CHECK(group.contains<std::out_of_range>());
+  CHECK(group.contains<std::logic_error>());
+  CHECK(group.contains<int>());
+  CHECK(group.contains<aio::exception_group>());
+  CHECK_FALSE(group.contains<std::runtime_error>());
+}
+
+TEST_CASE("exception_group: handle calls a function for the errors of a type, and gives the others") {
+  aio::exception_group const inner("inner", {std::make_exception_ptr(std::out_of_range("far")),
+                                             std::make_exception_ptr(std::runtime_error("inside"))});
+  aio::exception_group const group(
+      "outer", {std::make_exception_ptr(std::out_of_range("near")), std::make_exception_ptr(inner), std::make_exception_ptr(7)},
+      {"a", "b", "c"});
+  std::string heard;
+  auto rest = group.handle<std::out_of_range>([&](std::out_of_range const& error) { heard += error.what(); });
+  CHECK(heard == "nearfar");
+  CHECK(std::string(rest->what()) ==
+        "outer (2 errors)\n  b: inner (1 error)\n    std::runtime_error: inside\n  c: an exception of type int");
+  if (rest) rest = rest->handle<std::exception>([&](std::exception const& error) { heard += error.what(); });
+  CHECK(heard == "nearfarinside");
+  if (rest) rest = rest->handle<int>([&](int number) { heard += std::to_string(number); });
+  CHECK(heard == "nearfarinside7");
+  CHECK_FALSE(rest.has_value());
+  auto const all = group.handle<std::bad_alloc>([&](std::bad_alloc const&) { heard += "!"; });
+  CHECK(heard == "nearfarinside7");
+  CHECK(all->exceptions().size() == 3);
+}
+
+TEST_CASE("exception_group: what the function of handle throws comes with the others when all were handled") {
+  aio::exception_group const group("outer",
+                                   {std::make_exception_ptr(1), std::make_exception_ptr(2), std::make_exception_ptr('c')});
+  std::string heard;
+  try {
+    (void)group.handle<int>([&](int number) {
+      heard += std::to_string(number);
+      if (number == 1) throw std::runtime_error("while handling");
+    });
+    FAIL("nothing was thrown");
+  } catch (aio::exception_group const& thrown) {
+    CHECK(heard == "12");
+    CHECK(std::string(thrown.what()) ==
+          "outer (2 errors)\n  std::runtime_error: while handling\n  outer (1 error)\n    an exception of type char");
+  }
+}
+
 TEST_CASE("exception_group: copies share the errors and do not throw") {
   STATIC_REQUIRE(std::is_base_of_v<std::exception, exception_group>);
   STATIC_REQUIRE(std::is_nothrow_copy_constructible_v<exception_group>);

@@ -5,7 +5,7 @@
 //
 //   } catch (aio::exception_group const& group) {
 //     std::cerr << group.what();                       // every error, with its task's name
-//     auto [timeouts, rest] = group.split<aio::timeout_error>();
+//     auto rest = group.handle<aio::timeout_error>([&](aio::timeout_error const&) { ++late; });
 //     if (rest) throw *rest;                           // as Python's except*
 //   }
 
@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <typeinfo>
 #include <utility>
 #include <vector>
@@ -63,6 +64,22 @@ class exception_group : public std::exception {
   [[nodiscard]] std::pair<std::optional<exception_group>, std::optional<exception_group>> split()
       const;
 
+  /// Whether there is an error of type E, in nested groups too.
+  template <class E>
+  [[nodiscard]] bool contains() const;
+
+  /// Calls `fn(error)` for each error of type E, in nested groups too (of std::exception for what is in them, not for the
+  /// groups), and gives the others; none if all were of that
+  /// type. Several in a row are a `try` with several `except*`:
+  ///
+  ///   auto rest = group.handle<http_error>(count);
+  ///   if (rest) rest = rest->handle<std::system_error>(log);
+  ///   if (rest) throw *rest;
+  ///
+  /// Throws: what `fn` threw, after it was called for all of them, together with the others as one group.
+  template <class E, class Fn>
+  [[nodiscard("these are the errors that were not handled")]] std::optional<exception_group> handle(Fn&& fn) const;
+
  private:
   // Groups can be nested in any number, and go with the outermost.
   struct contents final : detail::nested_drop {
@@ -79,6 +96,13 @@ class exception_group : public std::exception {
   template <class E>
   static bool holds(std::exception_ptr const& error);
   static std::optional<exception_group> nested_in(std::exception_ptr const& error);
+  // Groups are errors of type E as well, where E is std::exception: taken whole, or looked into?
+  template <class E>
+  static constexpr bool asks_for_groups = std::is_base_of_v<exception_group, E>;
+  template <class E, bool Whole>
+  [[nodiscard]] std::pair<std::optional<exception_group>, std::optional<exception_group>> split_in() const;
+  template <class E, class Visit>
+  void each_of(Visit visit) const;
   static std::string render(contents const& of);
   static char const* text(contents const& of) noexcept;
 
@@ -196,8 +220,12 @@ bool exception_group::holds(std::exception_ptr const& error) {
 }
 
 template <class E>
-std::pair<std::optional<exception_group>, std::optional<exception_group>> exception_group::split()
-    const {
+std::pair<std::optional<exception_group>, std::optional<exception_group>> exception_group::split() const {
+  return split_in<E, true>();
+}
+
+template <class E, bool Whole>
+std::pair<std::optional<exception_group>, std::optional<exception_group>> exception_group::split_in() const {
   struct part {
     std::vector<std::exception_ptr> exceptions;
     std::vector<std::string> names;
@@ -227,12 +255,11 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
     if (at.next < at.group.exceptions().size()) {
       std::string const& name = at.group.task_names()[at.next];
       std::exception_ptr const& error = at.group.exceptions()[at.next++];
-      if (holds<E>(error)) {
-        at.matching.add(error, name);
-      } else if (auto const nested = nested_in(error)) {
+      auto const nested = Whole && holds<E>(error) ? std::nullopt : nested_in(error);
+      if (nested) {
         inside.emplace_back(*nested);
       } else {
-        at.rest.add(error, name);
+        (holds<E>(error) ? at.matching : at.rest).add(error, name);
       }
       continue;
     }
@@ -245,6 +272,63 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
     outer.matching.add(matching, name);
     outer.rest.add(rest, name);
   }
+}
+
+// Calls visit(error) for those of type E, until it gives false.
+template <class E, class Visit>
+void exception_group::each_of(Visit visit) const {
+  struct place {
+    exception_group group;
+    std::size_t next = 0;
+  };
+  std::vector<place> inside;
+  inside.push_back({*this});
+  while (!inside.empty()) {
+    place& at = inside.back();
+    if (at.next == at.group.exceptions().size()) {
+      inside.pop_back();
+      continue;
+    }
+    std::exception_ptr const& error = at.group.exceptions()[at.next++];
+    auto const nested = asks_for_groups<E> && holds<E>(error) ? std::nullopt : nested_in(error);
+    if (nested) {
+      inside.push_back({*nested});
+    } else if (holds<E>(error) && !visit(error)) {
+      return;
+    }
+  }
+}
+
+template <class E>
+bool exception_group::contains() const {
+  bool found = false;
+  each_of<E>([&](std::exception_ptr const&) {
+    found = true;
+    return false;
+  });
+  return found;
+}
+
+template <class E, class Fn>
+std::optional<exception_group> exception_group::handle(Fn&& fn) const {
+  auto [matching, rest] = split_in<E, asks_for_groups<E>>();
+  if (!matching) return std::move(rest);
+  std::vector<std::exception_ptr> thrown;
+  matching->template each_of<E>([&](std::exception_ptr const& error) {
+    try {
+      std::rethrow_exception(error);
+    } catch (E const& found) {
+      try {
+        (void)fn(found);
+      } catch (...) {
+        thrown.push_back(std::current_exception());
+      }
+    }
+    return true;
+  });
+  if (thrown.empty()) return std::move(rest);
+  if (rest) thrown.push_back(std::make_exception_ptr(*rest));
+  throw exception_group(message(), std::move(thrown));
 }
 
 }  // namespace aio

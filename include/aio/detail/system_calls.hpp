@@ -47,8 +47,8 @@ inline std::error_code as_standard(std::error_code const& error) noexcept {
   throw std::system_error(error, std::system_category(), what);
 }
 
-/// Gives `number` back. Throws: std::system_error with fd_set_failure, as Asio says itself, if it is one that Asio cannot
-/// wait for.
+/// Gives `number` back. Throws: std::system_error with fd_set_failure, as Asio says itself, if it is one that Asio
+/// cannot wait for.
 template <class Handle>
 Handle waitable_number(Handle number, [[maybe_unused]] char const* what) {
 #if AIO_WAITS_BY_SELECT
