@@ -143,7 +143,8 @@ TEST_CASE("exception_group: handle calls a function for the errors of a type, an
   aio::exception_group const inner("inner", {std::make_exception_ptr(std::out_of_range("far")),
                                              std::make_exception_ptr(std::runtime_error("inside"))});
   aio::exception_group const group(
-      "outer", {std::make_exception_ptr(std::out_of_range("near")), std::make_exception_ptr(inner), std::make_exception_ptr(7)},
+      "outer",
+      {std::make_exception_ptr(std::out_of_range("near")), std::make_exception_ptr(inner), std::make_exception_ptr(7)},
       {"a", "b", "c"});
   std::string heard;
   auto rest = group.handle<std::out_of_range>([&](std::out_of_range const& error) { heard += error.what(); });
@@ -161,8 +162,8 @@ TEST_CASE("exception_group: handle calls a function for the errors of a type, an
 }
 
 TEST_CASE("exception_group: what the function of handle throws comes with the others when all were handled") {
-  aio::exception_group const group("outer",
-                                   {std::make_exception_ptr(1), std::make_exception_ptr(2), std::make_exception_ptr('c')});
+  aio::exception_group const group(
+      "outer", {std::make_exception_ptr(1), std::make_exception_ptr(2), std::make_exception_ptr('c')});
   std::string heard;
   try {
     (void)group.handle<int>([&](int number) {

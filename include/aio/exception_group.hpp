@@ -68,7 +68,7 @@ class exception_group : public std::exception {
   template <class E>
   [[nodiscard]] bool contains() const;
 
-  /// Calls `fn(error)` for each error of type E, in nested groups too (of std::exception for what is in them, not for the
+  /// Calls `fn(error)` for each error of type E, in nested groups too (for std::exception what is in them, not the
   /// groups), and gives the others; none if all were of that
   /// type. Several in a row are a `try` with several `except*`:
   ///
