@@ -115,6 +115,7 @@
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"
+#include "support/cancel_everywhere.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
 #if defined(__unix__) || defined(__APPLE__)
