@@ -19,8 +19,8 @@ set(AIO_LAYERS
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
-  9 event.hpp getaddrinfo.hpp lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp detail/process_state.hpp
-    detail/promise.hpp detail/stream_operations.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp observable.hpp detail/open_socket.hpp detail/pipe_transport.hpp
+    detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 interval.hpp pipe.hpp task_handle.hpp detail/transport_upgrade.hpp
   12 as_result.hpp event_loop.hpp shield.hpp tls_context.hpp detail/children.hpp detail/server_state.hpp

@@ -25,6 +25,7 @@
 #include "aio/interval.hpp"
 #include "aio/lock.hpp"
 #include "aio/loop_thread.hpp"
+#include "aio/observable.hpp"
 #include "aio/open_connection.hpp"
 #include "aio/pipe.hpp"
 #include "aio/print_tasks.hpp"

@@ -112,6 +112,11 @@ class wait_line {
     waiters_.push_back(waiter);
   }
   void leave(line_waiter& waiter) noexcept { waiters_.remove(waiter); }
+  /// Who was looked at and waits on. When all have gone there in turn, the order is what it was.
+  void move_to_back(line_waiter& waiter) noexcept {
+    waiters_.remove(waiter);
+    waiters_.push_back(waiter);
+  }
 
   [[nodiscard]] line_waiter* first() noexcept { return waiters_.front(); }
 
