@@ -19,7 +19,7 @@ set(AIO_LAYERS
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
-  9 event.hpp getaddrinfo.hpp lock.hpp observable.hpp detail/open_socket.hpp detail/pipe_transport.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp observable.hpp shared_lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp
     detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 interval.hpp pipe.hpp task_handle.hpp detail/transport_upgrade.hpp

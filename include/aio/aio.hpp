@@ -39,6 +39,7 @@
 #include "aio/semaphore.hpp"
 #include "aio/sendfile.hpp"
 #include "aio/server.hpp"
+#include "aio/shared_lock.hpp"
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"
