@@ -27,8 +27,8 @@ set(AIO_LAYERS
   13 as_completed.hpp async_generator.hpp condition.hpp retry.hpp task_group.hpp timeout.hpp to_thread.hpp use_awaitable.hpp
     wait.hpp wait_readable.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
     detail/sent_task.hpp detail/tls_transport.hpp testing/memory_stream.hpp
-  14 async_run.hpp awaitable.hpp barrier.hpp datagram.hpp file.hpp gather.hpp process.hpp race.hpp run.hpp run_on.hpp
-    server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
+  14 async_run.hpp awaitable.hpp barrier.hpp datagram.hpp file.hpp gather.hpp limiter.hpp process.hpp race.hpp run.hpp
+    run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
   15 at_most.hpp loop_thread.hpp open_connection.hpp sendfile.hpp testing/virtual_clock.hpp
   16 aio.hpp
 )

@@ -23,6 +23,7 @@
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/interval.hpp"
+#include "aio/limiter.hpp"
 #include "aio/lock.hpp"
 #include "aio/loop_thread.hpp"
 #include "aio/observable.hpp"

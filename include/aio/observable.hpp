@@ -113,6 +113,7 @@ class observable {
 };
 
 /// What one reader of an observable has seen of it. Neither copied nor moved; for one task at a time.
+/// Lifetime: must outlive who waits in changed(), unless that is cancelled.
 template <class T>
 class observable<T>::subscription : public detail::list_link<subscription_tag> {
  public:
