@@ -168,6 +168,11 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     aio::future<int> reply;
     aio::task_group group;
     aio::timeout deadline;
+    aio::observable<int> number(0);
+    auto seen = number.subscribe();
+    aio::shared_lock shared;
+    aio::limiter limit(0);
+    CHECK(shared.try_acquire());
     CHECK(mutex.try_acquire());
     CHECK(changed.try_acquire());
     auto const in_group = [&](aio::task_group&) -> aio::task<> { co_await aio::sleep_for(1s); };
@@ -177,6 +182,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
         aio::create_task(happened.wait()), aio::create_task(permits.acquire()), aio::create_task(mutex.acquire()),
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
+        aio::create_task(seen.changed()),  aio::create_task(shared.acquire()),  aio::create_task(limit.acquire()),
         aio::create_task(aio::with_timeout(deadline, in_limit))};
         // clang-format on
     reply.add_done_callback([] {});
@@ -194,6 +200,12 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
       refused([&] { permits.release(); }, "semaphore::release");
       refused([&] { mutex.release(); }, "lock::release");
       refused([&] { changed.notify(); }, "condition::notify");
+      refused([&] { number = 1; }, "observable::set");
+      refused([&] { number.modify([](int&) {}); }, "observable::modify");
+      refused([&] { shared.release(); }, "shared_lock::release");
+      refused([&] { shared.release_shared(); }, "shared_lock::release_shared");
+      refused([&] { limit.set_total(1); }, "limiter::set_total");
+      refused([&] { limit.shutdown(); }, "limiter::shutdown");
       refused([&] { items.put_nowait(1); }, "put_nowait");
       refused([&] { (void)full.get_nowait(); }, "get_nowait");
       refused([&] { items.shutdown(true); }, "shutdown");

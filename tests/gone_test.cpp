@@ -56,6 +56,18 @@ struct empty_semaphore : aio::semaphore {
 struct taken_lock : aio::lock {
   taken_lock() { (void)try_acquire(); }
 };
+struct taken_shared_lock : aio::shared_lock {
+  taken_shared_lock() { (void)try_acquire(); }
+};
+struct empty_limiter : aio::limiter {
+  empty_limiter() : aio::limiter(0) {}
+};
+struct zero : aio::observable<int> {
+  zero() : aio::observable<int>(0) {}
+};
+struct watched_zero : zero {
+  aio::observable<int>::subscription seen = subscribe();
+};
 struct full_queue : aio::queue<int> {
   full_queue() : aio::queue<int>(1) { put_nowait(0); }
 };
@@ -70,6 +82,15 @@ TEST_CASE("gone: tasks that wait for a primitive that goes are cancelled by run 
   CHECK(left_behind<empty_semaphore>([](auto& slots) { return slots.acquire(); }) == expected);
   CHECK(left_behind<taken_lock>([](auto& mutex) { return mutex.acquire(); }) == expected);
   CHECK(left_behind<aio::event>([](auto& event) { return event.wait(); }) == expected);
+  CHECK(left_behind<taken_shared_lock>([](auto& mutex) { return mutex.acquire(); }) == expected);
+  CHECK(left_behind<taken_shared_lock>([](auto& mutex) { return mutex.acquire_shared(); }) == expected);
+  CHECK(left_behind<empty_limiter>([](auto& limit) { return limit.acquire(2); }) == expected);
+  CHECK(left_behind<zero>([](auto& number) { return number.until([](int n) { return n > 0; }); }) == expected);
+}
+
+TEST_CASE("gone: a subscription and its observable may go while a task waits for a change") {
+  CHECK(left_behind<watched_zero>([](auto& number) -> aio::task<> { co_await number.seen.changed(); }) ==
+        "main ends | cancelled | cancelled");
 }
 
 TEST_CASE("gone: a task that was woken just before waits on for a queue, and has what else it was given") {
