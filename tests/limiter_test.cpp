@@ -318,10 +318,12 @@ TEST_CASE("limiter: functions in threads are never more than it has permits, and
     for (int i = 0; i < 10; ++i) tasks.push_back(aio::create_task(aio::to_thread(aio::limited_by(disk), work, i)));
     for (auto const& each : tasks) sum += co_await each;
     CHECK(disk.borrowed() == 0);
-    auto const failed = co_await aio::as_result(aio::to_thread(aio::limited_by(disk), [] { throw std::runtime_error("no disk"); }));
+    auto const fails = [] { throw std::runtime_error("no disk"); };
+    auto const failed = co_await aio::as_result(aio::to_thread(aio::limited_by(disk), fails));
     CHECK(aio_test::repr(failed) == "no disk");
     CHECK(disk.borrowed() == 0);
-    auto const moved = co_await aio::to_thread(aio::limited_by(disk), [](std::unique_ptr<int> p) { return p; }, std::make_unique<int>(7));
+    auto const gives = [](std::unique_ptr<int> p) { return p; };
+    auto const moved = co_await aio::to_thread(aio::limited_by(disk), gives, std::make_unique<int>(7));
     CHECK(*moved == 7);
     disk.shutdown();
     auto const refused = co_await aio::as_result(aio::to_thread(aio::limited_by(disk), work, 0));

@@ -141,7 +141,9 @@ TEST_CASE("observable: what a predicate throws goes to who waits, not to who mad
   aio::testing::run([]() -> aio::task<> {
     aio::observable<int> number(0);
     auto const picky = aio::create_task([&]() -> aio::task<int> {
-      co_return co_await number.until([](int n) { return n == 0 ? false : throw std::runtime_error("no such number"); });
+      co_return co_await number.until([](int n) {
+        return n == 0 ? false : throw std::runtime_error("no such number");
+      });
     });
     auto const other = aio::create_task([&]() -> aio::task<int> {
       co_return co_await number.until([](int n) { return n == 1; });
@@ -320,7 +322,8 @@ TEST_CASE("observable: belongs to the loop of the first task that waited for it"
     number = 0;
   };
   aio::testing::run(waits);
-  CHECK(thrown_by([&] { aio::testing::run(waits); return 0; }).starts_with("aio::usage_error: this observable belongs"));
+  CHECK(thrown_by([&] { aio::testing::run(waits); return 0; })
+            .starts_with("aio::usage_error: this observable belongs"));
 }
 
 TEST_CASE("observable: a hundred thousand tasks wait for it") {

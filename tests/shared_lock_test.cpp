@@ -110,7 +110,8 @@ TEST_CASE("shared_lock: try_acquire() takes it if that needs no wait, and overta
     CHECK_FALSE(mutex.try_acquire());
     CHECK_FALSE(mutex.try_acquire_shared());
     mutex.release();
-    CHECK(thrown_by([&] { mutex.release(); return 0; }).starts_with("aio::usage_error: the lock is not acquired to write"));
+    CHECK(thrown_by([&] { mutex.release(); return 0; })
+              .starts_with("aio::usage_error: the lock is not acquired to write"));
     CHECK(thrown_by([&] { mutex.release_shared(); return 0; })
               .starts_with("aio::usage_error: the lock is not acquired to read"));
   });
@@ -185,8 +186,12 @@ TEST_CASE("shared_lock: who was woken before it went has an empty guard, the oth
       auto const guard = co_await mutex.acquire_shared();
       co_return static_cast<bool>(guard);
     });
-    auto const late = aio::create_task([&mutex = *mutex]() -> aio::task<> { auto const g = co_await mutex.acquire_shared(); });
-    auto const writer = aio::create_task([&mutex = *mutex]() -> aio::task<> { auto const g = co_await mutex.acquire(); });
+    auto const late = aio::create_task([&mutex = *mutex]() -> aio::task<> {
+      auto const guard = co_await mutex.acquire_shared();
+    });
+    auto const writer = aio::create_task([&mutex = *mutex]() -> aio::task<> {
+      auto const guard = co_await mutex.acquire();
+    });
     co_await aio::sleep_for(1s);
     mutex->release();
     late.cancel();  // in the iteration in which it was handed the lock
@@ -213,7 +218,8 @@ TEST_CASE("shared_lock: belongs to the loop of the first task that waited for it
     co_await waiting;
   };
   aio::testing::run(waits);
-  CHECK(thrown_by([&] { aio::testing::run(waits); return 0; }).starts_with("aio::usage_error: this shared_lock belongs"));
+  CHECK(thrown_by([&] { aio::testing::run(waits); return 0; })
+            .starts_with("aio::usage_error: this shared_lock belongs"));
 }
 
 TEST_CASE("shared_lock: a hundred thousand tasks wait for it") {
