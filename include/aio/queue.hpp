@@ -8,11 +8,12 @@
 //   co_await jobs.put(next());                  // producer
 //   jobs.shutdown();                            // no more
 //
-//   try {
-//     for (;;) handle(co_await jobs.get());     // consumer
-//   } catch (aio::queue_shut_down const&) {}
+//   while (auto job = co_await jobs.next()) {   // consumer, to the end
+//     handle(*job);
+//   }
 //
-// priority_queue gives the smallest first, lifo_queue the newest.
+// priority_queue gives the smallest first, lifo_queue the newest. newest_queue.hpp keeps the newest n and drops others,
+// rendezvous.hpp keeps none, and of what goes to everybody broadcast.hpp is the queue.
 
 #include "aio/config.hpp"
 
@@ -22,6 +23,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -70,7 +72,7 @@ struct queue_line_tag {};
 
 // What keeps the items. Where push() and pop() throw nothing has changed. Items may be of a type that is
 // not complete yet where a queue of them is a member. Their destructors may use the queue, and so run when
-// it is in order again.
+// it is in order again. pop() has `give` move the item to where it goes, and gives what that gave.
 
 /// A place for an item; where that may throw when it is moved, a pointer to it. So places can be
 /// moved without that anything throws half-way.
@@ -122,12 +124,15 @@ class fifo_items {
     std::construct_at(places_ + ((first_ + count_) & (capacity_ - 1)), std::move(item));
     ++count_;
   }
-  T pop() {
-    T item = std::move(places_[first_].get());
+  template <class Give>
+  AIO_ALWAYS_INLINE auto pop(Give give) {
+    auto given = give(std::move(places_[first_].get()));
     std::destroy_at(places_ + first_);
     drop_first();
-    return item;
+    return given;
   }
+  /// Destroys the first.
+  void drop() noexcept { (void)take_first(); }
   void drop_all() noexcept { fifo_items const dropped(std::move(*this)); }
 
  private:
@@ -180,10 +185,11 @@ template <class T>
 class lifo_items : public items_in_vector<T> {
  public:
   void push(T&& item) { this->items_.emplace_back(std::move(item)); }
-  T pop() {
-    T item = std::move(this->items_.back().get());
+  template <class Give>
+  auto pop(Give give) {
+    auto given = give(std::move(this->items_.back().get()));
     this->items_.pop_back();
-    return item;
+    return given;
   }
 };
 
@@ -206,7 +212,8 @@ class smallest_first_items : public items_in_vector<T> {
     for (std::size_t gap = end; gap != place; gap = parent(gap)) items_[gap] = std::move(items_[parent(gap)]);
     items_[place] = std::move(added);
   }
-  T pop() {
+  template <class Give>
+  auto pop(Give give) {
     // The gap at the top goes down by the smaller child, while that is smaller than the last one.
     std::size_t const last = items_.size() - 1;
     std::size_t down[std::numeric_limits<std::size_t>::digits];  // its way
@@ -216,12 +223,12 @@ class smallest_first_items : public items_in_vector<T> {
       if (!before(at(child), at(last))) break;
       down[steps++] = child;
     }
-    T item = std::move(items_.front().get());
+    auto given = give(std::move(items_.front().get()));
     std::size_t gap = 0;
     for (std::size_t i = 0; i < steps; ++i) items_[std::exchange(gap, down[i])] = std::move(items_[down[i]]);
     if (gap != last) items_[gap] = std::move(items_.back());
     items_.pop_back();
-    return item;
+    return given;
   }
 
  private:
@@ -427,6 +434,8 @@ class basic_queue : public queue_base {
   using value_type = T;
   class put_awaiter;
   class get_awaiter;
+  class next_awaiter;
+  class get_many_awaiter;
 
   /// `maxsize` 0: any number of items. A priority_queue takes its comparison after that.
   explicit basic_queue(std::size_t maxsize = 0, Items items = Items())
@@ -478,10 +487,31 @@ class basic_queue : public queue_base {
     return get_awaiter(*this);
   }
 
+  /// The same, to the end: empty when it is shut down and nothing is left.
+  ///
+  /// Throws: usage_error as put().
+  /// asyncio: none.
+  [[nodiscard("co_await it: nothing is taken out before")]] next_awaiter next() noexcept {
+    return next_awaiter(*this);
+  }
+
+  /// Waits for an item as get(), and takes those out that are there then: from 1 to `most`, in their order.
+  ///
+  /// Throws: as get(); std::bad_alloc, and what T throws when it is moved, or Less, before it was the second item's
+  /// turn: nothing is taken then. Later what was taken is given, and the item at which it failed stays.
+  /// std::invalid_argument at once if `most` is less than 1.
+  /// asyncio: none.
+  [[nodiscard("co_await it: nothing is taken out before")]] get_many_awaiter get_many(std::ptrdiff_t most) {
+    if (most < 1) throw std::invalid_argument("get_many takes at least 1 item");
+    return get_many_awaiter(*this, static_cast<std::size_t>(most));
+  }
+
   /// Throws: queue_full, queue_shut_down; what T throws when it is moved, or Less, and then nothing was put.
   void put_nowait(T item);
   /// Throws: queue_empty, queue_shut_down; what T throws when it is moved, or Less, and then the item stays.
   T get_nowait();
+  /// The same, but empty if there is none, also when it is shut down. asyncio: none.
+  [[nodiscard]] std::optional<T> try_get();
 
   /// Ends the queue: put() throws; get() gives what is left and then throws; tasks that wait do
   /// so too. With `immediate` what is left is dropped, as if it were dealt with.
@@ -491,7 +521,16 @@ class basic_queue : public queue_base {
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   [[nodiscard]] bool full() const noexcept { return !has_room(); }
 
+ protected:
+  /// Drops what would come out next. Requires: there is one.
+  void drop_next() noexcept {
+    removed();
+    items_.drop();
+  }
+
  private:
+  class taking_awaiter;
+
   AIO_ALWAYS_INLINE void push(T&& item) {
     try {
       items_.push(std::move(item));
@@ -501,14 +540,24 @@ class basic_queue : public queue_base {
     }
     added();
   }
+  // One move, to where it goes: there is none in between that could throw when it is out already.
   AIO_ALWAYS_INLINE T pop() {
-    T item = take();
-    removed();
-    return item;
+    return pop([](T&& item) { return T(std::move(item)); });
   }
-  AIO_ALWAYS_INLINE T take() {
+  std::optional<T> pop_optional() {
+    return pop([](T&& item) { return std::optional<T>(std::in_place, std::move(item)); });
+  }
+  std::vector<T> pop_many(std::size_t most);
+  template <class Give>
+  AIO_ALWAYS_INLINE auto pop(Give give) {
+    auto given = take(give);
+    removed();
+    return given;
+  }
+  template <class Give>
+  AIO_ALWAYS_INLINE auto take(Give give) {
     try {
-      return items_.pop();
+      return items_.pop(give);
     } catch (...) {
       pass_on(end::get);
       throw;
@@ -569,10 +618,11 @@ class basic_queue<T, Items>::put_awaiter {
   on_demand<waiter> waiter_;
 };
 
+/// The wait of all that take out; what they take they say below.
 template <class T, class Items>
-class basic_queue<T, Items>::get_awaiter {
+class basic_queue<T, Items>::taking_awaiter {
  public:
-  explicit get_awaiter(basic_queue& owner) noexcept : owner_(&owner) {}
+  explicit taking_awaiter(basic_queue& owner) noexcept : owner_(&owner) {}
 
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
   AIO_ALWAYS_INLINE bool await_ready() const noexcept { return owner_->can_go_on(end::get); }
@@ -580,12 +630,13 @@ class basic_queue<T, Items>::get_awaiter {
     suspended_ = true;
     waiter_.emplace(*frame_, *owner_, end::get).start();
   }
-  AIO_ALWAYS_INLINE T await_resume() {
+
+ protected:
+  /// The queue, where there is an item now; null: it is shut down and empty.
+  AIO_ALWAYS_INLINE basic_queue* arrive() {
     if (suspended_) [[unlikely]]
       waiter_->finish();
-    if (owner_->count_ == 0) [[unlikely]]
-      throw_shut_down();
-    return owner_->pop();
+    return owner_->count_ == 0 ? nullptr : owner_;
   }
 
  private:
@@ -594,6 +645,69 @@ class basic_queue<T, Items>::get_awaiter {
   bool suspended_ = false;
   on_demand<waiter> waiter_;
 };
+
+template <class T, class Items>
+class basic_queue<T, Items>::get_awaiter : public taking_awaiter {
+ public:
+  using taking_awaiter::taking_awaiter;
+
+  AIO_ALWAYS_INLINE T await_resume() {
+    basic_queue* const from = this->arrive();
+    if (!from) [[unlikely]]
+      throw_shut_down();
+    return from->pop();
+  }
+};
+
+template <class T, class Items>
+class basic_queue<T, Items>::next_awaiter : public taking_awaiter {
+ public:
+  using taking_awaiter::taking_awaiter;
+
+  std::optional<T> await_resume() {
+    basic_queue* const from = this->arrive();
+    if (!from) return std::nullopt;
+    return from->pop_optional();
+  }
+};
+
+template <class T, class Items>
+class basic_queue<T, Items>::get_many_awaiter : public taking_awaiter {
+ public:
+  get_many_awaiter(basic_queue& owner, std::size_t most) noexcept : taking_awaiter(owner), most_(most) {}
+
+  std::vector<T> await_resume() {
+    basic_queue* const from = this->arrive();
+    if (!from) throw_shut_down();
+    return from->pop_many(most_);
+  }
+
+ private:
+  std::size_t most_;
+};
+
+template <class T, class Items>
+std::vector<T> basic_queue<T, Items>::pop_many(std::size_t most) {
+  if (most > count_) most = count_;
+  std::vector<T> taken;
+  try {
+    taken.reserve(most);
+  } catch (...) {
+    pass_on(end::get);
+    throw;
+  }
+  try {
+    while (taken.size() < most && count_ > 0) {
+      (void)pop([&](T&& item) {
+        taken.push_back(std::move(item));
+        return true;
+      });
+    }
+  } catch (...) {
+    if (taken.empty()) throw;
+  }
+  return taken;
+}
 
 template <class T, class Items>
 void basic_queue<T, Items>::put_nowait(T item) {
@@ -611,6 +725,13 @@ T basic_queue<T, Items>::get_nowait() {
     throw queue_empty();
   }
   return pop();
+}
+
+template <class T, class Items>
+std::optional<T> basic_queue<T, Items>::try_get() {
+  check_thread("try_get");
+  if (empty()) return std::nullopt;
+  return pop_optional();
 }
 
 template <class T, class Items>
