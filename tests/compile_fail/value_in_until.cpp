@@ -4,4 +4,6 @@
 
 aio::observable<int> number(0);
 
-aio::task<> g() { (void)co_await number.until([](char const* text) { return text != nullptr; }); }
+aio::task<> g() {
+  (void)co_await number.until([](char const* text) { return text != nullptr; });
+}
