@@ -11,6 +11,7 @@
 #include "aio/async_run.hpp"
 #include "aio/at_most.hpp"
 #include "aio/barrier.hpp"
+#include "aio/broadcast.hpp"
 #include "aio/condition.hpp"
 #include "aio/context_var.hpp"
 #include "aio/datagram.hpp"

@@ -131,6 +131,8 @@ class fifo_items {
     drop_first();
     return given;
   }
+  /// The one that has so many before it.
+  [[nodiscard]] T& at(std::size_t index) noexcept { return places_[(first_ + index) & (capacity_ - 1)].get(); }
   /// Destroys the first.
   void drop() noexcept { (void)take_first(); }
   void drop_all() noexcept { fifo_items const dropped(std::move(*this)); }
