@@ -12,8 +12,7 @@
 //     handle(*job);
 //   }
 //
-// priority_queue gives the smallest first, lifo_queue the newest. newest_queue.hpp keeps the newest n and drops others,
-// rendezvous.hpp keeps none, and of what goes to everybody broadcast.hpp is the queue.
+// priority_queue gives the smallest first, lifo_queue the newest. What goes to everybody is a broadcast.
 
 #include "aio/config.hpp"
 
