@@ -138,7 +138,8 @@ TEST_CASE("rendezvous: shutdown() ends all who wait and all who come") {
           auto const end = co_await meet.next();
           log(words(end.has_value()));
         }) ==
-        "1:put 1 shut down | 1:put 2 CE | 1:c shut down | 1:d end | 1:False | 1:e shut down | 2:put 3 shut down | 3:False");
+        "1:put 1 shut down | 1:put 2 CE | 1:c shut down | 1:d end | 1:False | 1:e shut down | 2:put 3 shut down | "
+        "3:False");
 }
 
 TEST_CASE("rendezvous: may go while tasks wait, and tasks of one loop only can wait for it") {

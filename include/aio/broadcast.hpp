@@ -50,8 +50,8 @@ class reader_too_slow : public std::runtime_error {
   reader_too_slow() : std::runtime_error("the reader of this subscription was too slow") {}
 };
 
-/// Gives every message to everybody who has subscribed. It keeps each message once, until the last has read it: that one
-/// has it moved, the others get copies.
+/// Gives every message to everybody who has subscribed. It keeps each message once, until the last has read it: who is
+/// last has it moved, the others get copies.
 ///
 /// Threads: belongs to the loop on which a task first waits for it; from another thread call
 /// `loop.call_soon_threadsafe([&] { b.put_nowait(message); })`.

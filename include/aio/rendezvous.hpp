@@ -59,10 +59,10 @@ class rendezvous {
   ///
   /// Suspends: only if nobody waits for an item.
   /// Resumes: in the iteration after its item was taken.
-  /// Cancelled: nobody gets the item, which goes. Once it was taken put() returns, and the cancellation is thrown at the
-  /// next suspension.
-  /// Throws: queue_shut_down, also while it waits: nobody got the item. What T throws when it is moved: it was not handed
-  /// over. usage_error if it would wait and tasks of another loop have waited.
+  /// Cancelled: nobody gets the item, which goes. Once it was taken put() returns, and the cancellation is thrown at
+  /// the next suspension.
+  /// Throws: queue_shut_down, also while it waits: nobody got the item. What T throws when it is moved: it was not
+  /// handed over. usage_error if it would wait and tasks of another loop have waited.
   [[nodiscard("co_await it: nothing is handed over before")]] put_awaiter put(T&& item) {
     AIO_REFUSE_CLOSURES("rendezvous::put", T&&);
     return put_awaiter(*this, std::move(item));
