@@ -141,7 +141,8 @@ aio::task<> read_by(reads how, aio::stream_reader& from, std::string& got) {
       }
       if (how == reads::view) part = co_await from.readuntil_view("\n");
       if (how == reads::exact_view) part = co_await from.readexactly_view(5);
-      if (how == reads::more && co_await from.fill()) {
+      if (how == reads::more) {
+        (void)co_await from.fill();  // after a cancellation there may be something, and no more
         part = from.buffer();
         from.consume(part.size());
       }
@@ -192,7 +193,7 @@ TEST_CASE("cancelled everywhere: whatever reads a stream, every byte is there on
         auto const feeder = aio::create_task(feed(ends.to, text));
         std::string got;
         co_await when.meet(read_by(how, ends.from, got));
-        co_await read_by(how, ends.from, got);
+        co_await read_by(how == reads::exactly_into ? reads::line : how, ends.from, got);
         CHECK(got == text);
         co_await feeder;
       });

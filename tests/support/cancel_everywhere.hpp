@@ -41,9 +41,9 @@ namespace aio_test {
 
 /// Where the task of a scenario is cancelled in one run of it.
 ///
-/// Moments are counted from the one at which the task is there and has not begun. There is another before and after
-/// each iteration in which something runs: what the task waits for has come and it has not run yet, it has run and
-/// waits for the next, and so on. The cancellation is no step of a task.
+/// Moments are counted from the one at which the task is there and has not begun. There is another at the end of each
+/// iteration in which something runs, and when the loop has waited: what the task waits for has come and it has not run
+/// yet, it has run and waits for the next, and so on. The cancellation is no step of a task.
 class cancellation {
  public:
   /// Cancelled at a moment, and once more so many moments later; at none: never.
@@ -94,18 +94,24 @@ class loop_of_moments final : public aio::event_loop {
 
   [[nodiscard]] aio::time_point now() const noexcept override { return now_; }
 
-  /// Passes moments behind what is ready, as long as there is something.
+  /// Passes moments at the end of iterations, as long as something is ready.
   void look_again(int idle_turns = 1) {
-    if (!when_.watches()) return;
-    call_soon([this, idle_turns] {
+    if (looks_ || !when_.watches()) return;
+    looks_ = true;
+    call_later(std::chrono::seconds(0), [this, idle_turns] {  // a timer, which comes behind all that is ready
+      looks_ = false;
       when_.pass();
       if (!idle()) return look_again();
-      if (idle_turns > 0) look_again(idle_turns - 1);  // what runs behind this may leave something
+      if (idle_turns > 0) look_again(idle_turns - 1);  // a timer behind this one may leave something
     });
   }
 
  protected:
   void wait() override {
+    if (looks_) {
+      (void)poll_io();
+      return;
+    }
     wait_for_something();
     when_.pass();
     look_again();
@@ -132,6 +138,7 @@ class loop_of_moments final : public aio::event_loop {
   }
 
   cancellation& when_;
+  bool looks_ = false;
   aio::time_point now_{};
 };
 
