@@ -222,6 +222,7 @@ inline void loop_core::close() {
   address_->close();
   if (host_) host_->detach();
   close_inbox();
+  wait_for_wakers();  // a loop of another class changes its vptr before it comes to end()
   drop_what_is_left();
   guard_.reset();
   if (running()) {
