@@ -183,7 +183,7 @@ aio::task<> read_to_end(aio::stream_reader& from, std::size_t at_once, std::stri
 }  // namespace
 
 TEST_CASE("cancelled everywhere: whatever reads a stream, every byte is there once") {
-  std::string const text = lines_of(4);
+  std::string const text = lines_of(3);
   for (connection_kind const kind : all_kinds) {
     for (reads const how : all_reads) {
       if (kind.make != &in_memory && how != reads::exactly_into && how != reads::some && how != reads::line) continue;
@@ -766,7 +766,7 @@ TEST_CASE("cancelled everywhere: who sends and receives datagrams, each comes on
       int sent = 0;
       int got = 0;
       auto const sender = [&]() -> aio::task<> {
-        while (sent < 8) {
+        while (sent < 5) {
           std::string const text = std::to_string(sent) + std::string(1000, ' ');
           co_await mine.sendto(text, there.address());
           ++sent;
@@ -775,7 +775,7 @@ TEST_CASE("cancelled everywhere: who sends and receives datagrams, each comes on
       };
       auto const receiver = [&]() -> aio::task<> {
         std::array<char, 2000> into{};
-        while (got < 8) {
+        while (got < 5) {
           if (got % 2 == 0) {
             auto const one = co_await theirs.receive();
             CHECK(std::stoi(one.data) == got);
@@ -827,7 +827,7 @@ TEST_CASE("cancelled everywhere: who looks up names", "[native]") {
 
 TEST_CASE("cancelled everywhere: who reads a file and writes another, nothing is lost or there twice", "[native]") {
   aio_test::temporary_folder const folder;
-  std::string const text = lines_of(3);
+  std::string const text = lines_of(2);
   std::ofstream(folder / "in") << text;
   int const moments = cancel_everywhere([&](cancellation& when) -> aio::task<> {
     using enum aio::file_mode;
@@ -865,13 +865,13 @@ TEST_CASE("cancelled everywhere: who sends a file, its position tells where to g
   aio_test::temporary_folder const folder;
   for (connection_kind const kind : {all_kinds[0], all_kinds[1]}) {
     std::string text;
-    for (std::size_t i = 0; i < kind.size * 20; ++i) text += static_cast<char>('a' + i % 23);
+    for (std::size_t i = 0; i < kind.size * 10; ++i) text += static_cast<char>('a' + i % 23);
     std::ofstream(folder / "f") << text;
     int const moments = cancel_everywhere([&](cancellation& when) -> aio::task<> {
       auto ends = kind.make();
       auto from = co_await aio::file::open(folder / "f");
       std::string got;
-      auto const reader = aio::create_task(read_to_end(ends.from, text.size() / 6, got));
+      auto const reader = aio::create_task(read_to_end(ends.from, text.size() / 4, got));
       auto const sends = [&]() -> aio::task<> {
         ends.to.write("head");
         (void)co_await aio::sendfile(ends.to, from, from.tell());

@@ -152,19 +152,18 @@ inline void cancellation::begin(aio::any_task_handle subject) {
 /// How many are open of the first: what is left open takes the lowest numbers.
 inline int first_descriptors() {
   int count = 0;
-  for (int number = 0; number < 100; ++number) {
+  for (int number = 0; number < 64; ++number) {
     if (::fcntl(number, F_GETFD) >= 0) ++count;
   }
   return count;
 }
 #endif
 
-/// Runs a scenario once. Requires that nothing is left of it: tasks, descriptors; and that nobody heard of an error.
-inline void run_cancelled(std::function<aio::task<>(cancellation&)> const& scenario, cancellation& when) {
+/// Runs a scenario once. Requires that nothing is left of it: tasks, descriptors, of which so many were open; and that
+/// nobody heard of an error.
+inline void run_cancelled(std::function<aio::task<>(cancellation&)> const& scenario, cancellation& when,
+                          [[maybe_unused]] int open) {
   trace heard;
-#if defined(__unix__) || defined(__APPLE__)
-  int const open = first_descriptors();
-#endif
   {
     aio::run_options quiet;
     quiet.signals(aio::on_signal::leave).exception_handler([&](aio::exception_context const& context) {
@@ -201,15 +200,20 @@ inline void run_cancelled(std::function<aio::task<>(cancellation&)> const& scena
 /// Runs a scenario as often as there are moments in it, and gives how many: its task is cancelled at each of them,
 /// once, and a second time in the same, and in the next.
 inline int cancel_everywhere(std::function<aio::task<>(cancellation&)> const& scenario) {
+#if defined(__unix__) || defined(__APPLE__)
+  int const open = first_descriptors();
+#else
+  int const open = 0;
+#endif
   cancellation never(cancellation::none);
-  run_cancelled(scenario, never);
+  run_cancelled(scenario, never, open);
   for (int const again : {cancellation::none, 0, 1}) {
     bool came = true;
     for (int moment = 0; came; ++moment) {
       INFO("cancelled at moment " << moment << (again == cancellation::none ? "" : ", again after ")
                                   << (again == cancellation::none ? "" : std::to_string(again)));
       cancellation when(moment, again);
-      run_cancelled(scenario, when);
+      run_cancelled(scenario, when, open);
       came = when.came();
       REQUIRE(moment < 5000);
     }
