@@ -81,6 +81,12 @@ using namespace std::chrono_literals;
 
 namespace {
 
+#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
+constexpr long more_in_asio = 128;  // what it keeps of a connection and of its requests is larger
+#else
+constexpr long more_in_asio = 0;
+#endif
+
 // How often `body` allocates when it has run a few times before.
 template <class Fn>
 aio::task<long> steady(Fn body) {
@@ -512,8 +518,8 @@ TEST_CASE("allocation: an idle connection of a server with its waiting handler t
     co_await connect(count);
     long const each = (living - before) / static_cast<long>(count);
     CAPTURE(each);
-    CHECK(each <= 1024);  // of which Asio has 256
-    CHECK(allocations - calls <= 6 * long{count} + 20);
+    CHECK(each <= 1024 + more_in_asio);  // of which Asio has 256
+    CHECK(allocations - calls <= 6 * long{count} + 20 + more_in_asio);
   });
 }
 
@@ -563,7 +569,7 @@ TEST_CASE("allocation: an idle connection with a task that waits for a line take
     co_await open(400);
     long const each = (living - before) / 400;
     CAPTURE(each);
-    CHECK(each < 1024);
+    CHECK(each < 1024 + more_in_asio);
     for (int const end : peers) ::close(end);
     for (auto const& task : tasks) co_await task;
   }());
