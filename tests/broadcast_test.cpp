@@ -206,7 +206,7 @@ TEST_CASE("broadcast: one that drops the oldest keeps the newest and counts, and
         }) == "0:put 0 | 0:put 1 | 0:put 2 | 0:put 3 | 0:put 4 | 0:3 [3 4] 4 [4] 0 [0 1 2 3 4]");
 }
 
-TEST_CASE("broadcast: one that fails gives what it has, and then says so each time; others go on") {
+TEST_CASE("broadcast: one that fails gives what it has, and then says so each time, others go on") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           numbers all;
           auto failing = all.subscribe(aio::slow_reader::fail, 2);
@@ -580,7 +580,7 @@ TEST_CASE("broadcast: a subscription has room for at least 1 message") {
 
 // ---------------------------------------------------------------- many, and in any order
 
-TEST_CASE("broadcast: a hundred thousand put, and all go on when the slow reader leaves; as many subscribe") {
+TEST_CASE("broadcast: a hundred thousand put, and all go on when the slow reader leaves, as many subscribe") {
   aio::testing::run([]() -> aio::task<> {
     numbers all;
     auto slow = std::make_optional(all.subscribe(aio::slow_reader::wait, 1));
