@@ -250,7 +250,7 @@ class bounded_run {
   /// Whether this task of its own was cancelled: by fail(), or by who waits for all.
   [[nodiscard]] static bool cancelled() noexcept { return scheduler::running()->current->cancelling() > 0; }
 
-  void fail(std::exception_ptr error) noexcept {
+  void fail(std::exception_ptr error) {
     over_ = true;
     if (error_) return report(std::move(error));
     error_ = std::move(error);
