@@ -31,8 +31,14 @@
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/write.hpp>
+#if defined(ASIO_HAS_FILE)
+#include <asio/random_access_file.hpp>
+#include <asio/stream_file.hpp>
+#include <unistd.h>
+#endif
 
 #include "aio/as_result.hpp"
+#include "aio/detail/system_calls.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
 #include "aio/sleep.hpp"
@@ -40,6 +46,7 @@
 #include "aio/timeout.hpp"
 #include "aio/use_awaitable.hpp"
 #include "support/catch.hpp"
+#include "support/temporary.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
@@ -447,3 +454,62 @@ TEST_CASE("foreign operation: memory that runs out in a step of a composed one i
     CHECK(line.size() > 0);
   });
 }
+
+// ---- files, where Asio has them
+
+#if defined(ASIO_HAS_FILE) && defined(ASIO_HAS_IO_URING)
+TEST_CASE("foreign operation: files of Asio are written and read") {
+  aio::run([]() -> aio::task<> {
+    aio_test::temporary_folder const folder;
+    auto const executor = co_await asio::this_coro::executor;
+    std::string const path = (folder / "a file").string();
+    using flags = asio::file_base;
+    asio::stream_file file(executor, path, flags::read_write | flags::create);
+    std::size_t const written = co_await asio::async_write(file, asio::buffer("hello"), aio::use_awaitable);
+    CHECK(written == 6);
+    file.seek(0, flags::seek_set);
+    std::string got(100, ' ');
+    got.resize(co_await file.async_read_some(asio::buffer(got), aio::use_awaitable));
+    CHECK(got == std::string("hello", 6));
+
+    asio::random_access_file same(executor, path, flags::read_write);
+    std::size_t const more = co_await same.async_write_some_at(3, asio::buffer("p!", 2), aio::use_awaitable);
+    CHECK(more == 2);
+    got.assign(100, ' ');
+    got.resize(co_await same.async_read_some_at(0, asio::buffer(got), aio::use_awaitable));
+    CHECK(got == std::string("help!", 6));
+  });
+}
+
+TEST_CASE("foreign operation: reading a file of Asio ends with its task, a timeout and the file, wherever that went") {
+  aio::run([]() -> aio::task<> {
+    auto const executor = co_await asio::this_coro::executor;
+    for (int const way : {0, 1, 2, 3, 4}) {
+      int ends[2];  // a read from a pipe that does not wait ends at once
+      REQUIRE(::pipe(ends) == 0);
+      aio::detail::owned_descriptor const other(ends[1]);
+      auto file = std::make_unique<asio::stream_file>(executor, ends[0]);
+      char buffer[4];
+      auto const read = [&, &from = *file]() -> aio::task<std::size_t> {
+        co_return co_await from.async_read_some(asio::buffer(buffer), aio::use_awaitable);
+      };
+      if (way == 4) {
+        auto const late = co_await aio::as_result(aio::wait_for(read(), 20ms));
+        CHECK_THROWS_AS(late.rethrow(), aio::timeout_error);
+        continue;
+      }
+      auto reading = aio::create_task(read);
+      co_await aio::sleep_for(10ms);
+      CHECK_FALSE(reading.done());
+      std::unique_ptr<asio::stream_file> elsewhere;
+      if (way == 2) reading.cancel();
+      if (way == 3) elsewhere = std::make_unique<asio::stream_file>(std::move(*file));
+      if (way != 1) file.reset();
+      if (way == 1 || way == 3) reading.cancel();
+      auto const got = co_await aio::as_result(reading);
+      CHECK(got.cancelled() == (way != 0));
+      CHECK_FALSE(got.has_value());
+    }
+  });
+}
+#endif

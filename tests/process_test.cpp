@@ -824,7 +824,7 @@ TEST_CASE("process: an object that outlives its loop kills and reaps without it"
     auto const before = open_descriptors();
     {
       auto child = aio::run([]() -> aio::task<aio::process> {
-        co_return co_await aio::create_subprocess_exec(piped(), "cat");
+        co_return co_await aio::create_subprocess_exec(piped(), "sleep", "100");  // cat ends when its input does
       });
       CHECK(runs(child.pid()));
       CHECK_FALSE(child.returncode());

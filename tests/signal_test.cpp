@@ -518,7 +518,7 @@ TEST_CASE("signal: run() cancels main by the other signal, and by that of a hand
     runner.get_loop().add_signal_handler(SIGINT, [] { say("handled "); });
     return runner.run([]() -> aio::task<int> {
       std::raise(SIGINT);
-      co_await aio::sleep_for(1ms);
+      co_await aio::sleep_for(50ms);
       aio::get_running_loop().remove_signal_handler(SIGINT);
       std::raise(SIGINT);
       auto const ended = co_await aio::as_result(aio::sleep_for(1h));
@@ -537,7 +537,7 @@ TEST_CASE("signal: run() cancels main by the other signal, and by that of a hand
       std::raise(SIGTERM);
       auto const ended = co_await aio::as_result(aio::sleep_for(1h));
       std::raise(SIGINT);
-      co_await aio::sleep_for(1ms);
+      co_await aio::sleep_for(50ms);
       loop.remove_signal_handler(SIGINT);
       say(is_default(SIGINT) ? "default" : "not default");  // it would be the second
       ended.rethrow();

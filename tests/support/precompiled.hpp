@@ -44,6 +44,10 @@
 #include <asio/version.hpp>
 #include <asio/writable_pipe.hpp>
 #include <asio/write.hpp>
+#if defined(ASIO_HAS_FILE)
+#include <asio/random_access_file.hpp>
+#include <asio/stream_file.hpp>
+#endif
 #include <algorithm>
 #include <array>
 #include <atomic>
