@@ -25,6 +25,7 @@
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #if defined(__unix__) || defined(__APPLE__)
+#include "support/descriptors.hpp"
 #include "support/peers.hpp"
 #include "support/sockets.hpp"
 #include "support/temporary.hpp"
