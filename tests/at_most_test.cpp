@@ -22,16 +22,21 @@
 #include "aio/timeout.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/order.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::counted;
+using aio_test::hops;
+using aio_test::iteration_trace;
 using aio_test::move_only;
 using aio_test::reports;
 using aio_test::said;
 using aio_test::thrown_by;
 using aio_test::trace;
+using aio_test::traced;
+using aio_test::words;
 
 namespace {
 
@@ -280,7 +285,7 @@ TEST_CASE("for_each(at_most): a range that can only be read once") {
   });
 }
 
-TEST_CASE("for_each(at_most): a million items that do not wait") {
+TEST_CASE("for_each(at_most): two hundred thousand items that do not wait") {
   aio::testing::run([]() -> aio::task<> {
     long long sum = 0;
     auto add = [&](int n) -> aio::task<> {
@@ -317,7 +322,7 @@ TEST_CASE("gather(at_most): whatever ends, fails or is cancelled when, all that 
       reports heard;  // of further errors
       auto const gathering = aio::create_task([&]() -> aio::task<std::vector<int>> {
         auto calls = std::views::iota(0, count) | std::views::transform(job);
-        co_return co_await aio::gather(aio::at_most(static_cast<std::size_t>(limit)), calls);
+        co_return co_await aio::gather(aio::at_most(limit), calls);
       });
       if (any(2) == 0) {
         co_await aio::sleep_for(std::chrono::milliseconds(any(8)));
@@ -335,6 +340,32 @@ TEST_CASE("gather(at_most): whatever ends, fails or is cancelled when, all that 
   }
 }
 
-TEST_CASE("at_most: refuses none") {
-  CHECK(thrown_by([] { aio::at_most(0); }) == "std::invalid_argument: at_most(0) would never begin");
+TEST_CASE("gather(at_most): they begin one per iteration, and the wait is over two iterations after the last has ended") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          auto const job = [&](int n) -> aio::task<> {
+            log("+" + std::to_string(n));
+            co_await hops(2);
+            log("-" + std::to_string(n));
+          };
+          auto calls = std::views::iota(0, 3) | std::views::transform(job);
+          log.mark();
+          log("begin");
+          co_await aio::gather(aio::at_most(2), calls);
+          log("end");
+        }) == "0:begin | 1:+0 | 2:+1 | 3:-0 | 3:+2 | 4:-1 | 5:-2 | 7:end");
+}
+
+TEST_CASE("gather(at_most): does not wait where there is nothing to do") {
+  CHECK(traced([](iteration_trace& log) -> aio::task<> {
+          log.mark();
+          auto const none = co_await aio::gather(aio::at_most(2), std::vector<aio::task<int>>());
+          log(words("results", none.size()));
+        }) == "0:results 0");
+}
+
+TEST_CASE("at_most: refuses less than one") {
+  for (int const count : {0, -1}) {
+    CHECK(thrown_by([=] { aio::at_most{count}; }) ==
+          "std::invalid_argument: at_most: with less than 1 at a time nothing would ever begin");
+  }
 }

@@ -54,18 +54,6 @@ aio::task<> read(iteration_trace& log, numbers::subscription& from, std::string 
   }
 }
 
-aio::task<> put(iteration_trace& log, numbers& to, int item) {
-  try {
-    co_await to.put(item);
-    log(words("put", item));
-  } catch (aio::queue_shut_down const&) {
-    log(words("put", item, "shut down"));
-  } catch (aio::cancelled_error const&) {
-    log(words("put", item, "CE"));
-    throw;
-  }
-}
-
 /// What it has, without a wait.
 std::string left(numbers::subscription& of) {
   std::string all;

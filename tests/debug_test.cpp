@@ -171,7 +171,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     aio::observable<int> number(0);
     auto seen = number.subscribe();
     aio::shared_lock shared;
-    aio::limiter limit(0);
+    aio::limiter slots(0);
     CHECK(shared.try_acquire());
     CHECK(mutex.try_acquire());
     CHECK(changed.try_acquire());
@@ -182,7 +182,7 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
         aio::create_task(happened.wait()), aio::create_task(permits.acquire()), aio::create_task(mutex.acquire()),
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
-        aio::create_task(seen.changed()),  aio::create_task(shared.acquire()),  aio::create_task(limit.acquire()),
+        aio::create_task(seen.changed()),  aio::create_task(shared.acquire()),  aio::create_task(slots.acquire()),
         aio::create_task(aio::with_timeout(deadline, in_limit))};
         // clang-format on
     reply.add_done_callback([] {});
@@ -204,8 +204,8 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
       refused([&] { number.modify([](int&) {}); }, "observable::modify");
       refused([&] { shared.release(); }, "shared_lock::release");
       refused([&] { shared.release_shared(); }, "shared_lock::release_shared");
-      refused([&] { limit.set_total(1); }, "limiter::set_total");
-      refused([&] { limit.shutdown(); }, "limiter::shutdown");
+      refused([&] { slots.set_total(1); }, "limiter::set_total");
+      refused([&] { slots.shutdown(); }, "limiter::shutdown");
       refused([&] { items.put_nowait(1); }, "put_nowait");
       refused([&] { (void)full.get_nowait(); }, "get_nowait");
       refused([&] { items.shutdown(true); }, "shutdown");

@@ -37,17 +37,7 @@ namespace {
 
 aio::task<> holds(aio::limiter& slots, trace& log, std::string name, std::ptrdiff_t count = 1,
                   std::chrono::seconds length = 1s) {
-  try {
-    auto const permit = co_await slots.acquire(count);
-    log("+" + name);
-    co_await aio::sleep_for(length);
-    log("-" + name);
-  } catch (aio::cancelled_error const&) {
-    log("cancelled " + name);
-    throw;
-  } catch (aio::limiter_shut_down const&) {
-    log("refused " + name);
-  }
+  return aio_test::holds(slots.acquire(count), log, std::move(name), length);
 }
 
 }  // namespace

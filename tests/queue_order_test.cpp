@@ -38,20 +38,6 @@ aio::task<> get(iteration_trace& log, Queue& from, std::string name) {
   }
 }
 
-/// Puts one item in, and tells how that ended.
-template <class Queue>
-aio::task<> put(iteration_trace& log, Queue& into, int item) {
-  try {
-    co_await into.put(item);
-    log(words("put", item));
-  } catch (aio::queue_shut_down const&) {
-    log(words("put", item, "shut down"));
-  } catch (aio::cancelled_error const&) {
-    log(words("put", item, "CE"));
-    throw;
-  }
-}
-
 template <class Queue>
 aio::task<> join(iteration_trace& log, Queue& awaited, std::string name) {
   co_await awaited.join();

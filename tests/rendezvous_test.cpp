@@ -33,15 +33,7 @@ namespace {
 using desk = aio::rendezvous<std::unique_ptr<int>>;
 
 aio::task<> put(iteration_trace& log, desk& to, int item) {
-  try {
-    co_await to.put(std::make_unique<int>(item));
-    log(words("put", item));
-  } catch (aio::queue_shut_down const&) {
-    log(words("put", item, "shut down"));
-  } catch (aio::cancelled_error const&) {
-    log(words("put", item, "CE"));
-    throw;
-  }
+  co_await aio_test::put(log, to, item, std::make_unique<int>(item));
   try {
     co_await hops(1);
   } catch (aio::cancelled_error const&) {

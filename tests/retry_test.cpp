@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <functional>
 #include <limits>
@@ -68,7 +69,7 @@ TEST_CASE("retry: gives what the first attempt gives that does not fail") {
 TEST_CASE("retry: throws the last error as it is, and counts the attempts") {
   aio::testing::run([]() -> aio::task<> {
     flaky server(10);
-    unsigned attempts = 0;
+    std::size_t attempts = 0;
     auto const policy = aio::times(4).backoff(100ms, 3).longest(500ms).count(attempts);
     auto const outcome = co_await aio::as_result(aio::retry(policy, &flaky::call, std::ref(server)));
     CHECK(said(outcome) == "std::runtime_error: failure 4");
@@ -97,7 +98,7 @@ TEST_CASE("retry: without a pause the next attempt begins in the next iteration"
 
 TEST_CASE("retry: tries again only after the errors that are named, or asked for") {
   aio::testing::run([]() -> aio::task<> {
-    unsigned attempts = 0;
+    std::size_t attempts = 0;
     auto const only_system = aio::times(3).on<std::system_error, std::out_of_range>().count(attempts);
     auto const out_of_range = co_await aio::as_result(
         aio::retry(only_system, []() -> aio::task<> { throw std::out_of_range("far"); co_return; }));
@@ -240,7 +241,7 @@ TEST_CASE("retry: pauses that grow beyond all bounds wait until they are cancell
       throw std::runtime_error("always");
       co_return;
     };
-    auto const policy = aio::times((std::numeric_limits<unsigned>::max)()).backoff(1s, 1e300).jitter(1);
+    auto const policy = aio::times((std::numeric_limits<std::ptrdiff_t>::max)()).backoff(1s, 1e300).jitter(1);
     auto const trying = aio::create_task(aio::retry(policy, failing));
     co_await aio::sleep_for(std::chrono::hours(24 * 365 * 10));
     CHECK_FALSE(trying.done());
@@ -252,7 +253,12 @@ TEST_CASE("retry: pauses that grow beyond all bounds wait until they are cancell
 }
 
 TEST_CASE("retry: refuses a policy that makes no sense") {
-  CHECK(thrown_by([] { aio::times(0); }) == "std::invalid_argument: retry: times(0) would never try at all");
+  for (int const attempts : {0, -1}) {
+    CHECK(thrown_by([=] { aio::times{attempts}; }) ==
+          "std::invalid_argument: times: with less than 1 attempt nothing would be tried at all");
+  }
+  CHECK(thrown_by([] { (void)aio::times(1).longest(-1s); }) ==
+        "std::invalid_argument: longest: a pause cannot be negative");
   CHECK(thrown_by([] { (void)aio::times(1).backoff(-1s); }) ==
         "std::invalid_argument: backoff: a pause cannot be negative");
   CHECK(thrown_by([] { (void)aio::times(1).backoff(1s, 0.5); }) ==

@@ -28,27 +28,11 @@ using aio_test::traced;
 namespace {
 
 aio::task<> reads(aio::shared_lock& mutex, trace& log, std::string name, std::chrono::seconds length = 1s) {
-  try {
-    auto const guard = co_await mutex.acquire_shared();
-    log("+" + name);
-    co_await aio::sleep_for(length);
-    log("-" + name);
-  } catch (aio::cancelled_error const&) {
-    log("cancelled " + name);
-    throw;
-  }
+  return aio_test::holds(mutex.acquire_shared(), log, std::move(name), length);
 }
 
 aio::task<> writes(aio::shared_lock& mutex, trace& log, std::string name, std::chrono::seconds length = 1s) {
-  try {
-    auto const guard = co_await mutex.acquire();
-    log("+" + name);
-    co_await aio::sleep_for(length);
-    log("-" + name);
-  } catch (aio::cancelled_error const&) {
-    log("cancelled " + name);
-    throw;
-  }
+  return aio_test::holds(mutex.acquire(), log, std::move(name), length);
 }
 
 }  // namespace

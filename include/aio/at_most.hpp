@@ -38,9 +38,9 @@ namespace aio {
 /// How many at a time.
 class at_most {
  public:
-  /// Throws: std::invalid_argument for none.
-  explicit at_most(std::size_t count) : count_(count) {
-    if (count == 0) throw std::invalid_argument("at_most(0) would never begin");
+  /// Throws: std::invalid_argument if `count` is less than 1.
+  explicit at_most(std::ptrdiff_t count) : count_(static_cast<std::size_t>(count)) {
+    if (count < 1) throw std::invalid_argument("at_most: with less than 1 at a time nothing would ever begin");
   }
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
 
@@ -280,14 +280,20 @@ template <class Base, class Fn>
 inline constexpr bool view_of_closure<std::ranges::transform_view<Base, Fn>> =
     destroyed_twice<Fn> || view_of_closure<Base>;
 
+#define AIO_REFUSE_CLOSURE_IN_VIEW(name, ...)                                                                         \
+  static_assert(std::is_lvalue_reference_v<__VA_ARGS__> ||                                                            \
+                    !::aio::detail::view_of_closure<std::remove_cvref_t<__VA_ARGS__>>,                                \
+                name ": g++ 12 destroys a lambda with captures that have destructors, also in a view, twice when it " \
+                     "is written inside a co_await expression; name the view on a line before and pass the name, or " \
+                     "capture by reference")
+
 template <bool KeepErrors, class Range>
 auto gather_bounded(at_most limit, Range&& calls) {
   using value = std::ranges::range_value_t<Range>;
   static_assert(is_task<value>,
                 "gather(at_most(n), range) takes a range of tasks, which it starts in turn, as urls | "
                 "std::views::transform(fetch); handles and futures are running already");
-  static_assert(std::is_lvalue_reference_v<Range> || !view_of_closure<std::remove_cvref_t<Range>>,
-                "gather: g++ 12 destroys a lambda with captures that have destructors " AIO_NAME_IT_BEFORE);
+  AIO_REFUSE_CLOSURE_IN_VIEW("gather", Range);
   if constexpr (is_task<value>) {
     constexpr bool kept_by_caller =
         std::is_lvalue_reference_v<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
@@ -316,6 +322,7 @@ auto gather(at_most limit, return_exceptions_t, Range&& calls) {
 template <std::ranges::input_range Range, class Fn>
 auto for_each(at_most limit, Range&& items, Fn&& fn) {
   AIO_REFUSE_CLOSURES("for_each", Fn&&);
+  AIO_REFUSE_CLOSURE_IN_VIEW("for_each", Range);
   using function = detail::kept_type<Fn>;
   using item = std::conditional_t<std::is_reference_v<std::ranges::range_reference_t<Range>>,
                                   std::ranges::range_reference_t<Range>,

@@ -200,8 +200,8 @@ struct broadcast<T>::reader : detail::list_link<readers_tag> {
       : owner(&of), how(kind), room(size), next_message(of.end_) {}
 
   [[nodiscard]] std::uint64_t end() const noexcept {
-    return !owner ? next_message : failed_at < owner->end_ ? failed_at
-                                                           : owner->end_;
+    if (!owner) return next_message;
+    return failed_at < owner->end_ ? failed_at : owner->end_;
   }
   [[nodiscard]] std::size_t unread() const noexcept { return static_cast<std::size_t>(end() - next_message); }
   [[nodiscard]] bool has_room() const noexcept { return unread() < room; }

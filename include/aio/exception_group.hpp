@@ -64,7 +64,7 @@ class exception_group : public std::exception {
   [[nodiscard]] std::pair<std::optional<exception_group>, std::optional<exception_group>> split()
       const;
 
-  /// Whether there is an error of type E, in nested groups too.
+  /// Whether there is an error of type E, in nested groups too (for std::exception in them, not the groups).
   template <class E>
   [[nodiscard]] bool contains() const;
 

@@ -61,6 +61,7 @@ class interval {
   /// Suspends: always, so that a loop which cannot keep up lets others run.
   /// Resumes: as sleep_until(); where the time has passed, in the next iteration.
   /// Cancelled: the tick is still to come.
+  /// Throws: usage_error if another task waits for a tick, and tasks of another loop have waited.
   [[nodiscard("co_await it: nothing is waited for before")]] task<std::uint64_t> tick() {
     detail::scheduler const& on = detail::scheduler::require_running("interval::tick");
     auto const turn = co_await turn_.acquire();
@@ -73,7 +74,7 @@ class interval {
     co_return take_tick(on.now());
   }
 
-  /// The next tick is a period from now, also for who waits for one already.
+  /// The next tick is a period from now, also for who waits for one already. Throws: usage_error outside of a loop.
   void reset() { due_ = after(detail::scheduler::require_running("interval::reset").now()); }
 
   [[nodiscard]] time_point::duration period() const noexcept { return period_; }

@@ -291,28 +291,34 @@ task<T> abandon_limited(limited_by by, Call call) {
   }
 }
 
+template <bool Abandons, class Fn, class... Args>
+auto to_thread_limited(limited_by&& by, Fn&& fn, Args&&... args) {
+  if constexpr (detail::check_thread_function<detail::kept_type<Fn>, detail::kept_type<Args>...>()) {
+    auto call = detail::call_in_thread(detail::submit_to_default(), false, detail::unmoved(std::forward<Fn>(fn)),
+                                       detail::unmoved(std::forward<Args>(args))...);
+    using T = decltype(call.await_resume());
+    if constexpr (Abandons) {
+      return detail::abandon_limited<T>(std::move(by), std::move(call));
+    } else {
+      return detail::call_limited<T>(std::move(by), std::move(call));
+    }
+  }
+}
+
 }  // namespace detail
 
 template <class Fn, class... Args>
 auto to_thread(limited_by by, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
   AIO_REFUSE_AGGREGATES("to_thread", Args&&);
-  if constexpr (detail::check_thread_function<detail::kept_type<Fn>, detail::kept_type<Args>...>()) {
-    auto call = detail::call_in_thread(detail::submit_to_default(), false, detail::unmoved(std::forward<Fn>(fn)),
-                                       detail::unmoved(std::forward<Args>(args))...);
-    return detail::call_limited<decltype(call.await_resume())>(std::move(by), std::move(call));
-  }
+  return detail::to_thread_limited<false>(std::move(by), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 template <class Fn, class... Args>
 auto to_thread(limited_by by, abandon_on_cancel_t, Fn&& fn, Args&&... args) {
   AIO_REFUSE_CLOSURES("to_thread", Fn&&);
   AIO_REFUSE_AGGREGATES("to_thread", Args&&);
-  if constexpr (detail::check_thread_function<detail::kept_type<Fn>, detail::kept_type<Args>...>()) {
-    auto call = detail::call_in_thread(detail::submit_to_default(), false, detail::unmoved(std::forward<Fn>(fn)),
-                                       detail::unmoved(std::forward<Args>(args))...);
-    return detail::abandon_limited<decltype(call.await_resume())>(std::move(by), std::move(call));
-  }
+  return detail::to_thread_limited<true>(std::move(by), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
 }  // namespace aio

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -25,6 +26,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/detail/awaiting.hpp"
 #include "aio/result.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
@@ -40,10 +42,10 @@ class retrying;
 /// How often something is tried, and how long it waits in between. Each function gives a copy with one thing changed.
 class times {
  public:
-  /// At most so many attempts, with no pause in between; std::numeric_limits<unsigned>::max() is no limit.
-  /// Throws: std::invalid_argument for none.
-  explicit times(unsigned attempts) : attempts_(attempts) {
-    if (attempts == 0) throw std::invalid_argument("retry: times(0) would never try at all");
+  /// At most so many attempts, with no pause in between.
+  /// Throws: std::invalid_argument if `attempts` is less than 1.
+  explicit times(std::ptrdiff_t attempts) : attempts_(static_cast<std::size_t>(attempts)) {
+    if (attempts < 1) throw std::invalid_argument("times: with less than 1 attempt nothing would be tried at all");
   }
 
   /// Waits so long after the first attempt, and `factor` times as long after each that follows.
@@ -58,9 +60,10 @@ class times {
     return changed;
   }
 
-  /// No pause is longer than that.
+  /// No pause is longer than that. Throws: std::invalid_argument if it is below nothing.
   template <class Rep, class Period>
   [[nodiscard]] times longest(std::chrono::duration<Rep, Period> pause) const {
+    if (!(pause.count() >= Rep(0))) throw std::invalid_argument("longest: a pause cannot be negative");
     times changed = *this;
     changed.longest_ = std::chrono::duration<double>(pause).count();
     return changed;
@@ -94,7 +97,7 @@ class times {
   }
 
   /// Counts the attempts in a variable of the caller's, which must outlive the retry.
-  [[nodiscard]] times count(unsigned& attempts) const {
+  [[nodiscard]] times count(std::size_t& attempts) const {
     times changed = *this;
     changed.count_ = &attempts;
     return changed;
@@ -114,12 +117,12 @@ class times {
  private:
   friend class detail::retrying;
 
-  unsigned attempts_;
+  std::size_t attempts_;
   double pause_ = 0;  // in seconds
   double factor_ = 2;
   double longest_ = std::numeric_limits<double>::infinity();
   double jitter_ = 0;
-  unsigned* count_ = nullptr;
+  std::size_t* count_ = nullptr;
   std::function<bool(std::exception_ptr const&)> asked_;
 };
 
@@ -161,11 +164,11 @@ class retrying {
   // In a coroutine of its own: what is thrown before there is a task has failed, too.
   template <class T, class Fn, class... Args>
   static task<T> attempt(Fn& fn, Args const&... args) {
-    co_return co_await std::invoke(fn, args...);
+    co_return co_await ending_awaiter(std::invoke(fn, args...));
   }
 
   void begin_attempt() noexcept {
-    if (made_ != (std::numeric_limits<unsigned>::max)()) ++made_;
+    ++made_;
     if (policy_.count_) *policy_.count_ = made_;
   }
   template <class T>
@@ -192,7 +195,7 @@ class retrying {
   }
 
   times policy_;
-  unsigned made_ = 0;
+  std::size_t made_ = 0;
 };
 
 }  // namespace detail

@@ -28,7 +28,8 @@
 namespace aio {
 
 /// Awaits a task, handle, future or other awaitable for at most `length`. Gives a std::optional with what that gives,
-/// which is empty if the time was over before; for void, a bool.
+/// which is empty if the time was over before; for void, a bool. Of a handle or future that stays with the caller it is
+/// a copy.
 ///
 /// A length of zero or less gives what is there without a wait: what is awaited begins, and is cancelled in the next
 /// iteration.

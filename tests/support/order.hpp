@@ -17,10 +17,12 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "aio/error.hpp"
 #include "aio/exception_group.hpp"
+#include "aio/queue.hpp"
 #include "aio/result.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
@@ -111,6 +113,40 @@ inline aio::task<> ticker(iteration_trace& log, int count) {
   for (int i = 0; i < count; ++i) {
     log(words("tick", i));
     co_await hops(1);
+  }
+}
+
+/// Puts an item in, and traces how that ended: "put 1", "put 1 shut down", "put 1 CE".
+template <class Queue, class Item = int>
+aio::task<> put(iteration_trace& log, Queue& into, int number, Item item) {
+  try {
+    co_await into.put(std::move(item));
+    log(words("put", number));
+  } catch (aio::queue_shut_down const&) {
+    log(words("put", number, "shut down"));
+  } catch (aio::cancelled_error const&) {
+    log(words("put", number, "CE"));
+    throw;
+  }
+}
+template <class Queue>
+aio::task<> put(iteration_trace& log, Queue& into, int item) {
+  return aio_test::put(log, into, item, item);
+}
+
+/// Holds what it acquires for so long, and traces "+name" and "-name", or how that ended.
+template <class Acquire>
+aio::task<> holds(Acquire acquire, trace& log, std::string name, std::chrono::seconds length) {
+  try {
+    auto const held = co_await std::move(acquire);
+    log("+" + name);
+    co_await aio::sleep_for(length);
+    log("-" + name);
+  } catch (aio::cancelled_error const&) {
+    log("cancelled " + name);
+    throw;
+  } catch (std::exception const&) {
+    log("refused " + name);
   }
 }
 
