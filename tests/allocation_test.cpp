@@ -227,6 +227,20 @@ TEST_CASE("allocation: none per future, timeout, group and result") {
         }) == 0);
 }
 
+TEST_CASE("allocation: none per task of a set, taken, dropped or cancelled") {
+  aio::task_set<int> jobs;
+  CHECK(aio::testing::run([&]() -> aio::task<long> {
+          co_return co_await steady([&]() -> aio::task<> {
+            for (int i = 0; i < 3; ++i) jobs.create_task(sleeps(i));
+            while (auto const done = co_await jobs.next()) (void)done->result();
+            jobs.create_task(ready(1));
+            jobs.create_task(yields(2));
+            co_await aio::sleep_for(1s);
+            co_await jobs.cancel_and_wait();
+          });
+        }) == 0);
+}
+
 TEST_CASE("allocation: none per callback") {
   CHECK(allocations_of([]() -> aio::task<> {
           auto& loop = aio::get_running_loop();

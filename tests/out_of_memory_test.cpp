@@ -116,6 +116,18 @@ TEST_CASE("out of memory: a group, its children and their errors") {
   });
 }
 
+TEST_CASE("out of memory: a set of tasks, some of which are taken, and the others cancelled") {
+  survives([]() -> aio::task<> {
+    aio::task_set<int> jobs;
+    for (int i = 1; i < 4; ++i) jobs.create_task(child, i, i * 1s);
+    jobs.create_task(aio::task_options().name("a name that is too long to stand in the string itself"), child(4, 4s));
+    auto const done = co_await jobs.next();
+    if (!done || done->result() != 1) throw std::logic_error("another one");
+    co_await jobs.cancel_and_wait();
+    if (!jobs.empty()) throw std::logic_error("some are left");
+  });
+}
+
 namespace {
 
 // An error that is neither lost nor told twice, whatever memory is refused.

@@ -53,6 +53,7 @@
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
+#include "aio/task_set.hpp"
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/transport.hpp"

@@ -262,15 +262,22 @@ struct task_factory {
   template <class T>
   static task_handle<T> create(scheduler& on, task_options&& options, task<T>&& coroutine,
                                std::source_location created) {
-    bool const eager = options.eager_start_ && scheduler::running() == &on && on.may_interrupt();
+    bool eager = false;
+    auto& state = make(on, std::move(options), std::move(coroutine), created, eager);
+    auto handle = aio::detail_make_handle(state);
+    if (eager) state.start_now();
+    return handle;
+  }
+  /// One that was made with two handles. If it is `eager`, it runs from start_now() on.
+  template <class T>
+  static task_state<T>& make(scheduler& on, task_options&& options, task<T>&& coroutine, std::source_location created,
+                             bool& eager) {
+    eager = options.eager_start_ && scheduler::running() == &on && on.may_interrupt();
     std::unique_ptr<task_extras> extras(task_core::inherit());
     if (!extras && (options.name_ || options.context_)) extras = std::make_unique<task_extras>();
     if (options.name_) extras->name = std::move(options.name_);
     if (options.context_) extras->shared_values = context_access::values(*options.context_);
-    auto& state = task_access::start(on, std::move(coroutine), created, eager, std::move(extras));
-    auto handle = aio::detail_make_handle(state);
-    if (eager) state.start_now();
-    return handle;
+    return task_access::start(on, std::move(coroutine), created, eager, std::move(extras));
   }
 };
 

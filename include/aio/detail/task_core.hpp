@@ -302,6 +302,14 @@ class task_core : public future_core,
     }
   }
 
+  /// Whether `owner` expects it, or was told of its end.
+  [[nodiscard]] bool is_owned_by(task_owner const& owner) const noexcept { return owner_ == &owner; }
+  /// Takes back that somebody expects it, who goes. Requires: he was not told of its end.
+  void lose_owner() noexcept {
+    owner_ = nullptr;
+    if (done()) become(&run_without_owner);
+  }
+
   /// Takes back that somebody expects it, and cancels it. Requires: it has not begun.
   void disown() noexcept {
     owner_ = nullptr;
@@ -430,6 +438,7 @@ class task_core : public future_core,
     return last + 1;
   }
   static void run_owner(ready_node* node) noexcept;
+  static void run_without_owner(ready_node* node) noexcept;
   void run_next() noexcept;
   void step_with_check() noexcept;
   static task_extras* inherit_values();
@@ -676,6 +685,10 @@ AIO_ALWAYS_INLINE void task_core::queue_owner() noexcept {
 
 inline void task_core::run_owner(ready_node* node) noexcept {
   static_cast<task_core&>(*node).tell_owner();
+}
+
+inline void task_core::run_without_owner(ready_node* node) noexcept {
+  static_cast<task_core&>(*node).release();
 }
 
 AIO_ALWAYS_INLINE void task_core::tell_owner() noexcept {
