@@ -10,6 +10,8 @@
 //
 // If one fails, the others are cancelled, and the errors of all come out as one exception_group.
 // When you want the values, gather is shorter.
+//
+//   co_await aio::with_task_group(aio::keep_going(log_error), serve);   // where each may fail for itself
 
 #include "aio/config.hpp"
 
@@ -26,6 +28,7 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/detail/context_values.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
@@ -41,7 +44,31 @@ namespace aio {
 
 namespace detail {
 struct group_access;
+
+/// Who is told of each child of a group that fails, in place of the group.
+class failure_listener {
+ public:
+  virtual void failed(any_task_handle const& child, std::exception_ptr const& error) = 0;
+
+ protected:
+  ~failure_listener() = default;
+};
+
+template <class Fn>
+class keep_going_with;
 }  // namespace detail
+
+/// keep_going, see with_task_group(keep_going, body).
+struct keep_going_t {
+  /// Has `fn` told of each child that fails, in place of the group.
+  ///
+  /// `fn` is called in the iteration after the one in which the child ended, in no task, with the std::exception_ptr of
+  /// its error; or with an any_task_handle of it and that. It may start children, also in place of the last one, and
+  /// cancel the group. What it throws goes to the exception handler, beside the error of the child.
+  template <class Fn>
+  [[nodiscard("give it to with_task_group")]] auto operator()(Fn&& fn) const;
+};
+inline constexpr keep_going_t keep_going{};
 
 /// The group that with_task_group() makes, or one that it is given.
 ///
@@ -114,6 +141,11 @@ class task_group final : private detail::task_owner {
   [[nodiscard]] exception_group gather_errors(std::exception_ptr const& of_body);
   void forget(detail::task_core& failed) noexcept;
   void report_failed() noexcept;
+  void tell(detail::task_core& failed) noexcept;
+  /// Whether it ends as soon as nobody does anything more.
+  [[nodiscard]] bool has_ended() const noexcept {
+    return phase_ == phase::over || (phase_ == phase::exiting && children_.empty() && !telling_);
+  }
 
   detail::task_core* parent_ = nullptr;
   // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
@@ -122,12 +154,15 @@ class task_group final : private detail::task_owner {
   // makes its exception_group.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> failed_;
   exit_awaiter* exiting_ = nullptr;     // where the parent waits for the last child
+  detail::failure_listener* failures_ = nullptr;  // is told of them, and failed_ is empty
   phase phase_ = phase::created;
   bool open_ = false;    // the body runs, and nothing has failed
   bool watched_ = false;  // the same in debug mode, in its place
   bool aborting_ = false;
   bool cancel_requested_ = false;         // by cancel()
   bool parent_cancel_requested_ = false;  // the group cancelled its parent, and takes that back
+  bool keeps_going_ = false;              // when a child fails
+  bool telling_ = false;                  // failures_, of what may have been the last child
 };
 
 /// Runs `body(group)`, then waits for every task of the group, and gives what the body returned.
@@ -151,6 +186,23 @@ template <class Body>
 template <class Body>
 [[nodiscard("co_await it: nothing runs before")]] auto with_task_group(task_group& group,
                                                                        Body&& body);
+
+/// The same, but children may fail alone: the others and the body go on. Their errors come out together at the end, as
+/// an exception_group. An error of the body still cancels the children, as a cancellation and cancel() do.
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(keep_going_t, Body&& body);
+template <class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(keep_going_t, task_group& group, Body&& body);
+
+/// The same with a function that is told of each at once, see keep_going_t: `with_task_group(keep_going(fn), body)`.
+/// Nothing of them is kept, so that the block may last for months, and they are not among the errors at its end.
+///
+/// Lifetime: keeps `fn` as it keeps `body`.
+template <class Fn, class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(detail::keep_going_with<Fn> how, Body&& body);
+template <class Fn, class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_task_group(detail::keep_going_with<Fn> how,
+                                                                       task_group& group, Body&& body);
 
 // ---------------------------------------------------------------- implementation
 
@@ -228,7 +280,7 @@ decltype(auto) task_group::create_task(task_options options, Fn&& fn, Args&&... 
 
 AIO_NEVER_INLINE bool task_group::is_open_otherwise() const {
   if (parent_ && phase_ != phase::over) parent_->loop().check_thread("task_group::create_task");
-  return watched_ || (phase_ == phase::exiting && !aborting_ && !children_.empty());
+  return watched_ || (phase_ == phase::exiting && !aborting_ && !has_ended());
 }
 
 inline void task_group::refuse() const {
@@ -236,7 +288,7 @@ inline void task_group::refuse() const {
     throw usage_error("the task_group has not been entered: create its tasks inside "
                       "with_task_group(group, body)");
   }
-  if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) {
+  if (has_ended()) {
     throw usage_error("the task_group is finished: create its tasks before with_task_group ends");
   }
   throw usage_error("the task_group is shutting down: it takes no tasks once a child failed or "
@@ -265,7 +317,7 @@ inline void task_group::abort() {
 
 inline void task_group::cancel() {
   if (parent_ && phase_ != phase::over) parent_->loop().check_thread("task_group::cancel");
-  if (phase_ == phase::over || (phase_ == phase::exiting && children_.empty())) return;
+  if (has_ended()) return;
   cancel_requested_ = true;
   if (phase_ == phase::created || aborting_) return;
   abort();
@@ -284,13 +336,33 @@ inline void task_group::child_done(detail::task_core& child) noexcept {
 
 // In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
 AIO_NEVER_INLINE void task_group::look_at(detail::task_core& child) noexcept {
+  bool const failed = child.state() == detail::future_state::error;
+  if (failed && failures_) tell(child);  // who may start another one
   if (exiting_ && children_.empty() && exiting_->waiting()) exiting_->wake();
-  if (child.state() == detail::future_state::error) child_failed(child);
+  if (failed && !failures_) child_failed(child);
+}
+
+inline void task_group::tell(detail::task_core& failed) noexcept {
+  std::exception_ptr const error = failed.read_error();
+  // It sees the context variables of the block.
+  detail::context_values values = parent_->values();
+  detail::context_values* const outer = std::exchange(parent_->loop().callback_values, &values);
+  telling_ = true;
+  try {
+    failures_->failed(any_task_handle(failed), error);
+  } catch (...) {
+    std::exception_ptr const of_listener = std::current_exception();
+    if (of_listener != error) failed.report("the function of keep_going failed when it was told of this", error);
+    failed.report("the function of keep_going failed", of_listener);
+  }
+  telling_ = false;
+  parent_->loop().callback_values = outer;
 }
 
 inline void task_group::child_failed(detail::task_core& child) noexcept {
   child.retain();
   failed_.push_back(child);
+  if (keeps_going_) return;
   if (!aborting_ && !parent_cancel_requested_) {
     abort();
     parent_cancel_requested_ = true;
@@ -333,12 +405,14 @@ inline void task_group::forget(detail::task_core& failed) noexcept {
 namespace detail {
 
 struct group_access {
-  template <class T, class Body>
-  static task<T> run(Body body, task_group* given) {
+  /// `how` is nothing, or that the group keeps going.
+  template <class T, class Body, class... How>
+  static task<T> run(Body body, task_group* given, How... how) {
     std::optional<task_group> made;
     task_group& group = given ? *given : made.emplace();
     task_core& parent = *co_await this_task();
     group.enter(parent);
+    (set_manner(group, how), ...);
 
     result<T> outcome = co_await body_run<T>(body, group);
     group.phase_ = task_group::phase::exiting;
@@ -385,6 +459,9 @@ struct group_access {
   }
 
  private:
+  static void set_manner(task_group& group, keep_going_t) noexcept { group.keeps_going_ = true; }
+  static void set_manner(task_group& group, failure_listener& told) noexcept { group.failures_ = &told; }
+
   /// Calls the body, and runs what it gives to its end. One that throws before it is a coroutine fails
   /// like one that throws inside.
   template <class T>
@@ -420,8 +497,8 @@ struct group_access {
   };
 };
 
-template <class Body>
-auto run_group(Body&& body, task_group* given) {
+template <class Body, class... How>
+auto run_group(Body&& body, task_group* given, How&&... how) {
   using kept = std::decay_t<Body>;
   static_assert(std::is_invocable_v<kept&, task_group&>,
                 "with_task_group takes a function of aio::task_group&: write "
@@ -432,12 +509,53 @@ auto run_group(Body&& body, task_group* given) {
                   "the body of with_task_group has to be a coroutine: give it the return type "
                   "aio::task<> and a co_return or co_await");
     if constexpr (is_task<made>) {
-      return group_access::run<typename made::value_type, kept>(std::forward<Body>(body), given);
+      return group_access::run<typename made::value_type, kept, std::remove_cvref_t<How>...>(
+          std::forward<Body>(body), given, std::forward<How>(how)...);
     }
   }
 }
 
+/// What keep_going(fn) gives.
+template <class Fn>
+class keep_going_with final : public failure_listener {
+ public:
+  template <class Given>
+  explicit keep_going_with(std::in_place_t, Given&& fn) : fn_(std::forward<Given>(fn)) {}
+
+  void failed([[maybe_unused]] any_task_handle const& child, std::exception_ptr const& error) override {
+    if constexpr (std::is_invocable_v<Fn&, any_task_handle const&, std::exception_ptr const&>) {
+      (void)std::invoke(fn_, child, error);
+    } else {
+      (void)std::invoke(fn_, error);
+    }
+  }
+
+ private:
+  Fn fn_;
+};
+
 }  // namespace detail
+
+template <class Fn>
+auto keep_going_t::operator()(Fn&& fn) const {
+  AIO_REFUSE_CLOSURES("keep_going", Fn&&);
+  using kept = detail::kept_type<Fn>;
+  constexpr bool takes_both = std::is_invocable_v<kept&, any_task_handle const&, std::exception_ptr const&>;
+  constexpr bool takes_error = std::is_invocable_v<kept&, std::exception_ptr const&>;
+  static_assert(takes_both || takes_error,
+                "keep_going takes a function that is told of each child which fails: write "
+                "keep_going([](std::exception_ptr error) { ... }), or with an aio::any_task_handle before it");
+  if constexpr (takes_both) {
+    static_assert(!is_task<std::remove_cvref_t<
+                      std::invoke_result_t<kept&, any_task_handle const&, std::exception_ptr const&>>>,
+                  "keep_going calls its function, and awaits nothing: start a child there, group.create_task(f(x))");
+    return detail::keep_going_with<kept>(std::in_place, detail::unmoved(std::forward<Fn>(fn)));
+  } else if constexpr (takes_error) {
+    static_assert(!is_task<std::remove_cvref_t<std::invoke_result_t<kept&, std::exception_ptr const&>>>,
+                  "keep_going calls its function, and awaits nothing: start a child there, group.create_task(f(x))");
+    return detail::keep_going_with<kept>(std::in_place, detail::unmoved(std::forward<Fn>(fn)));
+  }
+}
 
 template <class Body>
 auto with_task_group(Body&& body) {
@@ -449,6 +567,30 @@ template <class Body>
 auto with_task_group(task_group& group, Body&& body) {
   AIO_REFUSE_CLOSURES("with_task_group", Body&&);
   return detail::run_group(detail::unmoved(std::forward<Body>(body)), &group);
+}
+
+template <class Body>
+auto with_task_group(keep_going_t how, Body&& body) {
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), nullptr, how);
+}
+
+template <class Body>
+auto with_task_group(keep_going_t how, task_group& group, Body&& body) {
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), &group, how);
+}
+
+template <class Fn, class Body>
+auto with_task_group(detail::keep_going_with<Fn> how, Body&& body) {
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), nullptr, std::move(how));
+}
+
+template <class Fn, class Body>
+auto with_task_group(detail::keep_going_with<Fn> how, task_group& group, Body&& body) {
+  AIO_REFUSE_CLOSURES("with_task_group", Body&&);
+  return detail::run_group(detail::unmoved(std::forward<Body>(body)), &group, std::move(how));
 }
 
 }  // namespace aio
