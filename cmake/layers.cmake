@@ -23,7 +23,8 @@ set(AIO_LAYERS
     detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 broadcast.hpp interval.hpp newest_queue.hpp pipe.hpp rendezvous.hpp task_handle.hpp detail/transport_upgrade.hpp
-  12 as_result.hpp event_loop.hpp shield.hpp task_set.hpp tls_context.hpp detail/children.hpp detail/server_state.hpp
+  12 as_result.hpp event_loop.hpp shield.hpp started.hpp task_set.hpp tls_context.hpp detail/children.hpp
+    detail/server_state.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp retry.hpp task_group.hpp timeout.hpp to_thread.hpp
     use_awaitable.hpp wait.hpp wait_readable.hpp wait_signal.hpp detail/children_race.hpp detail/gather.hpp detail/interrupts.hpp
     detail/sent_task.hpp detail/tls_transport.hpp testing/memory_stream.hpp

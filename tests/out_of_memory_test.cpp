@@ -116,6 +116,23 @@ TEST_CASE("out of memory: a group, its children and their errors") {
   });
 }
 
+TEST_CASE("out of memory: a child that is waited for until it is ready, and one that fails before") {
+  survives([]() -> aio::task<> {
+    co_await aio::with_task_group([](aio::task_group& group) -> aio::task<> {
+      auto const serve = [](aio::started<int> ready, int value) -> aio::task<> {
+        co_await aio::sleep_for(1s);
+        if (value < 0) throw std::out_of_range("less than 0");
+        ready(value);
+        co_await aio::sleep_for(1s);
+      };
+      int const got = co_await group.start(serve, 1);
+      if (got != 1) throw std::logic_error("another one");
+      auto const failed = co_await aio::as_result(group.start(serve, -1));
+      if (!failed.error<std::out_of_range>()) failed.rethrow();
+    });
+  });
+}
+
 TEST_CASE("out of memory: a set of tasks, some of which are taken, and the others cancelled") {
   survives([]() -> aio::task<> {
     aio::task_set<int> jobs;

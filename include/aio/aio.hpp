@@ -47,6 +47,7 @@
 #include "aio/shield.hpp"
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/started.hpp"
 #include "aio/stop_token.hpp"
 #include "aio/stream.hpp"
 #include "aio/stream_error.hpp"

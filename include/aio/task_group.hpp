@@ -36,6 +36,7 @@
 #include "aio/error.hpp"
 #include "aio/exception_group.hpp"
 #include "aio/result.hpp"
+#include "aio/started.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
@@ -111,6 +112,25 @@ class task_group final : private detail::task_owner {
     requires(!is_task<Fn>)
   decltype(auto) create_task(task_options options, Fn&& fn, Args&&... args);
 
+  /// Starts a child whose first parameter is an aio::started<T>, waits until the child calls that, and gives what it
+  /// called it with: `int port = co_await group.start(serve, host)`. Until then whatever it ends with is thrown here,
+  /// and only here; from then on it is a child as any other.
+  ///
+  /// T is that of the function's type; where it is generic, write `start<int>(fn)`. A member function has its object as
+  /// the first of `args`. Tasks that are no children may call it, too: the block waits for what they start.
+  /// Suspends: until the child is ready or done. Resumes: in the iteration after it was ready; two iterations after the
+  /// last step of one that was not.
+  /// Cancelled: cancels the child, and throws what that ends with when it is done. Once it is ready the value is given,
+  /// and the cancellation is thrown at the next suspension.
+  /// Throws: what the child ended with before it was ready, be it cancelled by this group; usage_error if it ended
+  /// otherwise; as create_task, when it is awaited.
+  /// asyncio: none.
+  template <class T = detail::not_said, class Fn, class... Args>
+    requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options>)
+  [[nodiscard("co_await it: nothing runs before")]] auto start(Fn&& fn, Args&&... args);
+  template <class T = detail::not_said, class Fn, class... Args>
+  [[nodiscard("co_await it: nothing runs before")]] auto start(task_options options, Fn&& fn, Args&&... args);
+
   /// Cancels the children and the body; the block then ends without an exception unless a child
   /// fails. Before the group is entered: remembered until then. Idempotent (TG-37).
   void cancel();
@@ -125,6 +145,8 @@ class task_group final : private detail::task_owner {
     over,
   };
   class exit_awaiter;
+  template <class T, class U>
+  class start_awaiter;
 
   [[nodiscard]] bool is_open() const {
     return open_ || is_open_otherwise();
@@ -278,6 +300,65 @@ decltype(auto) task_group::create_task(task_options options, Fn&& fn, Args&&... 
   return detail::handle_for<Fn&&, Args&&...>(create_task(std::move(options), std::move(made), where));
 }
 
+/// Starts a child that returns U, and waits until it is ready with a T.
+template <class T, class U>
+class task_group::start_awaiter final : public detail::start_wait {
+  using place = detail::start_state<T>;
+
+ public:
+  start_awaiter(task_group& group, task_options&& options, aio::task<U>&& made,
+                detail::state_ptr<place> shared) noexcept
+      : start_wait(*shared),
+        group_(&group),
+        options_(std::move(options)),
+        made_(std::move(made)),
+        shared_(std::move(shared)) {}
+
+  bool await_ready() {
+    expect();
+    try {
+      auto const where = detail::task_access::function(made_);
+      auto const child = group_->create_task(std::move(options_), std::move(made_), where);
+      return begin(detail::handle_access::state(child));
+    } catch (...) {
+      expect_none();
+      throw;
+    }
+  }
+  T await_resume() {
+    finish();
+    if constexpr (!std::is_void_v<T>) return *std::move(shared_->value);
+  }
+
+ private:
+  task_group* group_;
+  task_options options_;
+  aio::task<U> made_;
+  detail::state_ptr<place> shared_;
+};
+
+template <class T, class Fn, class... Args>
+  requires(!std::is_same_v<std::remove_cvref_t<Fn>, task_options>)
+auto task_group::start(Fn&& fn, Args&&... args) {
+  return start<T>(task_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
+}
+
+template <class T, class Fn, class... Args>
+auto task_group::start(task_options options, Fn&& fn, Args&&... args) {
+  AIO_REFUSE_CLOSURES("task_group::start", Fn&&);
+  AIO_REFUSE_AGGREGATES("task_group::start", Args&&);
+  using value = detail::start_value<T, detail::kept_type<Fn>>;
+  static_assert(!std::is_same_v<value, detail::not_said>,
+                "what start() starts has an aio::started as its first parameter: write [](aio::started<int> ready) -> "
+                "aio::task<> { ... }; where the function is generic, name the type, start<int>(fn)");
+  if constexpr (!std::is_same_v<value, detail::not_said>) {
+    detail::state_ptr<detail::start_state<value>> shared(new detail::start_state<value>);
+    auto made = detail::make_starting_task(started<value>(shared), std::forward<Fn>(fn), std::forward<Args>(args)...);
+    using returned = typename decltype(made)::value_type;
+    return start_awaiter<value, returned>(*this, std::move(options), std::move(made), std::move(shared));
+  }
+}
+
 AIO_NEVER_INLINE bool task_group::is_open_otherwise() const {
   if (parent_ && phase_ != phase::over) parent_->loop().check_thread("task_group::create_task");
   return watched_ || (phase_ == phase::exiting && !aborting_ && !has_ended());
@@ -336,7 +417,7 @@ inline void task_group::child_done(detail::task_core& child) noexcept {
 
 // In the order of asyncio: the exit is woken first, then the error is recorded (TG-8).
 AIO_NEVER_INLINE void task_group::look_at(detail::task_core& child) noexcept {
-  bool const failed = child.state() == detail::future_state::error;
+  bool const failed = child.state() == detail::future_state::error && !child.is_starting();
   if (failed && failures_) tell(child);  // who may start another one
   if (exiting_ && children_.empty() && exiting_->waiting()) exiting_->wake();
   if (failed && !failures_) child_failed(child);

@@ -280,6 +280,7 @@ class future_core : public waitable {
     bool seen : 1 = false;
     bool has_shield_report : 1 = false;
     bool is_task : 1 = false;
+    bool starting : 1 = false;  // see task_core::is_starting()
     bool : 0;
     // Of a task that is to be cancelled:
     bool must_throw : 1 = false;         // at the next step or suspension

@@ -310,6 +310,10 @@ class task_core : public future_core,
     if (done()) become(&run_without_owner);
   }
 
+  /// Whether somebody waits until it is ready, whose business it is until then what it ends with.
+  [[nodiscard]] bool is_starting() const noexcept { return status_.starting; }
+  void set_starting(bool starting) noexcept { status_.starting = starting; }
+
   /// Takes back that somebody expects it, and cancels it. Requires: it has not begun.
   void disown() noexcept {
     owner_ = nullptr;
