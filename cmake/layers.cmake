@@ -15,6 +15,7 @@ set(AIO_LAYERS
   4 detail/callback.hpp detail/future_core.hpp detail/repeated_call.hpp
   5 detail/task_core.hpp
   6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp
+    detail/wait_choice.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
@@ -30,7 +31,7 @@ set(AIO_LAYERS
     detail/sent_task.hpp detail/tls_transport.hpp testing/memory_stream.hpp
   14 async_run.hpp awaitable.hpp barrier.hpp datagram.hpp file.hpp gather.hpp limiter.hpp process.hpp race.hpp run.hpp
     run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
-  15 at_most.hpp loop_thread.hpp open_connection.hpp sendfile.hpp testing/virtual_clock.hpp
+  15 at_most.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp testing/virtual_clock.hpp
   16 aio.hpp
 )
 

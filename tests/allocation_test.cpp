@@ -241,6 +241,20 @@ TEST_CASE("allocation: none per task of a set, taken, dropped or cancelled") {
         }) == 0);
 }
 
+TEST_CASE("allocation: none per select, whichever was chosen") {
+  CHECK(allocations_of([]() -> aio::task<> {
+          aio::queue<int> a;
+          aio::queue<int> b;
+          aio::semaphore slots(0);
+          aio::event happened;
+          for (int i = 0; i < 4; ++i) {
+            if (i % 2 == 0) a.put_nowait(i);
+            auto const got = co_await aio::select(a.get(), b.get(), slots.acquire(), happened.wait(), aio::sleep_for(1s));
+            CHECK(got.index() == (i % 2 == 0 ? 0 : 4));
+          }
+        }) == 0);
+}
+
 TEST_CASE("allocation: none per callback") {
   CHECK(allocations_of([]() -> aio::task<> {
           auto& loop = aio::get_running_loop();

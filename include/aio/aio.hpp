@@ -40,6 +40,7 @@
 #include "aio/retry.hpp"
 #include "aio/run.hpp"
 #include "aio/run_on.hpp"
+#include "aio/select.hpp"
 #include "aio/semaphore.hpp"
 #include "aio/sendfile.hpp"
 #include "aio/server.hpp"

@@ -237,6 +237,8 @@ struct broadcast<T>::reader : detail::list_link<readers_tag> {
 template <class T>
 class broadcast<T>::receiver : public detail::handed_waiter {
  public:
+  static constexpr bool selectable = true;
+
   bool await_ready() const noexcept { return from_->has_more() || from_->at_end(); }
   void await_suspend(std::coroutine_handle<>) {
     from_->owner->putters_.require_loop(loop(), "broadcast");
@@ -318,6 +320,8 @@ class broadcast<T>::receive_awaiter final : public receiver {
 template <class T>
 class broadcast<T>::put_awaiter final : public detail::line_waiter {
  public:
+  static constexpr bool selectable = true;
+
   template <class Message>
   put_awaiter(broadcast& owner, Message&& message) : owner_(&owner), message_(std::forward<Message>(message)) {}
 

@@ -63,6 +63,8 @@ class event {
 
 class event::wait_awaiter final : public detail::line_waiter {
  public:
+  static constexpr bool selectable = true;
+
   explicit wait_awaiter(event& owner) noexcept : owner_(&owner) {}
 
   bool await_ready() const noexcept { return owner_->set_; }

@@ -210,6 +210,8 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
 class limiter::acquire_awaiter final : public detail::handed_waiter {
  public:
+  static constexpr bool selectable = true;
+
   acquire_awaiter(std::shared_ptr<core> from, std::size_t count) noexcept : core_(std::move(from)), count_(count) {}
 
   bool await_ready() const { return core_->take(count_); }

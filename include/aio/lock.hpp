@@ -103,6 +103,8 @@ class [[nodiscard("the lock is released at once unless you keep the guard: "
 
 class lock::acquire_awaiter final : public detail::line_waiter {
  public:
+  static constexpr bool selectable = true;
+
   explicit acquire_awaiter(lock& owner) noexcept : owner_(&owner) {}
 
   bool await_ready() const noexcept { return owner_->try_acquire(); }
@@ -131,7 +133,10 @@ class lock::acquire_awaiter final : public detail::line_waiter {
     // That of line_waiter leaves the line; this stays in it until it runs (M-10).
     // NOLINTNEXTLINE(bugprone-parent-virtual-call)
     if (!leaf_waiter::cancel_wait(task, message)) return false;
-    if (linked()) --owner_->in_line_;
+    if (linked()) {
+      --owner_->in_line_;
+      if (in_choice()) owner_->line_.leave(*this);
+    }
     return true;
   }
 

@@ -170,6 +170,8 @@ class observable<T>::waiter : public detail::line_waiter {
 template <class T>
 class observable<T>::changed_awaiter final : public waiter {
  public:
+  static constexpr bool selectable = true;
+
   explicit changed_awaiter(subscription& of) noexcept : of_(&of) {}
 
   bool await_ready() const {
@@ -194,6 +196,8 @@ class observable<T>::until_awaiter final : public waiter {
                 "observable::until takes a predicate: a function of the value that returns bool");
 
  public:
+  static constexpr bool selectable = true;
+
   template <class P>
   until_awaiter(observable& owner, P&& predicate) : owner_(&owner), predicate_(std::forward<P>(predicate)) {}
 

@@ -345,10 +345,10 @@ class queue_base {
 /// looks again whether it can go on: somebody else may have been quicker.
 class queue_base::waiter final : public leaf_waiter,
                                  public list_link<queue_line_tag>,
-                                 private ready_node {
+                                 private removable_node {
  public:
   waiter(frame_base& frame, queue_base& owner, end at) noexcept
-      : ready_node(&on_second_look), owner_(&owner), end_(at) {
+      : removable_node(&on_second_look), owner_(&owner), end_(at) {
     attach(frame);
   }
 
@@ -368,6 +368,7 @@ class queue_base::waiter final : public leaf_waiter,
   }
 
   bool cancel_wait(task_core& task, cancel_message const& message) override {
+    if (in_choice()) return leave_at_once();
     if (!waiting() || woken_) return false;
     leaf_waiter::cancel_wait(task, message);
     return true;
@@ -377,6 +378,8 @@ class queue_base::waiter final : public leaf_waiter,
   void look_again() noexcept {
     woken_ = true;
     owner_->woken_.push_back(*this);
+    if (in_choice()) [[unlikely]]
+      return choice().loop().push_removable(*this);
     loop().push(*this);
   }
 
@@ -389,8 +392,18 @@ class queue_base::waiter final : public leaf_waiter,
     return end_ == end::put ? owner_->putters_ : owner_->getters_;
   }
 
+  bool leave_at_once() noexcept {
+    bool const there = linked();
+    if (there) line::remove(*this);
+    if (woken_) choice().loop().forget(*this);
+    if (woken_ && there) owner_->pass_on(end_);
+    return true;
+  }
+
   static void on_second_look(ready_node* node) noexcept {
-    auto& self = static_cast<waiter&>(*node);
+    auto& self = static_cast<waiter&>(static_cast<removable_node&>(*node));
+    if (self.in_choice()) [[unlikely]]
+      return self.look_for_choice();
     if (!self.linked()) {  // the queue is gone: nothing but a cancellation ends the wait
       self.woken_ = false;
       if (self.task().cancel_pending()) self.task().run_now();
@@ -402,6 +415,14 @@ class queue_base::waiter final : public leaf_waiter,
     } else {
       self.enter();  // at the end
     }
+  }
+
+  void look_for_choice() noexcept {
+    bool const there = linked();
+    if (there) line::remove(*this);
+    if (there && owner_->can_go_on(end_)) return choice().run(*this);
+    woken_ = false;
+    if (there) enter();
   }
 
   queue_base* owner_;
@@ -594,6 +615,8 @@ namespace detail {
 template <class T, class Items>
 class basic_queue<T, Items>::put_awaiter {
  public:
+  static constexpr bool selectable = true;
+
   template <class Item>
   put_awaiter(basic_queue& owner, Item&& item) : owner_(&owner), item_(std::forward<Item>(item)) {}
 
@@ -623,6 +646,8 @@ class basic_queue<T, Items>::put_awaiter {
 template <class T, class Items>
 class basic_queue<T, Items>::taking_awaiter {
  public:
+  static constexpr bool selectable = true;
+
   explicit taking_awaiter(basic_queue& owner) noexcept : owner_(&owner) {}
 
   void attach(frame_base& frame) noexcept { frame_ = &frame; }

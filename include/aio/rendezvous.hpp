@@ -112,6 +112,8 @@ class rendezvous {
 template <class T>
 class rendezvous<T>::put_awaiter final : public detail::line_waiter {
  public:
+  static constexpr bool selectable = true;
+
   template <class Item>
   put_awaiter(rendezvous& owner, Item&& item) : owner_(&owner), item_(std::forward<Item>(item)) {}
 
@@ -136,6 +138,8 @@ class rendezvous<T>::put_awaiter final : public detail::line_waiter {
 template <class T>
 class rendezvous<T>::getter : public detail::line_waiter {
  public:
+  static constexpr bool selectable = true;
+
   bool await_ready() const noexcept { return !owner_->putters_.empty() || owner_->shut_down_; }
   void await_suspend(std::coroutine_handle<>) {
     owner_->putters_.require_loop(loop(), "rendezvous");

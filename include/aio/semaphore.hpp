@@ -158,6 +158,8 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
 class semaphore::acquire_awaiter final : public detail::leaf_waiter, public detail::list_link<line_tag> {
  public:
+  static constexpr bool selectable = true;
+
   explicit acquire_awaiter(semaphore& owner) noexcept : owner_(&owner) {}
 
   bool await_ready() const noexcept { return owner_->take(); }
@@ -190,7 +192,7 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
     if (!owner_) return true;
     if (owner_->first_waiting_ == this) owner_->first_waiting_ = next;
     line::remove(*this);
-    owner_->leaving_.push_back(*this);
+    if (!in_choice()) owner_->leaving_.push_back(*this);
     return true;
   }
 

@@ -157,6 +157,8 @@ class shared_lock::waiter : public detail::handed_waiter {
 template <bool Shared>
 class shared_lock::basic_awaiter final : public waiter {
  public:
+  static constexpr bool selectable = true;
+
   explicit basic_awaiter(shared_lock& owner) noexcept : waiter(owner, Shared) {}
 
   bool await_ready() const noexcept { return owner_->take(Shared); }

@@ -138,6 +138,7 @@ template <class Operation>
 class sleep_awaiter {
  public:
   explicit sleep_awaiter(Operation operation) noexcept : operation_(operation) {}
+  [[nodiscard]] Operation const& operation() const noexcept { return operation_; }
   void attach(frame_base& frame) noexcept { frame_ = &frame; }
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) { operation_.suspend_in(*frame_); }
@@ -162,6 +163,11 @@ class sleep_operation {
     }
   }
   sleep_awaiter<sleep_operation> operator co_await() const noexcept { return sleep_awaiter(*this); }
+  /// The same for a timer in place of the task. Says whether it stands in line already.
+  bool arm(scope_timer& timer, scheduler& on) const {
+    if (length_ <= time_point::duration::zero()) return timer.arm_now(on), true;
+    return timer.arm(on, detail::deadline_after(on, length_)), false;
+  }
 
  private:
   AIO_NEVER_INLINE void start_timer(frame_base& frame) const {
@@ -183,6 +189,11 @@ class sleep_until_operation {
     }
   }
   sleep_awaiter<sleep_until_operation> operator co_await() const noexcept { return sleep_awaiter(*this); }
+  /// The same for a timer in place of the task. Says whether it stands in line already.
+  bool arm(scope_timer& timer, scheduler& on) const {
+    if (deadline_ <= on.now()) return timer.arm_now(on), true;
+    return timer.arm(on, deadline_), false;
+  }
 
  private:
   time_point deadline_;

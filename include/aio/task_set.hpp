@@ -172,6 +172,8 @@ namespace detail {
 
 class task_set_core::next_wait : public handed_waiter {
  public:
+  static constexpr bool selectable = true;
+
   bool await_ready() const noexcept { return set_->has_more() || set_->in_it() == 0; }
   void await_suspend(std::coroutine_handle<>) {
     set_->line_.join(*this, loop(), "task_set");

@@ -40,6 +40,8 @@ class outcome_awaiter {
                         "share its mistake");
     }
   }
+  /// Requires: it is attached.
+  [[nodiscard]] future_core& awaited() const noexcept { return *awaited_; }
   bool await_ready() const noexcept { return awaited_->done(); }
   void await_suspend(std::coroutine_handle<>) {
     if (awaits_itself()) [[unlikely]] {

@@ -11,6 +11,7 @@
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/detail/wait_choice.hpp"
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
@@ -21,6 +22,10 @@ namespace aio::detail {
 /// The base of aio's awaiters. A task may be cancelled after it was woken: cancel_wait() is false then, and the task
 /// runs with woken() and task().cancel_delivered() both true. Who was handed something passes it on there, before
 /// check_cancelled().
+///
+/// One that select() takes says `static constexpr bool selectable = true;`. As one of several it is in_choice() while
+/// it waits and has no task(): to be cancelled then is to leave at once, with nothing, so that it can go. Only one that
+/// does more in cancel_wait() than to leave its line has to look at that.
 /// Lifetime: who waits is woken or cancelled before its frame goes. A loop keeps its tasks until they are done, and one
 /// that ends cancels them and runs until they are; what a test with a deadlock abandons stays in memory.
 class leaf_waiter : public waitable {
@@ -38,7 +43,10 @@ class leaf_waiter : public waitable {
   AIO_ALWAYS_INLINE void wake() noexcept {
     AIO_ASSERT(waiting());
     state_ = state::woken;
-    frame_->task->wake();
+    task_core* const task = frame_->task;
+    if (!task) [[unlikely]]
+      return wake_choice();
+    task->wake();
   }
   [[nodiscard]] bool waiting() const noexcept { return state_ == state::waiting; }
   [[nodiscard]] bool woken() const noexcept { return state_ == state::woken; }
@@ -48,9 +56,13 @@ class leaf_waiter : public waitable {
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;
     state_ = state::cancelled;
-    task.wake_cancelled(message);
+    if (!in_choice()) [[likely]]
+      task.wake_cancelled(message);
     return true;
   }
+
+  /// Of one that waits: whether it is one of several, of which one happens.
+  [[nodiscard]] bool in_choice() const noexcept { return wait_choice::owns(*frame_); }
 
  protected:
   ~leaf_waiter() = default;
@@ -68,9 +80,14 @@ class leaf_waiter : public waitable {
       task().throw_cancelled();
   }
 
+  /// Requires: in_choice().
+  [[nodiscard]] wait_choice& choice() const noexcept { return wait_choice::of(*frame_); }
+
   frame_base* frame_ = nullptr;
 
  private:
+  AIO_NEVER_INLINE void wake_choice() noexcept { choice().wake(*this); }
+
   enum class state : std::uint8_t {
     idle,
     waiting,

@@ -384,6 +384,8 @@ class task_core : public future_core,
     waiting_for_ = nullptr;
     resume_point_ = const_cast<frame_base*>(&before);
   }
+  /// What it was suspended on last.
+  [[nodiscard]] waitable* waiting_for() const noexcept { return waiting_for_; }
   AIO_ALWAYS_INLINE void wake() noexcept { loop().push(*this); }
   /// Runs the task at once, which was suspended by suspend_on_checked().
   AIO_ALWAYS_INLINE void run_in(scheduler& on) noexcept {

@@ -8,6 +8,7 @@
 //    public:
 //     class get_awaiter final : public detail::handed_waiter {
 //      public:
+//       static constexpr bool selectable = true;  // by select()
 //       explicit get_awaiter(tickets& owner) noexcept : owner_(&owner) {}
 //       bool await_ready() noexcept { return owner_->take(number_); }
 //       void await_suspend(std::coroutine_handle<>) {
