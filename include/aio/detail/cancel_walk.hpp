@@ -138,14 +138,14 @@ class cancel_walk {
         // Tasks that await each other in a ring: it is broken where the cancellation comes back.
         // CPython ends in a RecursionError here.
         met_running_ = true;
-        bool const woken = !status.deliver_cancel && at->waiting_for_->let_go(*at);
-        if (woken) at->wake_cancelled(message());
-        answer(*at, woken, message());
+        answer(*at, let_go(*at) || let_go_before(last), message());
         break;
       }
       if (status.passed_cancel_on && postpone(*at)) break;
       cancel_route const route = found ? *std::exchange(found, nullptr) : at->waiting_for_->route_cancel(message());
       if (!route.task && !route.fork) {
+        // A ring that came to be when those were asked already.
+        if (route.asked && came_from(*route.asked, first, last)) met_running_ = let_go_before(last) || met_running_;
         answer(*at, take(*at, message()), message());
         break;
       }
@@ -158,6 +158,28 @@ class cancel_walk {
     }
     leave(first, last);
     accepted_ = true;  // whatever becomes of it, the first has it
+  }
+
+  bool let_go(task_core& task) {
+    if (task.status_.deliver_cancel || !task.waiting_for_->let_go(task)) return false;
+    task.wake_cancelled(message());
+    return true;
+  }
+  // What a task started has to end before it does. If it is among that what waits for the task, the ring is broken
+  // there: behind `last`, or where the fork was from which the request came.
+  bool let_go_before(task_core* last) {
+    task_core* const waits = last ? last : levels_.empty() ? nullptr
+                                                           : levels_.back().last;
+    return waits && let_go(*waits);
+  }
+  // Whether the request passed one of `children`: a task from `first` to `last`, or that from which the fork was.
+  [[nodiscard]] bool came_from(cancel_fork const& children, task_core& first, task_core* last) const noexcept {
+    if (!levels_.empty() && levels_.back().first && levels_.back().first->owner_ == &children) return true;
+    for (task_core* at = &first; last; at = at->waiting_for_->route_cancel(message_).task) {
+      if (at->owner_ == &children) return true;
+      if (at == last) break;
+    }
+    return false;
   }
 
   void enter(level next) {

@@ -101,11 +101,14 @@ class children_race : public leaf_waiter, private child_parent {
   void await_suspend(std::coroutine_handle<>) { suspend(); }
 
   cancel_route route_cancel(cancel_message const& message) noexcept override {
-    if (!waiting() || own_left_ == 0 || cancel_requested_) return {};
+    if (!waiting() || own_left_ == 0) return {};
     // The tasks end first, which are asked to once. The first message counts (CAN-10).
-    cancel_requested_ = true;
-    message_ = message;
-    return enough_ ? cancel_route() : cancel_route{.fork = this, .with_message = false};
+    bool const asked = cancel_requested_ || enough_;
+    if (!cancel_requested_) {
+      cancel_requested_ = true;
+      message_ = message;
+    }
+    return asked ? cancel_route{.asked = this} : cancel_route{.fork = this, .with_message = false};
   }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;

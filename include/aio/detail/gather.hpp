@@ -121,6 +121,13 @@ class gather_base : private child_parent {
     for_each_listener([&](child_listener& each) { each.stop(on); });
   }
 
+  /// The same for ever, if all are somebody else's; no task of its own may be left behind.
+  bool let_all_go(scheduler& on) noexcept {
+    if (left() > 0) return false;
+    stop_listening(on);
+    return true;
+  }
+
   /// Where the error that decided loses to a cancellation of the waiting task.
   void report_replaced() noexcept {
     if (failed_) report(*failed_, "a child of gather failed, and its error gave way to a cancellation");
@@ -400,6 +407,7 @@ class gather_awaiter final : public leaf_waiter, private Children {
     return waiting() && !this->failed() ? this->to_children() : cancel_route();
   }
   bool cancel_wait(task_core&, cancel_message const&) override { return false; }
+  bool let_go(task_core&) noexcept override { return waiting() && this->let_all_go(loop()); }
 
   /// Begins to listen now, and gives a future to await, share or cancel later, as in Python.
   /// Only for handles and futures: tasks of its own would outlive whoever drops the future.

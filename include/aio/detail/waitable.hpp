@@ -42,6 +42,7 @@ struct cancel_route {
   task_core* task = nullptr;
   cancel_fork* fork = nullptr;
   bool with_message = true;
+  cancel_fork const* asked = nullptr;  // it goes nowhere: these tasks are its own, were asked to end, and must do so
 };
 
 /// What a suspended task waits for. A cancellation asks it in this order: route_cancel(); if that gave no route,
