@@ -31,7 +31,8 @@ set(AIO_LAYERS
     detail/sent_task.hpp detail/tls_transport.hpp testing/memory_stream.hpp
   14 async_run.hpp awaitable.hpp barrier.hpp datagram.hpp file.hpp gather.hpp limiter.hpp process.hpp race.hpp run.hpp
     run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
-  15 at_most.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp testing/virtual_clock.hpp
+  15 at_most.hpp first_success.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp
+    testing/virtual_clock.hpp
   16 aio.hpp
 )
 

@@ -20,6 +20,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
 #include "aio/file.hpp"
+#include "aio/first_success.hpp"
 #include "aio/future.hpp"
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"

@@ -24,16 +24,11 @@
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/state_ptr.hpp"
+#include "aio/result.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
-
-/// Makes gather() give a result<T> per child, in place of throwing the first error.
-struct return_exceptions_t {
-  explicit constexpr return_exceptions_t() = default;
-};
-inline constexpr return_exceptions_t return_exceptions{};
 
 /// Makes gather() run each child at once, in order, until it waits or ends.
 struct eager_t {

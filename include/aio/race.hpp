@@ -9,19 +9,27 @@
 //   std::vector<aio::task<page>> mirrors = ...;
 //   auto [index, page] = co_await aio::race(std::move(mirrors));
 //
-// To have the value of each use gather; to see them one by one, as_completed.
+//   auto [job, command] = co_await aio::race(aio::keep_all, jobs.get(), commands.get());   // std::optional each
+//
+// To have the value of each use gather; to see them one by one, as_completed. The first that succeeds is first_success.
 
 #include "aio/config.hpp"
 
 #include <cstddef>
+#include <exception>
+#include <optional>
 #include <stdexcept>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "aio/detail/children.hpp"
 #include "aio/detail/children_race.hpp"
+#include "aio/detail/future_core.hpp"
 #include "aio/detail/lighter_std.hpp"
+#include "aio/result.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -44,7 +52,11 @@ struct winner<void> {
 /// Those belong to somebody else and run on; one that is done already decides at once, and no task is
 /// started.
 /// Gives: a std::variant with a std::monostate for void, whose index says which; winner<T> for a
-/// range. Values that were too late are dropped; errors that were go to the exception handler.
+/// range.
+/// Drops: what other tasks return that end in the same iteration, or all the same when they are cancelled; and, where the
+/// waiting task is cancelled before one has won, what all of them return. So race(q.get(), r.get()) loses an item when
+/// there is one in both: aio::keep_all keeps it, and aio::select takes from one alone. Errors that were too late go to
+/// the exception handler.
 /// Suspends: unless a handle or future is done already.
 /// Resumes: two iterations after the step in which the last of its tasks ended.
 /// Cancelled: cancels its tasks and waits for them. Once one has won, its value is delivered, and
@@ -56,6 +68,32 @@ struct winner<void> {
 template <class... Given>
   requires detail::children_or_range<Given...>
 [[nodiscard("co_await it: nothing is started before")]] auto race(Given&&... given);
+
+/// Makes race() give what each child returned that has ended, so that nothing is lost.
+struct keep_all_t {
+  explicit constexpr keep_all_t() = default;
+};
+inline constexpr keep_all_t keep_all{};
+
+/// The same, but gives what every child returned that was done when it is over: also those that ended in the same
+/// iteration as the first, or all the same when they were cancelled.
+///
+/// Gives: a std::tuple of std::optional, in the order of the arguments, with std::monostate for void; a std::vector of
+/// them for a range. None for a task that ended cancelled or was not started, a handle that is not done, and whatever
+/// failed too late, which goes to the exception handler, or stays with the handle.
+/// Cancelled: as race; but where one of its tasks returns something all the same, this gives it, and the cancellation
+/// is thrown at the next suspension.
+/// Throws: as race, what the first child threw. The values of others are dropped then; where they must not be, write
+/// race(keep_all, return_exceptions, ...).
+template <class... Given>
+  requires detail::children_or_range<Given...>
+[[nodiscard("co_await it: nothing is started before")]] auto race(keep_all_t, Given&&... given);
+
+/// The same, but never throws what a child threw: gives a result<T> in each std::optional. None for a task that ended
+/// cancelled and was not the first, was not started, or a handle that is not done.
+template <class... Given>
+  requires detail::children_or_range<Given...>
+[[nodiscard("co_await it: nothing is started before")]] auto race(keep_all_t, return_exceptions_t, Given&&... given);
 
 // ---------------------------------------------------------------- implementation
 
@@ -98,8 +136,42 @@ struct race_results<element_children<Child>> {
   }
 };
 
-/// The first child that is done decides.
-class first_done {
+/// What keep_all gives: of arguments,
+template <bool Collect, class Children>
+struct kept_results;
+template <bool Collect, class... Children>
+struct kept_results<Collect, argument_children<Children...>> {
+  static_assert((!std::is_reference_v<typename child_traits<Children>::value_type> && ...),
+                "race(keep_all, ...) cannot give a std::optional of a reference; return a pointer");
+  using type = std::tuple<std::optional<gathered<Collect, typename child_traits<Children>::value_type>>...>;
+
+  template <class Take>
+  static type take(argument_children<Children...>& from, Take take_one) {
+    return [&]<std::size_t... Index>(std::index_sequence<Index...>) {
+      return type { take_one.template operator()<Children>(from.template slot<Index>(), Index)... };
+    }(std::index_sequence_for<Children...>());
+  }
+};
+/// and of elements.
+template <bool Collect, class Child>
+struct kept_results<Collect, element_children<Child>> {
+  static_assert(!std::is_reference_v<typename child_traits<Child>::value_type>,
+                "race(keep_all, ...) cannot give a std::optional of a reference; return a pointer");
+  using type = std::vector<std::optional<gathered<Collect, typename child_traits<Child>::value_type>>>;
+
+  template <class Take>
+  static type take(element_children<Child>& from, Take take_one) {
+    type values;
+    values.reserve(from.size());
+    from.for_each([&](auto& slot, std::size_t index) {
+      values.push_back(take_one.template operator()<Child>(slot, index));
+    });
+    return values;
+  }
+};
+
+/// What decides a race, whatever is made of it.
+class race_rule {
  public:
   static constexpr char const* caller = "race";
   static constexpr char const* too_late = "a child of race failed after the race was over";
@@ -107,6 +179,11 @@ class first_done {
   static void begin(std::size_t count) {
     if (count == 0) throw std::invalid_argument("race: there is nothing to wait for");
   }
+};
+
+/// The first child that is done decides.
+class first_done : public race_rule {
+ public:
   bool enough_with(child_view, std::size_t index) noexcept {
     winner_ = index;
     return true;
@@ -120,6 +197,43 @@ class first_done {
   std::size_t winner_ = 0;
 };
 
+/// The first child that is done decides, and all count that are by then.
+template <bool Collect>
+class all_done : public race_rule {
+ public:
+  static constexpr bool keeps_values = true;
+
+  bool enough_with(child_view, std::size_t index) noexcept {
+    first_ = index;
+    return true;
+  }
+  template <class Children>
+  auto take(Children& children) {
+    if constexpr (!Collect) {
+      if (first_) {
+        if (std::exception_ptr const error = children.at(*first_).error()) std::rethrow_exception(error);
+      }
+    }
+    auto take_one = [this]<class Child>(auto& slot, std::size_t index) { return take_if_done<Child>(slot, index); };
+    return kept_results<Collect, Children>::take(children, take_one);
+  }
+
+ private:
+  template <class Child>
+  auto take_if_done(auto& slot, std::size_t index)
+      -> std::optional<gathered<Collect, typename child_traits<Child>::value_type>> {
+    constexpr bool own = child_traits<Child>::own;
+    if (own && !slot.core()) return std::nullopt;  // it was not started
+    auto& state = slot.state();
+    bool const counts = Collect ? state.done() && !(own && state.cancelled() && index != first_)
+                                : state.state() == future_state::value;
+    if (!counts) return std::nullopt;
+    return detail::take_result<Collect, Child>(state);
+  }
+
+  std::optional<std::size_t> first_;  // none if it was cancelled before
+};
+
 }  // namespace detail
 
 template <class... Given>
@@ -127,6 +241,20 @@ template <class... Given>
 auto race(Given&&... given) {
   AIO_REFUSE_CHILDREN("race", Given...);
   return detail::race_children(detail::first_done(), std::forward<Given>(given)...);
+}
+
+template <class... Given>
+  requires detail::children_or_range<Given...>
+auto race(keep_all_t, Given&&... given) {
+  AIO_REFUSE_CHILDREN("race", Given...);
+  return detail::race_children(detail::all_done<false>(), std::forward<Given>(given)...);
+}
+
+template <class... Given>
+  requires detail::children_or_range<Given...>
+auto race(keep_all_t, return_exceptions_t, Given&&... given) {
+  AIO_REFUSE_CHILDREN("race", Given...);
+  return detail::race_children(detail::all_done<true>(), std::forward<Given>(given)...);
 }
 
 }  // namespace aio

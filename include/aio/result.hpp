@@ -24,6 +24,12 @@
 
 namespace aio {
 
+/// Makes gather() and others give a result<T> per child, in place of throwing the first error.
+struct return_exceptions_t {
+  explicit constexpr return_exceptions_t() = default;
+};
+inline constexpr return_exceptions_t return_exceptions{};
+
 /// The value of an operation or the exception that ended it, cancellation included.
 ///
 /// T may be `void` or a reference. Lifetime: owns the value; a reference is only kept.

@@ -47,6 +47,7 @@
 //   void begin(std::size_t count);           // optional; or bool
 //   bool enough_with(child_view child, std::size_t index);
 //   auto take(Children& children);
+//   static constexpr bool keeps_values = true;  // optional
 //
 // begin: there are so many children. It is called once and first, and nothing else says their number. If it throws,
 // nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
@@ -70,7 +71,10 @@
 // the rest was let go; somebody else's may be pending then. No child is ever gone: the wait has a handle of each.
 //
 // A cancellation that comes before there was enough cancels its own children, and is thrown when they have ended. One
-// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3).
+// that comes later is thrown at the task's next suspension, so that what there is of results is not lost (D3). With
+// keeps_values this holds also of what its own children bring that is cancelled: if one of them ended with a value,
+// take() is called, with less than enough, and the cancellation comes at the next suspension. What fails too late is
+// reported behind take() then, which may take it.
 
 #include "aio/config.hpp"
 
@@ -145,7 +149,7 @@ class children_race : public leaf_waiter, private child_parent {
       task().throw_cancelled();
     }
     if (cancel_requested_) {
-      if (!enough_) {
+      if (!enough_ && !(keeps_values() && any_succeeded())) {
         report_all();
         throw cancelled_error(message_);
       }
@@ -162,7 +166,14 @@ class children_race : public leaf_waiter, private child_parent {
   [[nodiscard]] virtual child_view at(std::size_t index) noexcept = 0;
   virtual bool enough_with(child_view child, std::size_t index) noexcept = 0;
   [[nodiscard]] virtual char const* too_late() const noexcept = 0;
+  [[nodiscard]] virtual bool keeps_values() const noexcept = 0;
 
+  bool any_succeeded() noexcept {
+    for (std::size_t i = 0; i < count_; ++i) {
+      if (child_view const each = at(i); each.own() && each.succeeded()) return true;
+    }
+    return false;
+  }
   void report(child_view child) const noexcept {
     if (child.failed()) [[unlikely]]
       child.report(too_late());
@@ -191,7 +202,7 @@ class children_race : public leaf_waiter, private child_parent {
   void child_settled(child_view child) noexcept {
     --left_;
     if (enough_ || cancel_requested_) {
-      report(child);
+      if (!keeps_values()) report(child);
     } else if (enough_with(child, index_of(child)) || left_ == 0) {
       enough_ = true;
       cancel_own();
@@ -296,6 +307,10 @@ class race_awaiter final : public children_race {
   child_view at(std::size_t index) noexcept override { return children_.at(index); }
   bool enough_with(child_view child, std::size_t index) noexcept override { return rule_.enough_with(child, index); }
   char const* too_late() const noexcept override { return Rule::too_late; }
+  bool keeps_values() const noexcept override {
+    if constexpr (requires { Rule::keeps_values; }) return Rule::keeps_values;
+    return false;
+  }
 
   Rule rule_;
   Children children_;
