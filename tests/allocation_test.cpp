@@ -255,6 +255,21 @@ TEST_CASE("allocation: none per select, whichever was chosen") {
         }) == 0);
 }
 
+TEST_CASE("allocation: none from malloc per result of as_completed(at_most)") {
+  auto const calls = std::views::iota(0) | std::views::transform(sleeps);
+  auto results = aio::as_completed(aio::at_most(3), calls | std::views::take(100'000));
+  CHECK(aio::testing::run([&]() -> aio::task<long> {
+          auto position = results.begin();
+          long const more = co_await steady([&]() -> aio::task<> {
+            auto const next = *position;
+            (void)co_await next;
+            ++position;
+          });
+          co_await results.aclose();
+          co_return more;
+        }) == 0);
+}
+
 TEST_CASE("allocation: none per callback") {
   CHECK(allocations_of([]() -> aio::task<> {
           auto& loop = aio::get_running_loop();

@@ -184,7 +184,7 @@ TEST_CASE("first_success: of a range it gives the place and the value; of an emp
   });
 }
 
-TEST_CASE("first_success: a handle that has succeeded decides before any task is started, and one that failed does not") {
+TEST_CASE("first_success: a handle that has succeeded decides before any task is started, one that failed does not") {
   CHECK(traced([](iteration_trace& log) -> aio::task<> {
           auto const child = [&]() -> aio::task<int> {
             log("started");

@@ -151,7 +151,8 @@ TEST_CASE("race(keep_all): an error of the first is thrown, and that of another 
     auto const cancelled = co_await aio::as_result(aio::race(aio::keep_all, gives_up(), stubborn(1)));
     CHECK(said(cancelled) == "aio::cancelled_error: gives up");
     CHECK(heard.text().empty());
-    auto const late = co_await aio::race(aio::keep_all, after(1ms, 1), fails_when_cancelled(), fail_after(1ms, "equal"));
+    auto equal = fail_after(1ms, "equal");
+    auto const late = co_await aio::race(aio::keep_all, after(1ms, 1), fails_when_cancelled(), std::move(equal));
     CHECK(shown(late) == "1 - -");
     CHECK(heard.text().find("a child of race failed after the race was over (Task-") == 0);
     CHECK(heard.text().find("std::runtime_error: late | a child of race") != std::string::npos);
@@ -244,7 +245,8 @@ TEST_CASE("race(keep_all): a cancellation is thrown where nothing came of it, el
       log(said(outcome));
     }
     CHECK(log.text() ==
-          "aio::cancelled_error: m | aio::cancelled_error: m | 7 - | aio::cancelled_error: m | aio::cancelled_error: m");
+          "aio::cancelled_error: m | aio::cancelled_error: m | "
+          "7 - | aio::cancelled_error: m | aio::cancelled_error: m");
     CHECK(aio::all_tasks().size() == 1);
   });
 }

@@ -214,6 +214,32 @@ class three_of_all {
 
 }  // namespace
 
+TEST_CASE("out of memory: race(keep_all) and first_success") {
+  survives([]() -> aio::task<> {
+    AIO_TEST_ENDS_ALL(aio::race(aio::keep_all, child(1, 3s), child(2, 1s), child(3, 2s)));
+  });
+  survives([]() -> aio::task<> {
+    std::vector<aio::task<int>> children;
+    for (int i = 0; i < 5; ++i) children.push_back(child(i, i * 1s));
+    AIO_TEST_ENDS_ALL(aio::race(aio::keep_all, aio::return_exceptions, std::move(children)));
+  });
+  survives([]() -> aio::task<> { AIO_TEST_ENDS_ALL(aio::first_success(child(1, 3s), child(2, 1s), child(3, 2s))); });
+  survives([]() -> aio::task<> { co_await hears_all_of([] { return aio::first_success(fails(0), fails(1), fails(3)); }); });
+}
+
+TEST_CASE("out of memory: as_completed(at_most) leaves none of its calls behind") {
+  survives([]() -> aio::task<> {
+    auto const call = [](int n) { return child(n, n * 1s); };
+    auto const body = [](aio::bounded_completions<int>& results) -> aio::task<> {
+      for (auto next : results) {
+        if (co_await next == 3) co_return;
+      }
+    };
+    auto calls = std::views::iota(0, 6) | std::views::transform(call);
+    AIO_TEST_ENDS_ALL(aio::with_closing(aio::as_completed(aio::at_most(2), calls), body));
+  });
+}
+
 TEST_CASE("out of memory: what waits as race does, and throws the errors of its children, loses none") {
   survives([]() -> aio::task<> {
     co_await hears_all_of(

@@ -39,7 +39,10 @@ aio::task<> sleeps() { co_await aio::sleep_for(1h); }
 struct ring {
   using body = std::function<aio::task<>(ring&)>;
 
-  explicit ring(body const& of_first) : first(aio::create_task(of_first(*this))), second(aio::create_task(awaits(first))) {}
+  explicit ring(body const& of_first) {
+    first = aio::create_task(of_first(*this));
+    second = aio::create_task(awaits(first));
+  }
 
   aio::task_handle<> first;
   aio::task_handle<> second;

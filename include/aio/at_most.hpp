@@ -8,11 +8,15 @@
 //
 //   co_await aio::for_each(aio::at_most(10), files, [&](path const& file) { return upload(client, file); });
 //
+//   auto results = aio::as_completed(aio::at_most(10), calls);              // as they come, in no order
+//   for (auto next : results) show(co_await next);
+//
 // A semaphore in each task limits them, too; but all of the tasks are there from the beginning.
 
 #include "aio/config.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <iterator>
@@ -25,12 +29,19 @@
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
+#include "aio/detail/awaiting.hpp"
+#include "aio/detail/children.hpp"
+#include "aio/detail/handle_base.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/error.hpp"
 #include "aio/gather.hpp"
 #include "aio/result.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
+#include "aio/task_handle.hpp"
+#include "aio/task_set.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -73,6 +84,103 @@ template <std::ranges::input_range Range>
 /// tasks give is dropped. An item that the range makes where it is read is kept until its task is done.
 template <std::ranges::input_range Range, class Fn>
 [[nodiscard("co_await it: nothing is started before")]] auto for_each(at_most limit, Range&& items, Fn&& fn);
+
+namespace detail {
+template <class T>
+class bounded_state;
+}  // namespace detail
+
+/// The results of as_completed(at_most, calls), which one task goes through with `for (auto next : results)`.
+///
+/// Lifetime: one that goes cancels those that run, and cannot wait for them: what they refer to has to be there until
+/// they have ended. Who may leave the loop before its end, be it by an error, says `co_await results.aclose()` on every
+/// way out, or has with_closing() do it. Must not go while an item or aclose() is awaited elsewhere.
+template <class T>
+class [[nodiscard("nothing is started before the first item is awaited")]] bounded_completions {
+  using state_type = detail::bounded_state<T>;
+
+ public:
+  /// Stands for the next that gets done, whichever that is.
+  class next {
+   public:
+    /// Begins so many calls, if they have not begun, waits for one, and gives its result. In its place another begins.
+    ///
+    /// Suspends: unless one is done. Resumes: two iterations after its last step.
+    /// Cancelled: cancels the calls that run, waits for them, and drops what was not taken; the loop is over then.
+    /// Throws: what the call ended with, and the others come after it. What the range throws, once; no further call
+    /// begins then. usage_error where nothing is left to wait for.
+    auto operator co_await() const { return detail::child_awaiter<T>(state_type::take(state_)); }
+
+   private:
+    friend bounded_completions;
+    explicit next(detail::state_ptr<state_type> state) noexcept : state_(std::move(state)) {}
+    detail::state_ptr<state_type> state_;
+  };
+
+  class iterator {
+   public:
+    using value_type = next;
+    using difference_type = std::ptrdiff_t;
+
+    next operator*() const noexcept {
+      state_->expect_await();
+      return next(state_);
+    }
+    /// Throws: usage_error if the item was not awaited: how many are left is not known before.
+    iterator& operator++() {
+      state_->require_awaited();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return state_->at_end(); }
+
+   private:
+    friend bounded_completions;
+    explicit iterator(detail::state_ptr<state_type> state) noexcept : state_(std::move(state)) {}
+    detail::state_ptr<state_type> state_;
+  };
+
+  explicit bounded_completions(detail::state_ptr<state_type> state) noexcept : state_(std::move(state)) {}
+  bounded_completions(bounded_completions&& other) noexcept = default;
+  bounded_completions& operator=(bounded_completions&&) = delete;
+  ~bounded_completions() {
+    if (state_) state_->abandon();
+  }
+
+  /// Goes on where the last loop over it ended. To compare with the end may read the range.
+  iterator begin() const noexcept { return iterator(state_); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+  /// Cancels the calls that run and waits for them; what was not taken is dropped, an error of it reported. No other
+  /// begins. Cancelled: waits all the same.
+  [[nodiscard("co_await it: nothing is cancelled before")]] auto aclose() { return state_->close(); }
+
+ private:
+  detail::state_ptr<state_type> state_;
+};
+
+/// Runs the tasks that a range gives, so many at a time, and gives their results in the order in which they end; calls
+/// and range are as of gather(at_most, calls).
+///
+/// There are never more than so many that run or whose result was not taken: when one is taken the next call is read
+/// from the range, and begins in the next iteration. So who takes results slowly has few calls made.
+/// Nothing begins before the first item is awaited; those that then begin do so in one iteration.
+/// Lifetime: as bounded_completions, and of the range as of gather(at_most, calls).
+/// Memory: as many tasks as run at a time, and their results.
+/// asyncio: none.
+template <std::ranges::input_range Range>
+[[nodiscard]] auto as_completed(at_most limit, Range&& calls);
+
+/// Runs `body(results)`, and closes them on every way out, see bounded_completions::aclose(). Gives what the body
+/// returns.
+///
+///   co_await aio::with_closing(aio::as_completed(aio::at_most(10), calls), [&](auto& results) -> aio::task<> {
+///     for (auto next : results) {
+///       if (fits(co_await next)) co_return;
+///     }
+///   });                                        // none of the calls is there any more
+template <class T, class Body>
+[[nodiscard("co_await it: nothing runs before")]] auto with_closing(bounded_completions<T> results, Body&& body);
 
 // ---------------------------------------------------------------- implementation
 
@@ -287,6 +395,119 @@ inline constexpr bool view_of_closure<std::ranges::transform_view<Base, Fn>> =
                      "is written inside a co_await expression; name the view on a line before and pass the name, or " \
                      "capture by reference")
 
+/// What as_completed(at_most, calls) shares with its items. The range has a type of its own, in bounded_calls.
+template <class T>
+class bounded_state {
+ public:
+  explicit bounded_state(std::size_t limit) : limit_(limit) { set_.emplace(); }
+  bounded_state(bounded_state const&) = delete;
+  virtual ~bounded_state() = default;
+
+  void retain() noexcept { ++handles_; }
+  void release() noexcept {
+    if (--handles_ == 0) delete this;
+  }
+
+  static task<T> take(state_ptr<bounded_state> self) {
+    self->awaited_ = true;
+    self->fill();
+    if (self->error_) std::rethrow_exception(std::exchange(self->error_, nullptr));
+    if (!self->set_ || self->set_->empty()) throw usage_error("as_completed(at_most): there is nothing to wait for");
+    auto outcome = co_await aio::as_result(self->set_->next());
+    if (!outcome.has_value()) {
+      if (outcome.cancelled() && self->set_) co_await self->close();
+      outcome.rethrow();
+    }
+    if (!outcome.value()) throw usage_error("as_completed(at_most): what this item was to wait for is gone");
+    task_handle<T> const done = *std::move(outcome.value());
+    self->fill();
+    if constexpr (std::is_void_v<T>) {
+      (void)detail::take_result<false, task<T>>(handle_access::state(done));
+    } else {
+      co_return detail::take_result<false, task<T>>(handle_access::state(done));
+    }
+  }
+  /// No coroutine, so that there is memory for it. Requires: not abandoned.
+  [[nodiscard]] auto close() noexcept {
+    over_ = true;
+    error_ = nullptr;
+    return set_->cancel_and_wait();
+  }
+  void abandon() noexcept {
+    over_ = true;
+    set_.reset();
+  }
+
+  [[nodiscard]] bool at_end() noexcept { return (!set_ || set_->empty()) && !has_more() && !error_; }
+  void expect_await() noexcept { awaited_ = false; }
+  void require_awaited() const {
+    if (awaited_) return;
+    throw usage_error("as_completed(at_most): each item is awaited before the next: how many are left is not known");
+  }
+
+ private:
+  [[nodiscard]] virtual bool range_at_end() = 0;
+  [[nodiscard]] virtual task<T> read_range() = 0;
+
+  /// What is thrown here waits for the next item, so that the one that was just taken is not lost.
+  void fill() noexcept {
+    while (set_ && !over_ && set_->size() < limit_ && has_more()) {
+      try {
+        task<T> call = read_range();
+        auto const where = task_access::function(call);
+        set_->create_task(std::move(call), where);
+      } catch (...) {
+        fail();
+      }
+    }
+  }
+  bool has_more() noexcept {
+    try {
+      return !over_ && !range_at_end();
+    } catch (...) {
+      fail();
+      return false;
+    }
+  }
+  void fail() noexcept {
+    over_ = true;
+    error_ = std::current_exception();
+  }
+
+  std::size_t const limit_;
+  std::optional<task_set<T>> set_;  // none when it was abandoned
+  std::exception_ptr error_;        // of the range
+  bool over_ = false;               // no further call is read
+  bool awaited_ = true;             // what operator* gave last
+  std::int32_t handles_ = 0;
+};
+
+template <class T, class Calls>
+class bounded_calls final : public bounded_state<T> {
+ public:
+  bounded_calls(std::size_t limit, Calls&& calls) : bounded_state<T>(limit), calls_(std::move(calls)) {}
+
+ private:
+  bool range_at_end() override { return calls_.at_end(); }
+  task<T> read_range() override {
+    keeps_nothing nothing;
+    return calls_.next(nothing);
+  }
+
+  Calls calls_;
+};
+
+template <class T, class Body, class R>
+task<R> closing_completions(bounded_completions<T> results, Body body) {
+  co_return co_await ending_awaiter(
+      aio::with_finally(std::invoke(body, results), [&] { return results.aclose(); }));
+}
+
+/// Whether a range of tasks stays with the caller, where its tasks are to be given away.
+template <class Range>
+inline constexpr bool calls_kept_by_caller =
+    std::is_lvalue_reference_v<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
+
 template <bool KeepErrors, class Range>
 auto gather_bounded(at_most limit, Range&& calls) {
   using value = std::ranges::range_value_t<Range>;
@@ -295,10 +516,7 @@ auto gather_bounded(at_most limit, Range&& calls) {
                 "std::views::transform(fetch); handles and futures are running already");
   AIO_REFUSE_CLOSURE_IN_VIEW("gather", Range);
   if constexpr (is_task<value>) {
-    constexpr bool kept_by_caller =
-        std::is_lvalue_reference_v<Range> && std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>>;
-    static_assert(!kept_by_caller,
-                  "tasks are given away: write gather(at_most(n), std::move(range))");
+    static_assert(!calls_kept_by_caller<Range>, "tasks are given away: write gather(at_most(n), std::move(range))");
     using T = typename value::value_type;
     static_assert(!std::is_reference_v<T>, "gather(at_most(n), range) cannot give references; return pointers");
     using kept = calls_in_range<Range>;
@@ -335,6 +553,36 @@ auto for_each(at_most limit, Range&& items, Fn&& fn) {
     return detail::bounded_run<kept, detail::values_in_order<void>, false>::run(
         limit.count(), kept(std::forward<Range>(items), detail::unmoved(std::forward<Fn>(fn))));
   }
+}
+
+template <std::ranges::input_range Range>
+auto as_completed(at_most limit, Range&& calls) {
+  using value = std::ranges::range_value_t<Range>;
+  static_assert(is_task<value>,
+                "as_completed(at_most(n), range) takes a range of tasks, which it starts in turn, as urls | "
+                "std::views::transform(fetch); handles and futures are running already: as_completed(handles)");
+  AIO_REFUSE_CLOSURE_IN_VIEW("as_completed", Range);
+  if constexpr (is_task<value>) {
+    static_assert(!detail::calls_kept_by_caller<Range>,
+                  "tasks are given away: write as_completed(at_most(n), std::move(range))");
+    using T = typename value::value_type;
+    using kept = detail::calls_in_range<Range>;
+    return bounded_completions<T>(detail::state_ptr<detail::bounded_state<T>>::share(
+        *new detail::bounded_calls<T, kept>(limit.count(), kept(std::forward<Range>(calls)))));
+  }
+}
+
+template <class T, class Body>
+auto with_closing(bounded_completions<T> results, Body&& body) {
+  AIO_REFUSE_CLOSURES("with_closing", Body&&);
+  using kept = detail::kept_type<Body>;
+  static_assert(std::is_invocable_v<kept&, bounded_completions<T>&>,
+                "with_closing takes a function of aio::bounded_completions<T>&");
+  using made = std::remove_cvref_t<std::invoke_result_t<kept&, bounded_completions<T>&>>;
+  static_assert(is_task<made>,
+                "the body of with_closing has to be a coroutine: give it the return type aio::task<>");
+  return detail::closing_completions<T, kept, typename made::value_type>(std::move(results),
+                                                                         detail::unmoved(std::forward<Body>(body)));
 }
 
 }  // namespace aio

@@ -31,8 +31,8 @@ namespace aio {
 ///
 /// Takes and gives what race() does; values that were too late are dropped. Of handles and futures, which run on, one
 /// that has succeeded already decides at once, and no task is started.
-/// One that ends cancelled has failed. Errors of those that failed before the first success count as read; those of tasks
-/// that fail after it, when they are cancelled, go to the exception handler.
+/// One that ends cancelled has failed. Errors of those that failed before the first success count as read; those of
+/// tasks that fail after it, when they are cancelled, go to the exception handler.
 /// Suspends: unless a handle or future has succeeded already, or all of them are done and there is no task.
 /// Resumes: two iterations after the step in which the last of its tasks ended.
 /// Cancelled: cancels its tasks and waits for them; errors until then go to the exception handler. Once one has
