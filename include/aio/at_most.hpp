@@ -96,7 +96,7 @@ class bounded_state;
 /// they have ended. Who may leave the loop before its end, be it by an error, says `co_await results.aclose()` on every
 /// way out, or has with_closing() do it. Must not go while an item or aclose() is awaited elsewhere.
 template <class T>
-class [[nodiscard("nothing is started before the first item is awaited")]] bounded_completions {
+class [[nodiscard]] bounded_completions {
   using state_type = detail::bounded_state<T>;
 
  public:
@@ -169,7 +169,7 @@ class [[nodiscard("nothing is started before the first item is awaited")]] bound
 /// Memory: as many tasks as run at a time, and their results.
 /// asyncio: none.
 template <std::ranges::input_range Range>
-[[nodiscard]] auto as_completed(at_most limit, Range&& calls);
+[[nodiscard("nothing is started before the first item is awaited")]] auto as_completed(at_most limit, Range&& calls);
 
 /// Runs `body(results)`, and closes them on every way out, see bounded_completions::aclose(). Gives what the body
 /// returns.

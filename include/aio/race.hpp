@@ -214,7 +214,9 @@ class all_done : public race_rule {
         if (std::exception_ptr const error = children.at(*first_).error()) std::rethrow_exception(error);
       }
     }
-    auto take_one = [this]<class Child>(auto& slot, std::size_t index) { return take_if_done<Child>(slot, index); };
+    auto take_one = [this]<class Child>(auto& slot, std::size_t index) {
+      return this->template take_if_done<Child>(slot, index);
+    };
     return kept_results<Collect, Children>::take(children, take_one);
   }
 
