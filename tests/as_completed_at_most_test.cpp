@@ -330,7 +330,8 @@ TEST_CASE("as_completed(at_most): goes on where the last loop ended; each item i
     };
     auto const skipped = co_await aio::as_result(skips());
     CHECK(said(skipped) ==
-          "aio::usage_error: as_completed(at_most): each item is awaited before the next: how many are left is not known");
+          "aio::usage_error: as_completed(at_most): each item is awaited before the next: how many are left is not "
+          "known");
     auto const item = *results.begin();
     for (auto next : results) (void)all.take(co_await next);
     CHECK(all.log.text() == "+0 | +1 | -0 | -1 | =0 | =1 | +2 | +3 | -2 | -3 | =2 | =3");

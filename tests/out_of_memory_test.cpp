@@ -224,7 +224,9 @@ TEST_CASE("out of memory: race(keep_all) and first_success") {
     AIO_TEST_ENDS_ALL(aio::race(aio::keep_all, aio::return_exceptions, std::move(children)));
   });
   survives([]() -> aio::task<> { AIO_TEST_ENDS_ALL(aio::first_success(child(1, 3s), child(2, 1s), child(3, 2s))); });
-  survives([]() -> aio::task<> { co_await hears_all_of([] { return aio::first_success(fails(0), fails(1), fails(3)); }); });
+  survives([]() -> aio::task<> {
+    co_await hears_all_of([] { return aio::first_success(fails(0), fails(1), fails(3)); });
+  });
 }
 
 TEST_CASE("out of memory: as_completed(at_most) leaves none of its calls behind") {

@@ -55,8 +55,8 @@ struct winner<void> {
 /// range.
 /// Drops: what other tasks return that end in the same iteration, or all the same when they are cancelled; and, where
 /// the waiting task is cancelled before one has won, what all of them return. So race(q.get(), r.get()) loses an item
-/// when there is one in both: aio::keep_all keeps it, and aio::select takes from one alone. Errors that were too late go
-/// to the exception handler.
+/// when there is one in both: aio::keep_all keeps it, and aio::select takes from one alone. Errors that were too late
+/// go to the exception handler.
 /// Suspends: unless a handle or future is done already.
 /// Resumes: two iterations after the step in which the last of its tasks ended.
 /// Cancelled: cancels its tasks and waits for them. Once one has won, its value is delivered, and
