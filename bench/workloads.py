@@ -80,6 +80,13 @@ WORKLOADS = {
     "W22c": Workload("64 KiB over streams", counted=(50, 250)),
     "W23": Workload("a datagram there and back", counted=(1_000, 6_000)),
     "W24": Workload("/bin/true, its start and its end", counted=(5, 25)),
+    "W25": Workload("for_each(at_most(10))", counted=(5_000, 25_000)),
+    "W25b": Workload("gather(at_most(10)) of 1,000", counted=(5_000, 25_000)),
+    "W26": Workload("task_set of 100", counted=(5_000, 25_000)),
+    "W27": Workload("broadcast to 10", counted=(10_000, 50_000)),
+    "W28": Workload("1,000 tasks, limiter of 10", counted=(10_000, 50_000)),
+    "W29": Workload("rendezvous", counted=(5_000, 25_000)),
+    "W30": Workload("fan-out: a source, 10 workers, results", most_runs=3, counted=(5_000, 25_000)),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio
