@@ -249,7 +249,8 @@ TEST_CASE("allocation: none per select, whichever was chosen") {
           aio::event happened;
           for (int i = 0; i < 4; ++i) {
             if (i % 2 == 0) a.put_nowait(i);
-            auto const got = co_await aio::select(a.get(), b.get(), slots.acquire(), happened.wait(), aio::sleep_for(1s));
+            auto waits = aio::select(a.get(), b.get(), slots.acquire(), happened.wait(), aio::sleep_for(1s));
+            auto const got = co_await std::move(waits);
             CHECK(got.index() == (i % 2 == 0 ? 0 : 4));
           }
         }) == 0);

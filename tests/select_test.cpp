@@ -262,7 +262,8 @@ TEST_CASE("select: who wants many of a limiter and goes lets those behind it in,
           auto held = co_await slots.acquire(2);
           auto released = co_await slots.acquire();
           auto reading = co_await mutex.acquire_shared();
-          auto const many = aio::create_task(note(log, "many", aio::select(slots.acquire(3), slots.acquire(1), happened.wait(), mutex.acquire())));
+          auto many_waits = aio::select(slots.acquire(3), slots.acquire(1), happened.wait(), mutex.acquire());
+          auto const many = aio::create_task(note(log, "many", std::move(many_waits)));
           auto const one = aio::create_task(note(log, "one", aio::select(happened.wait(), slots.acquire(1))));
           auto const reads = aio::create_task(note(log, "reads", aio::select(mutex.acquire_shared())));
           co_await hops(1);
@@ -308,8 +309,9 @@ TEST_CASE("select: hands over and takes through a rendezvous, a broadcast and an
           number = 3;
           co_await three;
           // Nobody hands anything to one that went otherwise.
+          auto const nine = [&] { return number.until([](int value) { return value == 9; }); };
           auto const late = aio::create_task(note(
-              log, "late", aio::select(meet.get(), reader.get(), seen.changed(), number.until([](int v) { return v == 9; }), happened.wait())));
+              log, "late", aio::select(meet.get(), reader.get(), seen.changed(), nine(), happened.wait())));
           co_await aio::select(seen.changed());
           co_await hops(1);
           log.mark();
@@ -505,7 +507,9 @@ TEST_CASE("select: what it waits for may go, and the others go on") {
           CHECK(both->try_acquire());
           aio::queue<int> stays;
           auto const waits = [&] {
-            return note(log, "waits", aio::select(items->get(), slots->acquire(), mutex->acquire(), limit->acquire(), happened->wait(), meet->get(), both->acquire(), aio::future<int>(), stays.get()));
+            return note(log, "waits",
+                        aio::select(items->get(), slots->acquire(), mutex->acquire(), limit->acquire(),
+                                    happened->wait(), meet->get(), both->acquire(), aio::future<int>(), stays.get()));
           };
           auto const a = aio::create_task(waits());
           auto const b = aio::create_task(waits());

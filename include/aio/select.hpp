@@ -51,6 +51,9 @@ concept can_be_selected = requires { typename selected<A>::type; };
 template <class Range>
 concept range_of_operations = std::ranges::input_range<Range> && !can_be_selected<Range> &&
                               can_be_selected<std::ranges::range_rvalue_reference_t<Range>>;
+template <class... Operations>
+concept several_operations =
+    sizeof...(Operations) > 1 || (sizeof...(Operations) == 1 && !(range_of_operations<Operations> && ...));
 }  // namespace detail
 
 /// Waits for the first of several operations, and does that one alone. The others do nothing: no item is taken or put,
@@ -58,8 +61,8 @@ concept range_of_operations = std::ranges::input_range<Range> && !can_be_selecte
 ///
 /// Takes operations of queues (all kinds, also broadcast, rendezvous and newest_queue), locks, semaphores, limiters,
 /// events, observables and task_sets; sleep_for() and sleep_until(); handles and futures, which run on when another
-/// operation was first and are not cancelled with this. Or one range of them, all of one type. A coroutine would have to
-/// begin to be waited for: give its handle, or use race().
+/// operation was first and are not cancelled with this. Or one range of them, all of one type. A coroutine would have
+/// to begin to be waited for: give its handle, or use race().
 /// Gives: a std::variant with a std::monostate for void, whose index says which; winner<T> for a range. Values of
 /// handles and futures are copied, from an rvalue moved.
 /// Which: the first in the order of the arguments that needs no wait; so put what matters more first, and expect the
@@ -71,12 +74,12 @@ concept range_of_operations = std::ranges::input_range<Range> && !can_be_selecte
 /// Throws: what the operation throws: queue_shut_down of the one that finds its queue shut down. What any of them
 /// throws where it would wait, such as usage_error on another loop, and then none waits. std::invalid_argument for an
 /// empty range.
-/// Lifetime: keeps the operations until it is over; the item of a put() that was not chosen goes with it, so keep a copy
-/// to put it later. No allocation, but for a range one.
+/// Lifetime: keeps the operations until it is over; the item of a put() that was not chosen goes with it, so keep a
+/// copy to put it later. Allocates nothing, but for a range.
 /// A predicate of observable::until() is asked as others begin to wait: it must not touch what they wait for.
 /// asyncio: none.
 template <class... Operations>
-  requires(sizeof...(Operations) > 0 && !(sizeof...(Operations) == 1 && (detail::range_of_operations<Operations> && ...)))
+  requires detail::several_operations<Operations...>
 [[nodiscard("co_await it: nothing is waited for before")]] auto select(Operations&&... operations);
 template <detail::range_of_operations Range>
 [[nodiscard("co_await it: nothing is waited for before")]] auto select(Range&& operations);
@@ -305,7 +308,7 @@ constexpr bool refuse_unselectable() {
 }  // namespace detail
 
 template <class... Operations>
-  requires(sizeof...(Operations) > 0 && !(sizeof...(Operations) == 1 && (detail::range_of_operations<Operations> && ...)))
+  requires detail::several_operations<Operations...>
 auto select(Operations&&... operations) {
   static_assert((detail::refuse_unselectable<Operations>() && ...));
   if constexpr ((detail::can_be_selected<Operations> && ...)) {
