@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// W25 to W30: what aio has beyond asyncio, each beside the same by hand with what asyncio has, in aio. Of by_hand there
+// W25 to W31: what aio has beyond asyncio, each beside the same by hand with what asyncio has, in aio. Of by_hand there
 // is the best that is known here, so that the difference is what the facility takes, or saves.
 
 #include <cstddef>
@@ -12,9 +12,11 @@
 
 #include <aio/at_most.hpp>
 #include <aio/broadcast.hpp>
+#include <aio/event.hpp>
 #include <aio/limiter.hpp>
 #include <aio/queue.hpp>
 #include <aio/rendezvous.hpp>
+#include <aio/select.hpp>
 #include <aio/semaphore.hpp>
 #include <aio/task_handle.hpp>
 #include <aio/task_set.hpp>
@@ -275,5 +277,90 @@ aio::task<> fan(std::size_t count) {
 bench::add const fan_out{{.name = "W30", .unit = "item", .warm_up = batch, .memory = true},
                          {{"aio", 10'000'000, bench::on_aio<fan<with_these>>},
                           {"by_hand", 10'000'000, bench::on_aio<fan<by_hand>>}}};
+
+// ---- W31: an item of the first of two queues, both of which have one.
+
+aio::task<> ready_of_two(std::size_t count) {
+  std::uint64_t sum = 0;
+  aio::queue<std::uint64_t> a;
+  aio::queue<std::uint64_t> b;
+  b.put_nowait(1);
+  for (std::size_t i = 0; i < count; ++i) {
+    a.put_nowait(i);
+    auto const got = co_await aio::select(a.get(), b.get());
+    sum += got.index() == 0 ? std::get<0>(got) : std::get<1>(got);
+  }
+  bench::keep(sum);
+}
+
+aio::task<> ready_of_two_by_hand(std::size_t count) {
+  std::uint64_t sum = 0;
+  aio::queue<std::uint64_t> a;
+  aio::queue<std::uint64_t> b;
+  b.put_nowait(1);
+  for (std::size_t i = 0; i < count; ++i) {
+    a.put_nowait(i);
+    auto got = a.try_get();
+    if (!got) got = co_await b.get();
+    sum += *got;
+  }
+  bench::keep(sum);
+}
+
+bench::add const select_ready{{.name = "W31", .unit = "item", .warm_up = batch},
+                              {{"aio", 10'000'000, bench::on_aio<ready_of_two>},
+                               {"by_hand", 10'000'000, bench::on_aio<ready_of_two_by_hand>}}};
+
+// ---- W31b: a task that waits for either of two queues, and is given one item at a time, now here, now there.
+
+template <class Take>
+aio::task<> feed(std::size_t count, aio::queue<std::uint64_t>& a, aio::queue<std::uint64_t>& b, aio::event* something,
+                 Take take) {
+  auto const both = [&](std::size_t which) -> aio::task<> {
+    if (which == 0) {
+      co_await take();
+      co_return;
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      co_await in_aio::yield();
+      (i % 2 == 0 ? a : b).put_nowait(i);
+      if (something) something->set();
+    }
+  };
+  co_await in_aio::join(2, both);
+}
+
+aio::task<> either_of_two(std::size_t count) {
+  std::uint64_t sum = 0;
+  aio::queue<std::uint64_t> a;
+  aio::queue<std::uint64_t> b;
+  co_await feed(count, a, b, nullptr, [&]() -> aio::task<> {
+    for (std::size_t i = 0; i < count; ++i) {
+      auto const got = co_await aio::select(a.get(), b.get());
+      sum += got.index() == 0 ? std::get<0>(got) : std::get<1>(got);
+    }
+  });
+  bench::keep(sum);
+}
+
+// An event that whoever puts has to set, too
+aio::task<> either_of_two_by_hand(std::size_t count) {
+  std::uint64_t sum = 0;
+  aio::queue<std::uint64_t> a;
+  aio::queue<std::uint64_t> b;
+  aio::event something;
+  co_await feed(count, a, b, &something, [&]() -> aio::task<> {
+    for (std::size_t i = 0; i < count;) {
+      co_await something.wait();
+      something.clear();
+      while (auto const got = a.empty() ? b.try_get() : a.try_get()) sum += *got, ++i;
+    }
+  });
+  bench::keep(sum);
+}
+
+bench::add const select_waiting{{.name = "W31b", .unit = "item", .warm_up = batch},
+                                {{"aio", 4'000'000, bench::on_aio<either_of_two>},
+                                 {"by_hand", 4'000'000, bench::on_aio<either_of_two_by_hand>}}};
 
 }  // namespace

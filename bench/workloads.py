@@ -87,6 +87,8 @@ WORKLOADS = {
     "W28": Workload("1,000 tasks, limiter of 10", counted=(10_000, 50_000)),
     "W29": Workload("rendezvous", counted=(5_000, 25_000)),
     "W30": Workload("fan-out: a source, 10 workers, results", most_runs=3, counted=(5_000, 25_000)),
+    "W31": Workload("select of two ready gets", counted=(5_000, 25_000)),
+    "W31b": Workload("select of two gets that wait", counted=(5_000, 25_000)),
 }
 
 ASIO = ("awaitable", "awaitable+signals", "callbacks")  # variants that are nothing but Asio
