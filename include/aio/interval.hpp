@@ -62,6 +62,7 @@ class interval {
   /// Resumes: as sleep_until(); where the time has passed, in the next iteration.
   /// Cancelled: the tick is still to come.
   /// Throws: usage_error if another task waits for a tick, and tasks of another loop have waited.
+  template <class = void>  // g++ compiles coroutines that are no templates also where nobody calls them
   [[nodiscard("co_await it: nothing is waited for before")]] task<std::uint64_t> tick() {
     detail::scheduler const& on = detail::scheduler::require_running("interval::tick");
     auto const turn = co_await turn_.acquire();
