@@ -61,6 +61,7 @@
 #include "aio/to_thread.hpp"
 #include "aio/transport.hpp"
 #include "aio/try_for.hpp"
+#include "aio/uncancellable.hpp"
 #include "aio/use_awaitable.hpp"
 #include "aio/wait.hpp"
 #include "aio/wait_readable.hpp"

@@ -60,7 +60,7 @@ template <class A>
 ///
 /// `body` is a task, or a function without arguments that returns one.
 /// Cancelled: a cancellation that ends the body does not touch the clean-up; one that comes
-/// during the clean-up is thrown inside it.
+/// during the clean-up is thrown inside it: uncancellable.hpp has a with_finally() where it waits.
 /// Throws: what `cleanup` throws, else what the body threw. An error of the body that loses to
 /// one of the clean-up is reported to the exception handler.
 /// Lifetime: keeps `body` and `cleanup` until both are done.
@@ -161,11 +161,16 @@ task<> clean_up_with(Cleanup& cleanup) {
   (void)co_await std::move(cleanup)();
 }
 
-template <class T, class Cleanup>
+struct as_it_is {
+  task<>&& operator()(task<>&& cleaning) const noexcept { return std::move(cleaning); }
+};
+
+/// `How` makes of the clean-up what is awaited.
+template <class T, class Cleanup, class How>
 task<T> finally_after(task<T> body, Cleanup cleanup) {
   task<> cleaning = detail::clean_up_with(cleanup);  // now: afterwards there may be no memory for it
   result<T> outcome = co_await aio::as_result(std::move(body));
-  result<void> const cleaned = co_await aio::as_result(std::move(cleaning));
+  result<void> const cleaned = co_await aio::as_result(How()(std::move(cleaning)));
   if (!cleaned.has_value()) {
     if (!outcome.has_value() && !outcome.cancelled()) {
       scheduler::report(context_of("an error was replaced by one of its with_finally clean-up", outcome.error()));
@@ -176,26 +181,31 @@ task<T> finally_after(task<T> body, Cleanup cleanup) {
   co_return std::move(outcome).value();
 }
 
-}  // namespace detail
-
-template <class Body, class Cleanup>
-auto with_finally(Body&& body, Cleanup&& cleanup) {
+template <class How, class Body, class Cleanup>
+auto run_finally(Body&& body, Cleanup&& cleanup) {
   AIO_REFUSE_CLOSURES("with_finally", Body&&);
   AIO_REFUSE_CLOSURES("with_finally", Cleanup&&);
-  using kept = detail::kept_type<Cleanup>;
+  using kept = kept_type<Cleanup>;
   static_assert(std::is_invocable_v<kept>,
                 "with_finally takes a function for the clean-up, which is called after the body: "
                 "write with_finally(body(), [&] { return close(); })");
   if constexpr (is_task<std::remove_cvref_t<Body>>) {
     static_assert(!std::is_lvalue_reference_v<Body>,
                   "a task is given away: write with_finally(std::move(t), cleanup)");
-    return detail::finally_after<typename std::remove_cvref_t<Body>::value_type,
-                                 kept>(std::forward<Body>(body), detail::unmoved(std::forward<Cleanup>(cleanup)));
+    return detail::finally_after<typename std::remove_cvref_t<Body>::value_type, kept, How>(
+        std::forward<Body>(body), detail::unmoved(std::forward<Cleanup>(cleanup)));
   } else {
     auto made = detail::make_task(std::forward<Body>(body));
-    return detail::finally_after<typename decltype(made)::value_type, kept>(
+    return detail::finally_after<typename decltype(made)::value_type, kept, How>(
         std::move(made), detail::unmoved(std::forward<Cleanup>(cleanup)));
   }
+}
+
+}  // namespace detail
+
+template <class Body, class Cleanup>
+auto with_finally(Body&& body, Cleanup&& cleanup) {
+  return detail::run_finally<detail::as_it_is>(std::forward<Body>(body), std::forward<Cleanup>(cleanup));
 }
 
 }  // namespace aio

@@ -170,6 +170,7 @@ class task_group final : private detail::task_owner {
   }
 
   detail::task_core* parent_ = nullptr;
+  detail::task_block const* around_ = nullptr;  // what the parent was in when it entered
   // In order of creation, without those that were counted out. Invariant: empty if left() is 0.
   detail::intrusive_list<detail::task_core, detail::siblings_tag> children_;
   // Those that failed, in the order in which they ended. The group has a handle of each until it
@@ -380,10 +381,11 @@ inline void task_group::enter(detail::task_core& parent) {
   if (phase_ != phase::created) throw usage_error("the task_group has been entered already");
   phase_ = phase::entered;
   parent_ = &parent;
+  around_ = parent.innermost_block();
   if (cancel_requested_) {
     parent_cancel_requested_ = true;
     aborting_ = true;
-    parent.cancel_for_block();
+    parent.cancel_for_block(around_);
   }
   (parent.loop().debug() ? watched_ : open_) = !aborting_;
 }
@@ -404,7 +406,7 @@ inline void task_group::cancel() {
   abort();
   if (!parent_cancel_requested_ && !parent_->done()) {
     parent_cancel_requested_ = true;
-    parent_->cancel_for_block();
+    parent_->cancel_for_block(around_);
   }
 }
 
@@ -447,7 +449,7 @@ inline void task_group::child_failed(detail::task_core& child) noexcept {
   if (!aborting_ && !parent_cancel_requested_) {
     abort();
     parent_cancel_requested_ = true;
-    parent_->cancel_for_block();
+    parent_->cancel_for_block(around_);
   }
 }
 
@@ -515,7 +517,8 @@ struct group_access {
     group.phase_ = task_group::phase::over;
 
     if (group.parent_cancel_requested_) {
-      if (parent.uncancel() == 0) {
+      parent.uncancel();
+      if (parent.cancelling_inside() == 0) {
         cancellation = nullptr;
       } else if (!cancellation) {
         cancellation = interrupted;  // somebody else's: the group's own came first
@@ -526,10 +529,7 @@ struct group_access {
     if (error || !group.failed_.empty()) {
       // A cancellation from outside loses to the errors, and is raised again at the next
       // suspension; the count stays (TG-22).
-      if (parent.cancelling() > 0) {
-        parent.uncancel();
-        parent.cancel(nullptr);
-      }
+      if (parent.cancelling_inside() > 0) parent.cancel_again();
       co_await end_with(std::make_exception_ptr(group.gather_errors(error)));
     }
     if constexpr (!std::is_void_v<T>) {

@@ -45,8 +45,8 @@ struct timeout_access;
 class timeout {
  public:
   /// No deadline until it is rescheduled.
-  timeout() noexcept : timer_(*this) {}
-  explicit timeout(std::optional<time_point> deadline) noexcept : timer_(*this), when_(deadline) {}
+  timeout() noexcept : timeout(std::nullopt) {}
+  explicit timeout(std::optional<time_point> deadline) noexcept : timer_(*this), block_(deadline) {}
   timeout(timeout const&) = delete;
   timeout& operator=(timeout const&) = delete;
   ~timeout() {
@@ -54,7 +54,7 @@ class timeout {
   }
 
   /// The deadline in the loop's time; none if there is none.
-  [[nodiscard]] std::optional<time_point> when() const noexcept { return when_; }
+  [[nodiscard]] std::optional<time_point> when() const noexcept { return block_.when; }
 
   /// Moves the deadline; one that has passed fires in the next iteration.
   /// Throws: usage_error outside of the block, or after it expired.
@@ -103,7 +103,7 @@ class timeout {
   bool leave() noexcept;
 
   timer timer_;
-  std::optional<time_point> when_;
+  detail::timeout_block block_;
   detail::task_core* task_ = nullptr;
   unsigned cancelling_before_ = 0;
   phase phase_ = phase::created;
@@ -154,7 +154,7 @@ inline void timeout::timer::fire(detail::ready_node* node) noexcept {
   auto& self = *static_cast<timer*>(node);
   self.fired();
   self.owner.phase_ = phase::expiring;
-  self.owner.task_->cancel(nullptr);
+  self.owner.task_->cancel_for_block(&self.owner.block_);
 }
 
 inline void timeout::require_active() const {
@@ -172,7 +172,7 @@ inline void timeout::reschedule(std::optional<time_point> deadline) {
   detail::scheduler& on = task_->loop();
   on.check_thread("timeout::reschedule");
   timer_.disarm(on);
-  when_ = deadline;
+  block_.when = deadline;
   if (!deadline) return;
   if (*deadline <= on.now()) {
     timer_.arm_now(on);
@@ -186,12 +186,19 @@ inline void timeout::enter(detail::task_core& task) {
   phase_ = phase::active;
   task_ = &task;
   cancelling_before_ = task.cancelling_before_block();
-  reschedule(when_);
+  task.enter_block(block_);
+  try {
+    reschedule(block_.when);
+  } catch (...) {  // no memory for the timer
+    leave();
+    throw;
+  }
 }
 
 /// True if a cancellation that leaves the block is the timeout's own.
 inline bool timeout::leave() noexcept {
   timer_.disarm(task_->loop());
+  task_->leave_block(block_);
   if (phase_ == phase::expiring) {
     phase_ = phase::expired;
     return task_->uncancel_block(cancelling_before_);

@@ -31,13 +31,15 @@ class cancel_walk {
  public:
   cancel_walk(cancel_walk const&) = delete;
 
-  /// Requires: `first` is not done.
+  /// Requires: `first` is not done. `Inside`: nothing is kept back by what `first` is in.
+  template <bool Inside = false>
   static void cancel(task_core& first, cancel_message const& message) {
     scheduler& on = first.loop();
     begin(on, message);
     auto& status = first.status_;
     cancel_route found;
-    bool const looked = first.waiting_for_ && !status.forwarding_cancel && !status.passed_cancel_on;
+    bool const kept_back = status.uncancellable && !Inside;
+    bool const looked = first.waiting_for_ && !status.forwarding_cancel && !status.passed_cancel_on && !kept_back;
     if (looked) {
       ++status.cancel_requests;
       found = first.waiting_for_->route_cancel(message);
@@ -47,6 +49,7 @@ class cancel_walk {
       }
     }
     cancel_walk walk(on, message, 1, !on.interrupted);
+    if constexpr (Inside) walk.inside_ = &first;
     walk.follow(first, looked ? 0 : 1, looked ? &found : nullptr);
     walk.finish();
     if (walk.met_running_) pass_repeated_on(on);
@@ -64,7 +67,7 @@ class cancel_walk {
   /// Passes `requests` on that `first` has counted, and says whether it will be woken.
   static bool pass_on(task_core& first, cancel_message const& message, unsigned requests = 1) {
     cancel_walk walk(first.loop(), message, requests, false);
-    walk.quiet_ = &first;
+    walk.quiet_ = walk.inside_ = &first;
     walk.follow(first, 0);
     walk.finish();
     return walk.quiet_accepted_;
@@ -76,9 +79,10 @@ class cancel_walk {
       task_core& last = *on.passed_cancel_on.back();
       on.passed_cancel_on.pop_back();
       last.status_.passed_cancel_on = false;
-      if (!last.extras_ || last.extras_->not_passed_on == 0) continue;
-      unsigned const requests = std::exchange(last.extras_->not_passed_on, 0);
-      cancel_message const message = std::exchange(last.extras_->repeated, nullptr);
+      task_extras* const extras = last.find_extras();
+      if (!extras || extras->not_passed_on == 0) continue;
+      unsigned const requests = std::exchange(extras->not_passed_on, 0);
+      cancel_message const message = std::exchange(extras->repeated, nullptr);
       if (!pass_on(last, message, requests)) last.refuse_cancel(message);
     }
   }
@@ -127,6 +131,11 @@ class cancel_walk {
     task_core* last = nullptr;
     for (task_core* at = &first;; requests = requests_) {
       auto& status = at->status_;
+      if (status.uncancellable && at != inside_) [[unlikely]] {
+        if (at->is_running()) met_running_ = true;
+        at->keep_back(*at->outermost_uncancellable(nullptr), message(), requests, on_.current != at);
+        break;
+      }
       status.cancel_requests += requests;
       if (!at->waiting_for_) {
         // What a task that runs does with it before it waits again is not known.
@@ -269,7 +278,8 @@ class cancel_walk {
   unsigned const requests_;
   bool const remembers_;
   bool met_running_ = false;
-  task_core* quiet_ = nullptr;  // answers for itself
+  task_core* quiet_ = nullptr;   // answers for itself
+  task_core* inside_ = nullptr;  // where what it is in keeps nothing back
   bool quiet_accepted_ = false;
   bool accepted_ = false;  // by what was told last
   std::vector<level> levels_;
@@ -293,6 +303,18 @@ inline bool task_core::cancel(cancel_message const& message) {
   if (done()) return false;
   cancel_walk::cancel(*this, message);
   return true;
+}
+
+inline void task_core::cancel_inside() {
+  if (!done()) cancel_walk::cancel<true>(*this, nullptr);
+}
+
+inline void task_core::cancel_for_block(task_block const* around) {
+  if (status_.uncancellable) [[unlikely]] {
+    if (auto* const block = outermost_uncancellable(around)) return keep_back(*block, nullptr, 1, true);
+  }
+  cancel_inside();
+  status_.cancel_foreign = true;
 }
 
 inline void task_core::cancel_at_once() {

@@ -289,6 +289,7 @@ class future_core : public waitable {
     bool cancel_foreign : 1 = false;     // must_throw is not, or not only, what the task asked for itself
     bool forwarding_cancel : 1 = false;  // to what the task waits for
     bool passed_cancel_on : 1 = false;   // since the last step of any task
+    bool uncancellable : 1 = false;      // see task_core::enter_uncancellable()
     // Of a task: not taken back. Of what is none: scheduler::short_serial() of its loop, 0 if it needs none.
     std::uint32_t cancel_requests = 0;
   };

@@ -63,8 +63,53 @@ class sleep_wait final : public waitable {
 
 struct siblings_tag : forgetful {};
 
+struct task_extras;
+
+/// A part of a task's code, which lives in one of its frames, and the task knows of. They are linked from the innermost
+/// outwards; behind the outermost stand the task_extras. So all of them take one word of a task, which has most often
+/// none.
+struct task_block {
+  enum class kind : std::uint8_t {
+    extras,
+    timeout,
+    uncancellable,
+  };
+  explicit task_block(kind of) noexcept : is(of) {}
+
+  task_block* outer = nullptr;
+  task_extras* extras = nullptr;  // those at the end, if there are any
+  kind const is;
+};
+
+/// A timeout, from its beginning to its end.
+struct timeout_block : task_block {
+  explicit timeout_block(std::optional<time_point> deadline) noexcept : task_block(kind::timeout), when(deadline) {}
+  std::optional<time_point> when;
+};
+
+/// An await that no cancellation gets into: those from outside of it are kept here until it is over.
+struct uncancellable_block : task_block {
+  uncancellable_block() noexcept : task_block(kind::uncancellable) {}
+
+  void keep_back(cancel_message const& requested, bool is_foreign, bool may_be_late) noexcept {
+    if (requested || !pending) message = requested;
+    foreign = is_foreign || (pending && foreign);
+    late = may_be_late && (!pending || late);
+    pending = true;
+  }
+
+  cancel_message message;
+  unsigned outside = 0;  // requests that were not taken back, and what is in here is not to know of
+  bool nested = false;
+  bool pending = false;  // one of them is to be thrown; what follows is of the status of a task then, see there
+  bool foreign = false;
+  bool late = false;
+};
+
 /// What only some tasks need.
-struct task_extras {
+struct task_extras : task_block {
+  task_extras() noexcept : task_block(kind::extras) { extras = this; }
+
   std::optional<std::string> name;
   cancel_message requested;  // by the last cancel() that was not forwarded
   cancel_message delivered;  // of the cancellation that is on its way to the awaiter
@@ -94,7 +139,7 @@ class task_core : public future_core,
         ready_node(node_kind::first_step),
         resume_point_(&root()),
         owner_(expected_by),
-        extras_(extras),
+        innermost_block_(extras),
         created_(created),
         number_(number) {
     root().task = this;
@@ -190,6 +235,8 @@ class task_core : public future_core,
 
   unsigned uncancel() noexcept {
     know_requests();
+    if (status_.uncancellable) [[unlikely]]
+      return uncancel_inside();
     // NOLINTNEXTLINE(bugprone-inc-dec-in-conditions): in this order
     if (status_.cancel_requests > 0 && --status_.cancel_requests == 0) status_.must_throw = false;
     return status_.cancel_requests;
@@ -198,27 +245,38 @@ class task_core : public future_core,
     know_requests();
     return status_.cancel_requests;
   }
+  /// The same without those that uncancellable awaits around the code that runs keep back: it is not to know of them.
+  [[nodiscard]] unsigned cancelling_inside() const noexcept {
+    know_requests();
+    return status_.cancel_requests - (status_.uncancellable ? innermost_uncancellable()->outside : 0);
+  }
   /// The same without a request of somebody else's that this task has not met yet: whatever block it
   /// enters, that comes from outside.
   [[nodiscard]] unsigned cancelling_before_block() const noexcept {
-    know_requests();
-    return status_.cancel_requests - unsigned(status_.must_throw && status_.cancel_foreign);
+    return cancelling_inside() - unsigned(status_.must_throw && status_.cancel_foreign);
   }
-  /// cancel() by a block that this task is in, to be taken back at its end.
-  void cancel_for_block() {
-    cancel(nullptr);
+  /// cancel() by a block that this task is in, to be taken back at its end. `around`: its innermost_block() when that
+  /// was entered.
+  inline void cancel_for_block(task_block const* around);  // in cancel_walk.hpp
+  /// Has a cancellation from outside thrown once more, at the next suspension: an error took its place.
+  void cancel_again() {
+    uncancel();
+    cancel_inside();
     status_.cancel_foreign = true;
   }
   /// uncancel() by a block that asked for a cancellation, and entered at `before`. True if nobody else
   /// asked since; then it also drops one of its own that came too late for an operation.
   bool uncancel_block(unsigned before) noexcept {
-    if (uncancel() > before) return false;
+    unsigned left = uncancel();
+    if (status_.uncancellable) [[unlikely]]
+      left = cancelling_inside();
+    if (left > before) return false;
     if (status_.cancel_kept) status_.must_throw = false;
     return true;
   }
 
   [[nodiscard]] std::string name() const {
-    if (extras_ && extras_->name) return *extras_->name;
+    if (auto const* const own = find_extras(); own && own->name) return *own->name;
     std::string given = owner_ && !done() ? owner_->name_of_child(*this) : std::string();
     return given.empty() ? "Task-" + std::to_string(number_) : given;
   }
@@ -322,8 +380,9 @@ class task_core : public future_core,
 
   /// The values of context variables that the task sees.
   [[nodiscard]] context_values const& values() const noexcept {
-    if (!extras_) return no_values();
-    return extras_->shared_values ? *extras_->shared_values : extras_->values;
+    auto const* const own = find_extras();
+    if (!own) return no_values();
+    return own->shared_values ? *own->shared_values : own->values;
   }
   [[nodiscard]] context_values& own_values() {
     return *share_values();
@@ -336,6 +395,42 @@ class task_core : public future_core,
       own.shared_values = std::make_shared<context_values>(std::move(own.values));
     }
     return own.shared_values;
+  }
+
+  // Blocks that it is in. They end in the order of their frames, which is that of the list.
+
+  [[nodiscard]] task_block const* innermost_block() const noexcept { return innermost_block_; }
+  AIO_ALWAYS_INLINE void enter_block(task_block& block) noexcept {
+    block.outer = innermost_block_;
+    block.extras = find_extras();
+    innermost_block_ = &block;
+  }
+  void leave_block(task_block& block) noexcept {
+    task_block** at = &innermost_block_;
+    while (*at != &block) at = &(*at)->outer;
+    *at = block.outer;
+  }
+  /// A cancellation that waits for the next suspension waits for the end of the block.
+  void enter_uncancellable(uncancellable_block& block) noexcept {
+    know_requests();
+    enter_block(block);
+    block.outside = status_.cancel_requests;
+    block.nested = status_.uncancellable;
+    if (status_.must_throw) [[unlikely]] {
+      block.keep_back(requested_message(), status_.cancel_foreign, status_.cancel_kept);
+      status_.must_throw = status_.cancel_kept = false;
+    }
+    status_.uncancellable = true;
+  }
+  void leave_uncancellable(uncancellable_block& block) noexcept {
+    leave_block(block);
+    status_.uncancellable = block.nested;
+    if (!block.pending) [[likely]]
+      return;
+    status_.cancel_foreign = block.foreign || (status_.must_throw && status_.cancel_foreign);
+    status_.cancel_kept = block.late && (!status_.must_throw || status_.cancel_kept);
+    set_must_cancel();
+    set_message(&task_extras::requested, block.message);
   }
 
   // For awaiters, while this task runs or is about to.
@@ -407,7 +502,7 @@ class task_core : public future_core,
   void deliver_noted_cancellation() noexcept { status_.deliver_cancel = true; }
   /// Lets it wait for the next suspension: it came too late for an operation.
   void keep_noted_cancellation() noexcept {
-    if (extras_) extras_->requested = std::exchange(extras_->delivered, nullptr);
+    if (auto* const own = find_extras()) own->requested = std::exchange(own->delivered, nullptr);
     set_must_cancel();
     status_.cancel_kept = status_.cancel_foreign = true;
   }
@@ -420,16 +515,18 @@ class task_core : public future_core,
   [[noreturn]] AIO_ALWAYS_INLINE void throw_cancelled() { throw take_cancellation(); }
   [[nodiscard]] AIO_COLD cancelled_error take_cancellation() noexcept {
     status_.deliver_cancel = false;
-    return extras_ ? cancelled_error(std::exchange(extras_->delivered, nullptr)) : cancelled_error();
+    auto* const own = find_extras();
+    return own ? cancelled_error(std::exchange(own->delivered, nullptr)) : cancelled_error();
   }
 
  protected:
   ~task_core() = default;
 
   // In place of the destructor: most tasks have nothing to destroy.
-  [[nodiscard]] bool has_members() const noexcept { return int(extras_ != nullptr) | int(error_ != nullptr); }
+  [[nodiscard]] bool has_members() const noexcept { return int(innermost_block_ != nullptr) | int(error_ != nullptr); }
   void destroy_members() noexcept {
-    extras_.reset();
+    AIO_ASSERT(find_extras() == innermost_block_);
+    delete find_extras();
     error_ = nullptr;
   }
 
@@ -492,16 +589,71 @@ class task_core : public future_core,
 
   void stop_being_timer() noexcept { become(status_.must_throw ? node_kind::checked_step : node_kind::step); }
 
-  void cancel_at_once();  // in cancel_walk.hpp
+  inline void cancel_inside();  // though it is in an uncancellable await; in cancel_walk.hpp
+  void cancel_at_once();        // there, too
 
+  [[nodiscard]] task_extras* find_extras() const noexcept {
+    return innermost_block_ ? innermost_block_->extras : nullptr;
+  }
   [[nodiscard]] task_extras& extras() {
-    if (!extras_) extras_ = std::make_unique<task_extras>();
-    return *extras_;
+    if (auto* const own = find_extras()) return *own;
+    auto* const made = new task_extras;
+    task_block** at = &innermost_block_;
+    for (; *at; at = &(*at)->outer) (*at)->extras = made;
+    *at = made;
+    return *made;
+  }
+  /// The outermost of those that are inside of `around`, a block or null; null if there is none.
+  [[nodiscard]] uncancellable_block* outermost_uncancellable(task_block const* around) const noexcept {
+    uncancellable_block* found = nullptr;
+    for (task_block* at = innermost_block_; at && at != around; at = at->outer) {
+      if (at->is == task_block::kind::uncancellable) found = static_cast<uncancellable_block*>(at);
+    }
+    return found;
+  }
+  /// Requires: it is in one.
+  [[nodiscard]] uncancellable_block* innermost_uncancellable() const noexcept {
+    return next_uncancellable(innermost_block_);
+  }
+  static uncancellable_block* next_uncancellable(task_block* at) noexcept {
+    while (at && at->is != task_block::kind::uncancellable) at = at->outer;
+    return static_cast<uncancellable_block*>(at);
+  }
+  // Those inside of `block` are not to know of it, either.
+  AIO_COLD AIO_NEVER_INLINE void keep_back(uncancellable_block& block, cancel_message const& message,
+                                           unsigned requests, bool foreign) noexcept {
+    status_.cancel_requests += requests;
+    block.keep_back(message, foreign, foreign);
+    count_outside(block, static_cast<int>(requests));
+  }
+  void count_outside(uncancellable_block& block, int more) noexcept {
+    for (auto* at = innermost_uncancellable();; at = next_uncancellable(at->outer)) {
+      at->outside += static_cast<unsigned>(more);
+      if (at == &block) break;
+    }
+  }
+  // First what the code that runs can know of, then what the code around it can.
+  AIO_COLD AIO_NEVER_INLINE unsigned uncancel_inside() noexcept {
+    unsigned const inside = cancelling_inside();
+    if (inside > 0) {
+      if (inside == 1) status_.must_throw = false;
+      return --status_.cancel_requests;
+    }
+    for (auto* at = innermost_uncancellable(); at; at = next_uncancellable(at->outer)) {
+      auto* const around = next_uncancellable(at->outer);
+      unsigned const own = at->outside - (around ? around->outside : 0);
+      if (own == 0) continue;
+      if (own == 1) at->pending = false;
+      count_outside(*at, -1);
+      --status_.cancel_requests;
+      break;
+    }
+    return status_.cancel_requests;
   }
   // Without memory for its message a cancellation goes on without it.
   void set_message(cancel_message task_extras::* which, cancel_message const& message) noexcept {
-    if (extras_) {
-      (*extras_).*which = message;
+    if (auto* const own = find_extras()) {
+      own->*which = message;
     } else if (message) {
       set_first_message(which, message);
     }
@@ -513,7 +665,8 @@ class task_core : public future_core,
     }
   }
   [[nodiscard]] cancel_message requested_message() const noexcept {
-    return extras_ ? extras_->requested : nullptr;
+    auto const* const own = find_extras();
+    return own ? own->requested : nullptr;
   }
 
   // The first reader gets what the coroutine ended with; later ones a fresh one without its
@@ -533,7 +686,7 @@ class task_core : public future_core,
   frame_base* resume_point_;         // innermost(): always one that is there
   waitable* waiting_for_ = nullptr;  // null while running, ready or not started
   task_owner* owner_;  // of no meaning once it was told, or counted this out
-  std::unique_ptr<task_extras> extras_;
+  task_block* innermost_block_;
   std::source_location created_;
   std::uint64_t number_;
 
