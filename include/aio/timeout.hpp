@@ -10,6 +10,8 @@
 //   co_await aio::with_timeout(30s, [&](aio::timeout& limit) -> aio::task<> {
 //     while (auto line = co_await next()) limit.reschedule_after(30s);   // per line
 //   });
+//
+//   if (auto const until = aio::current_deadline()) tell_server(*until);   // what is left of all timeouts around
 
 #include "aio/config.hpp"
 
@@ -132,6 +134,16 @@ template <class Body>
 template <class Body>
 [[nodiscard("co_await it: nothing runs before")]] auto with_timeout(timeout& limit, Body&& body);
 
+/// The earliest deadline, in the loop's time, of the timeouts that the caller is in: with_timeout(), wait_for() and
+/// try_for() in its task; none if there is none, or no task. One that has passed counts until its block has ended.
+/// Inside of uncancellable() only the timeouts in there count, for no other gets through.
+///
+/// Those of other tasks do not count. A parent that has this task in its group, or gathers it, may be in some; but
+/// others can await the task too, or shield it, and it may outlive them: what reaches it is known when it comes. A
+/// child that is to keep a deadline is given it, as an argument or in a context_var: with_timeout_at(deadline, body).
+/// asyncio: none; Trio's current_effective_deadline() counts the scopes of parents, whom its tasks never outlive.
+[[nodiscard]] std::optional<time_point> current_deadline() noexcept;
+
 /// Awaits a task, handle, future or other awaitable for at most `length`; std::nullopt is no
 /// limit. Gives what it gives.
 ///
@@ -149,6 +161,11 @@ template <class A>
 [[nodiscard("co_await it: nothing runs before")]] auto wait_for(A&& awaited, std::nullopt_t);
 
 // ---------------------------------------------------------------- implementation
+
+inline std::optional<time_point> current_deadline() noexcept {
+  detail::scheduler const* const on = detail::scheduler::running();
+  return on && on->current ? on->current->earliest_deadline() : std::nullopt;
+}
 
 inline void timeout::timer::fire(detail::ready_node* node) noexcept {
   auto& self = *static_cast<timer*>(node);

@@ -432,6 +432,16 @@ class task_core : public future_core,
     set_must_cancel();
     set_message(&task_extras::requested, block.message);
   }
+  /// The earliest deadline of the timeouts that would cancel the code that runs.
+  [[nodiscard]] std::optional<time_point> earliest_deadline() const noexcept {
+    std::optional<time_point> earliest;
+    for (task_block const* at = innermost_block_; at && at->is != task_block::kind::uncancellable; at = at->outer) {
+      if (at->is != task_block::kind::timeout) continue;
+      auto const& when = static_cast<timeout_block const*>(at)->when;
+      if (when && (!earliest || *when < *earliest)) earliest = when;
+    }
+    return earliest;
+  }
 
   // For awaiters, while this task runs or is about to.
 
