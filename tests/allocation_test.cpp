@@ -242,17 +242,19 @@ TEST_CASE("allocation: none per task of a set, taken, dropped or cancelled") {
 }
 
 TEST_CASE("allocation: none per select, whichever was chosen") {
-  CHECK(allocations_of([]() -> aio::task<> {
-          aio::queue<int> a;
-          aio::queue<int> b;
-          aio::semaphore slots(0);
-          aio::event happened;
-          for (int i = 0; i < 4; ++i) {
-            if (i % 2 == 0) a.put_nowait(i);
-            auto waits = aio::select(a.get(), b.get(), slots.acquire(), happened.wait(), aio::sleep_for(1s));
-            auto const got = co_await std::move(waits);
-            CHECK(got.index() == (i % 2 == 0 ? 0 : 4));
-          }
+  aio::queue<int> a;
+  aio::queue<int> b;
+  CHECK(aio::testing::run([&]() -> aio::task<long> {
+          co_return co_await steady([&]() -> aio::task<> {
+            aio::semaphore slots(0);
+            aio::event happened;
+            for (std::size_t i = 0; i < 4; ++i) {
+              if (i % 2 == 0) a.put_nowait(1);
+              auto waits = aio::select(a.get(), b.get(), slots.acquire(), happened.wait(), aio::sleep_for(1s));
+              auto const got = co_await std::move(waits);
+              CHECK(got.index() == (i % 2 == 0 ? 0 : 4));
+            }
+          });
         }) == 0);
 }
 

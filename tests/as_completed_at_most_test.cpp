@@ -315,7 +315,7 @@ TEST_CASE("as_completed(at_most): a cancellation cancels those that run, waits f
   });
 }
 
-TEST_CASE("as_completed(at_most): goes on where the last loop ended; each item is awaited before the next") {
+TEST_CASE("as_completed(at_most): goes on where the last loop ended, and each item is awaited before the next") {
   aio::testing::run([]() -> aio::task<> {
     jobs all;
     auto calls = std::views::iota(0, 4) | std::views::transform([&](int n) { return all.run(n, 1ms); });

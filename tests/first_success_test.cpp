@@ -159,7 +159,7 @@ TEST_CASE("first_success: errors before it count as read, and those after it go 
   });
 }
 
-TEST_CASE("first_success: of a range it gives the place and the value; of an empty one it is an error") {
+TEST_CASE("first_success: of a range it gives the place and the value, and of an empty one it is an error") {
   aio::testing::run([]() -> aio::task<> {
     std::vector<aio::task<std::unique_ptr<int>>> tasks;
     auto const make = [](int n) -> aio::task<std::unique_ptr<int>> {

@@ -179,7 +179,7 @@ TEST_CASE("race(keep_all, return_exceptions): throws nothing of its children, an
   });
 }
 
-TEST_CASE("race(keep_all): of a range it gives a vector; of an empty one it is an error") {
+TEST_CASE("race(keep_all): of a range it gives a vector, and of an empty one it is an error") {
   aio::testing::run([]() -> aio::task<> {
     std::vector<aio::task<int>> tasks;
     for (int i = 0; i < 3; ++i) tasks.push_back(after(std::chrono::milliseconds(3 - i), i));
