@@ -96,7 +96,7 @@ class bounded_state;
 /// they have ended. Who may leave the loop before its end, be it by an error, says `co_await results.aclose()` on every
 /// way out, or has with_closing() do it. Must not go while an item or aclose() is awaited elsewhere.
 template <class T>
-class [[nodiscard]] bounded_completions {
+class [[nodiscard("nothing is started before the first item is awaited")]] bounded_completions {
   using state_type = detail::bounded_state<T>;
 
  public:

@@ -148,7 +148,7 @@ class broadcast {
 ///
 /// Several tasks may read from one: each message is one task's, first come, first served.
 template <class T>
-class [[nodiscard]] broadcast<T>::subscription {
+class [[nodiscard("it sees what is put while it is kept")]] broadcast<T>::subscription {
  public:
   subscription(subscription&&) noexcept = default;
   subscription& operator=(subscription&& other) noexcept {

@@ -141,7 +141,7 @@ struct kept_awaitable<A, false> {
 };
 
 template <class A>
-class [[nodiscard]] uncancellable_await : private kept_awaitable<A> {
+class [[nodiscard("co_await it: nothing runs before")]] uncancellable_await : private kept_awaitable<A> {
  public:
   using kept_awaitable<A>::kept_awaitable;
   uncancellable_awaiter<A> operator co_await() && noexcept {
