@@ -564,13 +564,14 @@ TEST_CASE("select: can be kept, started as a task, raced, limited in time, and g
 TEST_CASE("select: an operation that throws when it is chosen leaves all as if it had been alone") {
   aio::testing::run([]() -> aio::task<> {
     struct fragile {
-      explicit fragile(int number_) : number(number_) {}
-      fragile(fragile&& other) : number(other.number) {
-        if (number < 0) throw aio_test::value_error("moved");
+      explicit fragile(bool const& refuses_) : refuses(&refuses_) {}
+      fragile(fragile&& other) : refuses(other.refuses) {
+        if (*refuses) throw aio_test::value_error("moved");
       }
-      int number;
+      bool const* refuses;
     };
-    aio::queue<std::unique_ptr<fragile>> good;
+    bool refuses = false;
+    aio::queue<std::unique_ptr<int>> good;
     aio::queue<fragile> bad;
     aio::queue<int> ended;
     auto const waits = aio::create_task([&]() -> aio::task<> {
@@ -582,10 +583,20 @@ TEST_CASE("select: an operation that throws when it is chosen leaves all as if i
     good.put_nowait(nullptr);
     co_await waits;
     CHECK(good.qsize() == 1);
-    CHECK(said(co_await aio::as_result(aio::select(bad.get(), ended.get()))) ==
-          "aio::queue_shut_down: the queue is shut down");
-    aio::observable<int> number(0);
+    auto const takes = aio::create_task([&]() -> aio::task<> {
+      auto const got = co_await aio::as_result(aio::select(bad.get(), good.get()));
+      CHECK(said(got) == "aio_test::value_error: moved");
+    });
     (void)good.try_get();
+    co_await hops(1);
+    bad.put_nowait(fragile(refuses));
+    refuses = true;
+    co_await takes;
+    CHECK(bad.qsize() == 1);
+    CHECK(said(co_await aio::as_result(aio::select(bad.get(), good.get()))) == "aio_test::value_error: moved");
+    CHECK(bad.qsize() == 1);
+    refuses = false;
+    aio::observable<int> number(0);
     auto asks = aio::select(good.get(), number.until([](int) -> bool { throw aio_test::value_error("asked"); }));
     CHECK(said(co_await aio::as_result(std::move(asks))) == "aio_test::value_error: asked");
     good.put_nowait(nullptr);

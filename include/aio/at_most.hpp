@@ -95,6 +95,7 @@ class bounded_state;
 /// Lifetime: one that goes cancels those that run, and cannot wait for them: what they refer to has to be there until
 /// they have ended. Who may leave the loop before its end, be it by an error, says `co_await results.aclose()` on every
 /// way out, or has with_closing() do it. Must not go while an item or aclose() is awaited elsewhere.
+/// Threads: that of the loop.
 template <class T>
 class [[nodiscard("nothing is started before the first item is awaited")]] bounded_completions {
   using state_type = detail::bounded_state<T>;

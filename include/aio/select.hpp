@@ -72,8 +72,10 @@ concept several_operations =
 /// Resumes: when the operation alone would have.
 /// Cancelled: nothing happens; what was handed over already is passed on or kept, as the operation says.
 /// Throws: what the operation throws: queue_shut_down of the one that finds its queue shut down. What any of them
-/// throws where it would wait, such as usage_error on another loop, and then none waits. std::invalid_argument for an
-/// empty range.
+/// throws where it would wait, such as usage_error on another loop, and then none waits. What T throws when it is
+/// moved: the item stays where the queue says so; it is gone if only the move into the std::variant throws.
+/// std::invalid_argument for an empty range.
+/// Threads: as its operations, that of the loop.
 /// Lifetime: keeps the operations until it is over; the item of a put() that was not chosen goes with it, so keep a
 /// copy to put it later. Allocates nothing, but for a range.
 /// A predicate of observable::until() is asked as others begin to wait: it must not touch what they wait for.
