@@ -257,7 +257,7 @@ class task_core : public future_core,
   }
   /// cancel() by a block that this task is in, to be taken back at its end. `around`: its innermost_block() when that
   /// was entered.
-  inline void cancel_for_block(task_block const* around);  // in cancel_walk.hpp
+  void cancel_for_block(task_block const* around);  // in cancel_walk.hpp
   /// Has a cancellation from outside thrown once more, at the next suspension: an error took its place.
   void cancel_again() {
     uncancel();
@@ -599,7 +599,7 @@ class task_core : public future_core,
 
   void stop_being_timer() noexcept { become(status_.must_throw ? node_kind::checked_step : node_kind::step); }
 
-  inline void cancel_inside();  // though it is in an uncancellable await; in cancel_walk.hpp
+  void cancel_inside();  // though it is in an uncancellable await; in cancel_walk.hpp
   void cancel_at_once();        // there, too
 
   [[nodiscard]] task_extras* find_extras() const noexcept {
