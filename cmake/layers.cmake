@@ -23,7 +23,7 @@ set(AIO_LAYERS
   9 event.hpp getaddrinfo.hpp lock.hpp observable.hpp shared_lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp
     detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
-  11 broadcast.hpp interval.hpp newest_queue.hpp pipe.hpp rendezvous.hpp task_handle.hpp detail/transport_upgrade.hpp
+  11 broadcast.hpp interval.hpp newest_queue.hpp on_exit.hpp pipe.hpp rendezvous.hpp task_handle.hpp detail/transport_upgrade.hpp
   12 as_result.hpp event_loop.hpp shield.hpp started.hpp task_set.hpp tls_context.hpp detail/children.hpp
     detail/server_state.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp retry.hpp task_group.hpp timeout.hpp to_thread.hpp

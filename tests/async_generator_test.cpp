@@ -326,8 +326,8 @@ TEST_CASE("async_generator: an error of the clean-up wins, and the one it replac
     auto const outcome = co_await aio::as_result(all.next());
     CHECK(said(outcome) == "std::runtime_error: outer");
     CHECK(heard.text() ==
-          "an error of a generator was replaced by one of its clean-up: std::runtime_error: inner"
-          " | an error of a generator was replaced by one of its clean-up: std::runtime_error: body");
+          "an error was replaced by one of its on_exit clean-up: std::runtime_error: inner"
+          " | an error was replaced by one of its on_exit clean-up: std::runtime_error: body");
   });
 }
 

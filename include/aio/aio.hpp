@@ -30,6 +30,7 @@
 #include "aio/loop_thread.hpp"
 #include "aio/newest_queue.hpp"
 #include "aio/observable.hpp"
+#include "aio/on_exit.hpp"
 #include "aio/open_connection.hpp"
 #include "aio/pipe.hpp"
 #include "aio/print_tasks.hpp"

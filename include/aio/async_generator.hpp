@@ -40,6 +40,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#include "aio/on_exit.hpp"
 #include "aio/result.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
@@ -52,8 +53,6 @@ class generator_promise;
 template <class T>
 class next_awaiter;
 struct generator_state;
-template <class Resource>
-class exit_registration;
 }  // namespace detail
 
 /// A coroutine that yields values of type T, which the awaiting task asks for one by one.
@@ -110,19 +109,6 @@ class [[nodiscard("a generator does nothing until next() is awaited")]] async_ge
   detail::frame_base* frame_;  // null when moved away
 };
 
-/// In a generator, `co_yield on_exit(f)`: awaits what `f()` returns when the generator ends: after
-/// its last value, by an exception, or by aclose(). The last that was registered comes first.
-///
-/// The variables of the coroutine are gone by then; its arguments are not. What the clean-up needs
-/// is given to it: `auto& c = co_yield on_exit(connection, f)` keeps the object, refers to it, and
-/// awaits `f(c)` at the end.
-/// Throws, at the end: what `f` throws. An error that gives way to that, of the coroutine or of
-/// other clean-up, goes to the exception handler.
-template <class Cleanup>
-[[nodiscard("co_yield it")]] auto on_exit(Cleanup&& cleanup);
-template <class Resource, class Cleanup>
-[[nodiscard("co_yield it")]] auto on_exit(Resource&& resource, Cleanup&& cleanup);
-
 /// Runs `body(generator)`, and closes the generator on every way out. Gives what the body returns.
 /// asyncio: async with contextlib.aclosing(...).
 template <class T, class Body>
@@ -137,53 +123,6 @@ namespace detail {
 /// its clean-up runs, and its arguments after. asyncio: GeneratorExit.
 struct generator_exit {};
 
-/// One clean-up of a generator, and what it keeps for it.
-class exit_entry {
- public:
-  virtual ~exit_entry() = default;
-  virtual task<> run() = 0;
-};
-
-template <class Resource, class Cleanup>
-class exit_entry_of final : public exit_entry {
- public:
-  template <class R, class C>
-  exit_entry_of(R&& kept, C&& cleanup)
-      : resource(std::forward<R>(kept)), cleanup_(std::forward<C>(cleanup)) {}
-
-  task<> run() override { (void)co_await std::invoke(cleanup_, resource); }
-
-  Resource resource;
-
- private:
-  Cleanup cleanup_;
-};
-
-template <class Cleanup>
-class exit_entry_of<void, Cleanup> final : public exit_entry {
- public:
-  template <class C>
-  // NOLINTNEXTLINE(bugprone-forwarding-reference-overload): entries are not copied
-  explicit exit_entry_of(C&& cleanup) : cleanup_(std::forward<C>(cleanup)) {}
-
-  task<> run() override { (void)co_await cleanup_(); }
-
- private:
-  Cleanup cleanup_;
-};
-
-/// What on_exit() gives to co_yield.
-template <class Resource>
-class exit_registration {
- public:
-  template <class Cleanup>
-  explicit exit_registration(exit_entry_of<Resource, Cleanup>* made) noexcept : entry(made) {
-    if constexpr (!std::is_void_v<Resource>) resource = std::addressof(made->resource);
-  }
-  std::unique_ptr<exit_entry> entry;
-  std::add_pointer_t<Resource> resource = nullptr;  // in the entry
-};
-
 /// What a generator has beside its coroutine; lies in front of the frame_base.
 struct generator_state : nested_drop {
   generator_state() noexcept : nested_drop(&free) {}
@@ -193,7 +132,7 @@ struct generator_state : nested_drop {
   static constexpr unsigned most_inside = 100;
 
   void* value = nullptr;  // what it yielded
-  std::vector<std::unique_ptr<exit_entry>> cleanups;
+  exit_list cleanups;
   // Runs the clean-up. Made together with the first one, so that the end cannot fail for want of
   // memory, and awaited there.
   std::unique_ptr<task<>> closer;
@@ -217,25 +156,25 @@ struct generator_state : nested_drop {
   template <class = void>
   void add(std::unique_ptr<exit_entry> entry) {
     if (!closer) closer = std::make_unique<task<>>(run_cleanups<>(*this));
-    cleanups.push_back(std::move(entry));
+    cleanups.add(std::move(entry));
   }
   template <class = void>
   static task<> run_cleanups(generator_state& self) {
     std::exception_ptr error;
     while (!self.cleanups.empty()) {
-      std::unique_ptr<exit_entry> const last = std::move(self.cleanups.back());
-      self.cleanups.pop_back();
-      result<void> const cleaned = co_await aio::as_result(last->run());
-      if (cleaned.has_value()) continue;
-      if (error) report_replaced(error);
-      error = cleaned.error();
+      std::unique_ptr<exit_entry> last = self.cleanups.take_last();
+      std::exception_ptr thrown;
+      try {
+        co_await last->run();
+        last.reset();
+      } catch (...) {
+        thrown = std::current_exception();
+      }
+      if (!thrown) continue;
+      detail::report_replaced(error);
+      error = std::move(thrown);
     }
     if (error) std::rethrow_exception(error);
-  }
-
-  static void report_replaced(std::exception_ptr const& error) noexcept {
-    if (is_cancellation(error)) return;
-    scheduler::report(detail::context_of("an error of a generator was replaced by one of its clean-up", error));
   }
 
   static void drop(frame_base& frame) noexcept {
@@ -306,7 +245,7 @@ class next_awaiter {
     if (state.yielded) return static_cast<typename async_generator<T>::value_type*>(state.value);
     std::exception_ptr const error = std::exchange(frame_.error, nullptr);
     if (state.closing && state.closing->error) {
-      if (error) generator_state::report_replaced(error);
+      detail::report_replaced(error);
       std::rethrow_exception(std::exchange(state.closing->error, nullptr));
     }
     if (error) std::rethrow_exception(error);
@@ -357,8 +296,14 @@ class generator_promise_base : public promise_base {
     return awaiter{frame_};
   }
 
-  template <class Resource>
-  auto yield_value(exit_registration<Resource>&& registration) {
+  using promise_base::await_transform;
+  template <class Resource, class Cleanup>
+  std::suspend_never await_transform(exit_registration<Resource, Cleanup>&&) {
+    static_assert(always_false<Resource>, "in a generator it is co_yield aio::on_exit(...)");
+    return {};
+  }
+  template <class Resource, class Cleanup>
+  auto yield_value(exit_registration<Resource, Cleanup>&& registration) {
     generator_state::of(*frame_).add<>(std::move(registration.entry));
     struct awaiter {
       std::add_pointer_t<Resource> resource;
@@ -459,7 +404,7 @@ class generator_promise final : public generator_promise_base {
     std::size_t const size = generator_state::padding() + sizeof(generator_state) + sizeof(frame_base) + frame_size;
     auto* const memory = static_cast<char*>(frame_pool::allocate(size));
     auto* const state = ::new (static_cast<void*>(memory + generator_state::padding())) generator_state;
-    return (::new (static_cast<void*>(state + 1)) frame_base(frame_pool::class_of(size)))->prepare_frame();
+    return (::new (static_cast<void*>(state + 1)) frame_base(frame_pool::class_of(size), 0))->prepare_frame();
   }
   static void operator delete(void* frame, std::size_t) noexcept {
     frame_base& base = frame_base::of_frame(frame);
@@ -525,31 +470,6 @@ void async_generator<T>::drop() noexcept {
         frame_->where));
   }
   detail::generator_state::drop(*std::exchange(frame_, nullptr));
-}
-
-template <class Cleanup>
-auto on_exit(Cleanup&& cleanup) {
-  AIO_REFUSE_CLOSURES("on_exit", Cleanup&&);
-  using kept = detail::kept_type<Cleanup>;
-  static_assert(std::is_invocable_v<kept&>,
-                "on_exit takes a function without arguments that returns something to await, or "
-                "an object and a function of it");
-  return detail::exit_registration<void>(
-      new detail::exit_entry_of<void, kept>(detail::unmoved(std::forward<Cleanup>(cleanup))));
-}
-
-template <class Resource, class Cleanup>
-auto on_exit(Resource&& resource, Cleanup&& cleanup) {
-  AIO_REFUSE_CLOSURES("on_exit", Resource&&);
-  AIO_REFUSE_CLOSURES("on_exit", Cleanup&&);
-  using object = detail::kept_type<Resource>;
-  using kept = detail::kept_type<Cleanup>;
-  static_assert(std::is_invocable_v<kept&, object&>,
-                "on_exit takes an object and a function of a reference to it, which returns "
-                "something to await");
-  return detail::exit_registration<object>(
-      new detail::exit_entry_of<object, kept>(detail::unmoved(std::forward<Resource>(resource)),
-                                              detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
 template <class T, class Body>

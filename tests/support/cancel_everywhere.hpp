@@ -185,7 +185,7 @@ inline void run_cancelled(std::function<aio::task<>(cancellation&)> const& scena
     }
     CHECK(tasks == 1);  // main itself
   }
-  CHECK(heard.text().empty());
+  CHECK(heard.text() == "");
 #if defined(__unix__) || defined(__APPLE__)
   // A look-up that was left behind has some for a moment.
   int left = first_descriptors();

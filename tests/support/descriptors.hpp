@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <set>
 #include <string>
 #include <system_error>
@@ -15,6 +16,8 @@
 #include <vector>
 
 #include "aio/detail/system_calls.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
 #include "support/catch.hpp"
 
 namespace aio_test {
@@ -27,6 +30,22 @@ inline std::set<int> open_descriptors() {
   return open;
 }
 inline int descriptor_count() { return static_cast<int>(open_descriptors().size()); }
+
+/// Waits until so many are open, ten seconds at most: a look-up that was left behind has some until the system answers.
+/// Those that are open then, with what they are where the system tells; none if they are as many.
+inline aio::task<std::string> descriptors_besides(int expected) {
+  std::chrono::milliseconds const pause(10);
+  for (int i = 0; i < 1000 && descriptor_count() != expected; ++i) co_await aio::sleep_for(pause);
+  std::set<int> const open = open_descriptors();
+  std::string text;
+  if (static_cast<int>(open.size()) == expected) co_return text;
+  for (int const number : open) {
+    char what[200] = "";
+    (void)::readlink(("/proc/self/fd/" + std::to_string(number)).c_str(), what, sizeof what - 1);
+    text += std::to_string(number) + " " + what + "\n";
+  }
+  co_return text;
+}
 
 /// A pipe whose ends do not wait.
 class pipe_pair {

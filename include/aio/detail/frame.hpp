@@ -20,6 +20,7 @@
 #include <exception>
 #include <source_location>
 #include <stdexcept>
+#include <utility>
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -49,6 +50,7 @@ enum class frame_phase : std::uint8_t {
   being_made,  // arguments are copied into it; if that throws, its memory goes with the frame
   made,        // whoever holds the task frees the block
   entered,     // the body has begun
+  cleaning_up, // nothing lives in the frame any more, and what the body gave to on_exit() is awaited
   ended,       // the body is over; what lives in the frame goes before anybody hears of it
   gone,        // nothing lives in the frame any more
 };
@@ -56,15 +58,19 @@ enum class frame_phase : std::uint8_t {
 /// Stands right in front of its frame, and has a size that asks for what is before it to be of
 /// eight bytes more than a multiple of frame_alignment.
 struct frame_base {
-  explicit frame_base(std::size_t block_class_) noexcept
-      : block_class(static_cast<std::uint32_t>(block_class_)), task(nullptr) {}
+  /// Of a frame at so many bytes in its block.
+  frame_base(std::size_t block_class_, std::size_t offset) noexcept
+      : block_class(static_cast<std::uint16_t>(block_class_)),
+        frame_offset(static_cast<std::uint16_t>(offset < frame_is_far ? offset : frame_is_far)),
+        task(nullptr) {}
 
   std::source_location where = {};     // the co_await it is in; at first, the coroutine itself
   // Compilers clear these two at once. Were they not aligned to 16, an await would take half as long
   // again where a store straddles two cache lines.
   frame_base* continuation = nullptr;  // whom the trampoline resumes when this is done
   std::exception_ptr error;            // what the body ended with
-  std::uint32_t block_class;  // of frame_pool
+  std::uint16_t block_class;   // of frame_pool
+  std::uint16_t frame_offset;  // in the block, or frame_is_far
   frame_phase phase = frame_phase::being_made;
   bool has_value = false;  // the result was made
   std::uint8_t marks = 0;  // not bit-fields, which compilers begin with three instructions
@@ -74,10 +80,13 @@ struct frame_base {
     frame_base* self;  // this, while the promise looks for it: the last word before the frame
   };
 
+  static constexpr std::size_t frame_is_far = 0xffff;
+
   // The marks:
   static constexpr std::uint8_t by_cancellation = 1;  // error is a cancelled_error; the only one then
   static constexpr std::uint8_t refers_to_step = 2;   // that made it, to its stack: scheduler::note_reference()
   static constexpr std::uint8_t ends_awaiter = 4;     // an error of it ends who awaits it, too: see end_in_error()
+  static constexpr std::uint8_t runs_clean_up = 8;    // of the coroutine before it, see on_exit.hpp
 
   [[nodiscard]] bool ended_cancelled() const noexcept { return (marks & by_cancellation) != 0; }
   void set_ended(bool cancelled) noexcept { marks = static_cast<std::uint8_t>(cancelled); }
@@ -143,7 +152,7 @@ struct frame_base {
 
  private:
   AIO_NEVER_INLINE void destroy_what_is_left() noexcept {
-    phase = frame_phase::gone;
+    if (std::exchange(phase, frame_phase::gone) == frame_phase::cleaning_up) return;
 #if AIO_SHIFTED_FRAMES
     reinterpret_cast<void (*)(void*)>(functions()[1])(frame());
 #else

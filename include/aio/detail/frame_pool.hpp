@@ -59,6 +59,11 @@ class frame_pool {
     return index < classes ? index : classes;
   }
 
+  /// No block of that class is smaller.
+  static constexpr std::size_t least_size(std::size_t index) noexcept {
+    return index < classes ? size_of(index) : size_of(classes - 1) + 1;
+  }
+
   /// The same for what was allocated with a size of that class.
   AIO_ALWAYS_INLINE static void deallocate_class(void* memory, std::size_t index) noexcept {
     if (--lists_.room[index] < 0) [[unlikely]]

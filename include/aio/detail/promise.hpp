@@ -80,6 +80,14 @@ class promise_base {
     }
   }
 
+  template <class Y>
+  std::suspend_never yield_value(Y&&) {
+    static_assert(always_false<Y>,
+                  "a task yields nothing: make it an aio::async_generator<T>; its clean-up is co_await "
+                  "aio::on_exit(...)");
+    return {};
+  }
+
  protected:
   explicit promise_base(frame_base& frame) noexcept : frame_(&frame) {}
 
@@ -211,7 +219,8 @@ class promise : public promise_with_result<T> {
   AIO_ALWAYS_INLINE static void* operator new(std::size_t frame_size) {
     std::size_t const size = layout::header_size + frame_size;
     void* const memory = frame_pool::allocate(size);
-    return (::new (static_cast<char*>(memory) + layout::base_offset) frame_base(frame_pool::class_of(size)))
+    return (::new (static_cast<char*>(memory) + layout::base_offset) frame_base(frame_pool::class_of(size),
+                                                                                layout::header_size))
         ->prepare_frame();
   }
   // The block stays for whoever holds the task, unless an argument threw while it was copied.

@@ -104,7 +104,7 @@ class wait_choice : public waitable {
 
  private:
   struct inner_frame : frame_base {
-    explicit inner_frame(wait_choice& of) noexcept : frame_base(0), choice(&of) {}
+    explicit inner_frame(wait_choice& of) noexcept : frame_base(0, 0), choice(&of) {}
     wait_choice* choice;
   };
   static constexpr auto none = static_cast<std::size_t>(-1);
