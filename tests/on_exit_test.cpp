@@ -104,8 +104,8 @@ TEST_CASE("on_exit: clean-up runs behind the coroutine, the last registered firs
           };
           int const given = co_await work(log);
           log("goes on with " + std::to_string(given));
-        }) == "1:works | 2:has worked | 2:last closes | 3:last closed | 3:last goes | 3:middle | 3:first closes | 4:first "
-              "closed | 4:first goes | 4:goes on with 7");
+        }) == "1:works | 2:has worked | 2:last closes | 3:last closed | 3:last goes | 3:middle | 3:first closes | "
+              "4:first closed | 4:first goes | 4:goes on with 7");
 }
 
 TEST_CASE("on_exit: nothing takes another iteration than by hand, in a task, a child, a gathering or a group") {
@@ -242,8 +242,8 @@ TEST_CASE("on_exit: a cancelled coroutine is cleaned up, and a cancellation duri
             log(repr(outcome));
           }
         }) == "3:body ('one',) | 3:cleans up | 4:clean-up ('two',) | 4:first closes | 5:first closed | 5:first goes | "
-              "6:CancelledError('two') | 8:body ('one',) | 8:cleans up | 10:is clean | 10:first closes | 11:first goes | "
-              "12:CancelledError('two')");
+              "6:CancelledError('two') | 8:body ('one',) | 8:cleans up | 10:is clean | 10:first closes | "
+              "11:first goes | 12:CancelledError('two')");
 }
 
 TEST_CASE("on_exit: a task that is cancelled before it begins has nothing to clean up") {
@@ -264,7 +264,7 @@ TEST_CASE("on_exit: clean-up may have clean-up of its own, and a coroutine insid
             to("clean-up");
           };
           auto const inner = [](iteration_trace& to, auto cleaning) -> aio::task<> {
-            co_await aio::on_exit(std::make_pair(&to, cleaning), [](auto& given) { return given.second(*given.first); });
+            co_await aio::on_exit(std::make_pair(&to, cleaning), [](auto& it) { return it.second(*it.first); });
             to("inner");
           };
           auto const outer = [](iteration_trace& to, auto within, auto cleaning) -> aio::task<> {

@@ -136,8 +136,8 @@ class exit_runner {
   static constexpr std::size_t state_size =
       sizeof(state) + (frame_alignment - sizeof(frame_base) % frame_alignment) % frame_alignment;
 
-  /// That of `coroutine`, which is suspended in an await of who awaits it, if any. Made at the first call, together with
-  /// what it needs to begin at the end. Throws: bad_alloc.
+  /// That of `coroutine`, which is suspended in an await of who awaits it, if any. Made at the first call, together
+  /// with what it needs to begin at the end. Throws: bad_alloc.
   static state& of(frame_base& coroutine) {
     frame_base* const next = coroutine.continuation;  // null of a task's own
     if (is_there(coroutine)) return state_of(*next);
