@@ -29,6 +29,7 @@
 #include "support/cancel_everywhere.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/jobs.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
@@ -39,50 +40,13 @@ using aio_test::cancellation;
 using aio_test::counted;
 using aio_test::hops;
 using aio_test::iteration_trace;
+using aio_test::jobs;
 using aio_test::move_only;
 using aio_test::reports;
 using aio_test::said;
 using aio_test::trace;
 using aio_test::traced;
 using aio_test::words;
-
-namespace {
-
-/// Jobs that say how many of them there are at once, with those whose result was not taken.
-class jobs {
- public:
-  aio::task<int> run(int n, std::chrono::milliseconds length, bool fails = false,
-                     std::chrono::milliseconds clean_up = 0ms) {
-    ++running_;
-    most_ = std::max(most_, running_ + untaken_);
-    log("+" + std::to_string(n));
-    auto const slept = co_await aio::as_result(aio::sleep_for(length));
-    if (slept.cancelled() && clean_up > 0ms) co_await aio::sleep_for(clean_up);
-    --running_;
-    log((slept.cancelled() ? "x" : fails ? "!"
-                                         : "-") +
-        std::to_string(n));
-    slept.rethrow();
-    ++untaken_;
-    if (fails) throw std::runtime_error("job " + std::to_string(n));
-    co_return n;
-  }
-  int take(int n) {
-    --untaken_;
-    log("=" + std::to_string(n));
-    return n;
-  }
-  [[nodiscard]] int running() const { return running_; }
-  [[nodiscard]] int most() const { return most_; }
-  trace log;
-
- private:
-  int running_ = 0;
-  int untaken_ = 0;
-  int most_ = 0;
-};
-
-}  // namespace
 
 TEST_CASE("as_completed(at_most): gives results as they come, and begins the next call when one is taken") {
   aio::testing::run([]() -> aio::task<> {
@@ -99,7 +63,7 @@ TEST_CASE("as_completed(at_most): gives results as they come, and begins the nex
     CHECK(made == 0);
     for (auto next : results) (void)all.take(co_await next);
     CHECK(made == 5);
-    CHECK(all.most() == 2);
+    CHECK(all.most_held() == 2);
     CHECK(all.log.text() == "+0 | +1 | -1 | =1 | +2 | -2 | =2 | +3 | -0 | =0 | +4 | -3 | =3 | -4 | =4");
     CHECK(aio::all_tasks().size() == 1);
   });
@@ -129,7 +93,7 @@ TEST_CASE("as_completed(at_most): who takes slowly has no more than so many that
       co_await aio::sleep_for(10ms);
       CHECK(all.running() == 0);
     }
-    CHECK(all.most() == 3);
+    CHECK(all.most_held() == 3);
     CHECK(all.log.text() ==
           "+0 | +1 | +2 | -0 | -1 | -2 | =0 | +3 | -3 | =1 | +4 | -4 | =2 | +5 | -5 | =3 | =4 | =5");
   });
@@ -392,7 +356,7 @@ TEST_CASE("as_completed(at_most): nothing outlives it, at whatever moment the lo
           };
           co_await when.meet(consumes());
           CHECK(all.running() == 0);
-          CHECK(all.most() <= 2);
+          CHECK(all.most_held() <= 2);
           CHECK((taken == 5 || when.came()));
         }) > 15);
 }
@@ -445,7 +409,7 @@ TEST_CASE("as_completed(at_most): programs of any kind have each result once, an
       auto const outcome = co_await aio::as_result(consumer);
       CHECK((outcome.has_value() || (cancels && outcome.cancelled())));
       CHECK(all.running() == 0);
-      CHECK(all.most() <= limit);
+      CHECK(all.most_held() <= limit);
       CHECK(std::ranges::all_of(seen, [](int times) { return times <= 1; }));
       if (outcome.has_value() && !breaks) {
         CHECK(std::ranges::count(seen, 1) + errors == count);

@@ -22,6 +22,7 @@
 #include "aio/timeout.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/jobs.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
@@ -30,6 +31,7 @@ using namespace std::chrono_literals;
 using aio_test::counted;
 using aio_test::hops;
 using aio_test::iteration_trace;
+using aio_test::jobs;
 using aio_test::move_only;
 using aio_test::reports;
 using aio_test::said;
@@ -37,35 +39,6 @@ using aio_test::thrown_by;
 using aio_test::trace;
 using aio_test::traced;
 using aio_test::words;
-
-namespace {
-
-/// Jobs that say how many of them there are at once.
-class jobs {
- public:
-  aio::task<int> run(int n, std::chrono::milliseconds length) {
-    most_ = std::max(most_, ++running_);
-    log("+" + std::to_string(n));
-    auto const slept = co_await aio::as_result(aio::sleep_for(length));
-    --running_;
-    log((slept.cancelled() ? "x" : "-") + std::to_string(n));
-    slept.rethrow();
-    co_return n;
-  }
-  aio::task<int> fail(int n, std::chrono::milliseconds length) {
-    (void)co_await run(n, length);
-    throw std::runtime_error("job " + std::to_string(n));
-  }
-  [[nodiscard]] int running() const { return running_; }
-  [[nodiscard]] int most() const { return most_; }
-  trace log;
-
- private:
-  int running_ = 0;
-  int most_ = 0;
-};
-
-}  // namespace
 
 TEST_CASE("gather(at_most): runs so many at a time, takes the next when one has ended, and keeps the order of results") {
   aio::testing::run([]() -> aio::task<> {
@@ -121,11 +94,11 @@ TEST_CASE("gather(at_most): the first error cancels those that run, begins no ot
   aio::testing::run([]() -> aio::task<> {
     jobs all;
     auto calls = std::views::iota(0, 100) | std::views::transform([&](int n) {
-                   return n == 3 ? all.fail(n, 5ms) : all.run(n, 10ms);
+                   return n == 3 ? all.run(n, 5ms, true) : all.run(n, 10ms);
                  });
     auto const outcome = co_await aio::as_result(aio::gather(aio::at_most(3), calls));
     CHECK(said(outcome) == "std::runtime_error: job 3");
-    CHECK(all.log.text() == "+0 | +1 | +2 | -0 | +3 | -1 | +4 | -2 | +5 | -3 | x4 | x5");
+    CHECK(all.log.text() == "+0 | +1 | +2 | -0 | +3 | -1 | +4 | -2 | +5 | !3 | x4 | x5");
     CHECK(aio::all_tasks().size() == 1);
     CHECK(aio::current_task().cancelling() == 0);
   });
@@ -141,11 +114,11 @@ TEST_CASE("gather(at_most): others that were about to go on are cancelled, and w
       throw std::logic_error("clean-up of " + std::to_string(n));
     };
     auto calls = std::views::iota(0, 100) | std::views::transform([&](int n) {
-                   return n == 0 ? all.fail(n, 10ms) : bad_end(n);
+                   return n == 0 ? all.run(n, 10ms, true) : bad_end(n);
                  });
     auto const outcome = co_await aio::as_result(aio::gather(aio::at_most(3), calls));
     CHECK(said(outcome) == "std::runtime_error: job 0");
-    CHECK(all.log.text() == "+0 | +1 | +2 | -0 | x1 | x2");
+    CHECK(all.log.text() == "+0 | +1 | +2 | !0 | x1 | x2");
     CHECK(heard.text() ==
           "a task of gather(at_most) failed, and another error was thrown: std::logic_error: clean-up of 1 | a task of "
           "gather(at_most) failed, and another error was thrown: std::logic_error: clean-up of 2");
@@ -156,7 +129,7 @@ TEST_CASE("gather(at_most, return_exceptions): goes on after errors, and gives a
   aio::testing::run([]() -> aio::task<> {
     jobs all;
     auto calls = std::views::iota(0, 4) | std::views::transform([&](int n) {
-                   return n % 2 == 1 ? all.fail(n, 5ms) : all.run(n, 10ms);
+                   return n % 2 == 1 ? all.run(n, 5ms, true) : all.run(n, 10ms);
                  });
     auto const got = co_await aio::gather(aio::at_most(2), aio::return_exceptions, calls);
     CHECK(got.size() == 4);

@@ -125,6 +125,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include "support/descriptors.hpp"
 #include "support/in_process.hpp"
+#include "support/jobs.hpp"
 #include "support/peers.hpp"
 #include "support/temporary.hpp"
 #endif
