@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Programs that hang, for debugger.py to look into: stuck locks, stuck cancel, ...
+// When nothing moves any more, another thread calls everything_waits(), where the debugger stops.
+
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "aio/event.hpp"
+#include "aio/exception_group.hpp"
+#include "aio/gather.hpp"
+#include "aio/lock.hpp"
+#include "aio/queue.hpp"
+#include "aio/result.hpp"
+#include "aio/run.hpp"
+#include "aio/sleep.hpp"
+#include "aio/task.hpp"
+#include "aio/task_group.hpp"
+#include "aio/task_handle.hpp"
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// ---- two locks, which two tasks take in opposite order
+
+aio::task<> transfer(aio::lock& from, aio::lock& to) {
+  auto const first = co_await from.acquire();
+  co_await aio::sleep_for(1ms);
+  auto const second = co_await to.acquire();
+}
+
+aio::task<> two_locks() {
+  aio::lock savings;
+  aio::lock salary;
+  co_await aio::with_task_group([&](aio::task_group& group) -> aio::task<> {
+    group.create_task(aio::task_options().name("saves"), transfer, std::ref(salary), std::ref(savings));
+    group.create_task(aio::task_options().name("spends"), transfer, std::ref(savings), std::ref(salary));
+    co_return;
+  });
+}
+
+// ---- a child that is cancelled and takes no notice
+
+aio::task<> never_mind(aio::event& news) {
+  for (;;) {
+    try {
+      co_await news.wait();
+    } catch (aio::cancelled_error const&) {
+      std::puts("cancelled, and goes on");
+    }
+  }
+}
+
+aio::task<> deaf_child() {
+  aio::event news;
+  auto const child = aio::create_task(never_mind, std::ref(news));
+  co_await aio::sleep_for(1ms);
+  child.cancel();
+  co_await child;
+}
+
+// ---- consumers of a queue that nobody fills
+
+aio::task<std::string> next_order(aio::queue<std::string>& orders) {
+  std::string const order = co_await orders.get();
+  co_return order + "!";
+}
+
+aio::task<std::size_t> serve(aio::queue<std::string>& orders) {
+  std::size_t served = 0;
+  while (!(co_await next_order(orders)).empty()) ++served;
+  co_return served;
+}
+
+aio::task<> sleeps() { co_await aio::sleep_for(24h); }
+
+aio::task<> empty_queue(int consumers) {
+  aio::queue<std::string> orders;
+  std::vector<aio::task<std::size_t>> all;
+  for (int i = 0; i < consumers; ++i) all.push_back(serve(orders));
+  auto const slow = aio::create_task(aio::task_options().name("clock"), sleeps);
+  co_await aio::gather(std::move(all));
+}
+
+// ---- objects for the printers
+
+aio::task<int> number() { co_return 42; }
+aio::task<> fails() {
+  co_await aio::sleep_for(0ms);
+  throw std::runtime_error("no such page");
+}
+
+}  // namespace
+
+extern "C" {
+[[gnu::noinline]] void everything_waits() { asm volatile("" ::: "memory"); }
+[[gnu::noinline]] void look_at(void const* objects) { asm volatile("" : : "r"(objects) : "memory"); }
+}
+
+struct objects {
+  aio::task<int> made = number();
+  aio::task<int> moved = number();
+  aio::task_handle<int> done;
+  aio::task_handle<> failed;
+  aio::task_handle<> waits;
+  aio::task_handle<> empty;
+  aio::result<int> value{std::in_place, 7};
+  aio::result<int> error{std::make_exception_ptr(std::runtime_error("no such page"))};
+  aio::result<void> nothing{std::in_place};
+  aio::exception_group group{"two of them",
+                             {std::make_exception_ptr(std::runtime_error("no such page")),
+                              std::make_exception_ptr(std::logic_error("no such thing"))}};
+  aio::exception_group moved_group = group;
+  aio::queue<int> fifo;
+  aio::queue<int> none;
+  aio::priority_queue<int> smallest;
+  aio::queue<std::string> bounded{2};
+};
+
+namespace {
+
+aio::task<> printers() {
+  objects all;
+  all.done = aio::create_task(number);
+  all.failed = aio::create_task(fails);
+  all.waits = aio::create_task(sleeps);
+  aio::task<int> const stays = std::move(all.moved);
+  aio::exception_group const other = std::move(all.moved_group);
+  co_await aio::sleep_for(1ms);
+  for (int i = 1; i <= 10; ++i) all.fifo.put_nowait(i);
+  for (int i = 0; i < 4; ++i) (void)all.fifo.get_nowait();
+  for (int i = 11; i <= 12; ++i) all.fifo.put_nowait(i);
+  for (int const i : {3, 1, 2}) all.smallest.put_nowait(i);
+  all.bounded.put_nowait("one");
+  look_at(&all);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string_view const mode = argc > 1 ? argv[1] : "";
+  std::thread([] {
+    std::this_thread::sleep_for(500ms);
+    everything_waits();
+  }).detach();
+  if (mode == "locks") aio::run(two_locks);
+  if (mode == "cancel") aio::run(deaf_child);
+  if (mode == "queue") aio::run(empty_queue, argc > 2 ? std::stoi(argv[2]) : 3);
+  if (mode == "printers") aio::run(printers);
+}
