@@ -31,7 +31,30 @@ class Broken(Exception):
     """What is in the memory cannot be what aio left there."""
 
 
+class Pages:
+    """What was read during one command: to ask gdb for each object would take ten times as long"""
+
+    size = 16 * 1024
+    kept = None  # by number; null outside of commands: the process may go on
+
+    @classmethod
+    def at(cls, number):
+        found = cls.kept.get(number)
+        if found is None:
+            try:
+                found = bytes(gdb.selected_inferior().read_memory(number * cls.size, cls.size))
+            except (gdb.MemoryError, OverflowError):
+                found = b""  # not all of it is there
+            cls.kept[number] = found
+        return found
+
+
 def read(address, size):
+    if Pages.kept is not None:
+        number, offset = divmod(address, Pages.size)
+        page = Pages.at(number)
+        if page and offset + size <= Pages.size:
+            return page[offset:offset + size]
     try:
         return bytes(gdb.selected_inferior().read_memory(address, size))
     except (gdb.MemoryError, OverflowError):
@@ -122,10 +145,12 @@ class Layout:
                 bits += found[0]
                 field = found[1]
                 inside = field.type
-            self.of[member] = (bits, getattr(field, "bitsize", 0), field.type.sizeof)
+            width = getattr(field, "bitsize", 0)
+            first = bits // 8
+            self.of[member] = (first, first + (1 if width else field.type.sizeof), bits % 8, (1 << width) - 1)
 
     def offset(self, member):
-        return self.of[member][0] // 8
+        return self.of[member][0]
 
     def base(self, name):
         for field in fields_of(self.type):
@@ -134,10 +159,9 @@ class Layout:
         raise Broken(f"{self.type} has no base class {name}")
 
     def get(self, memory, member):
-        bits, width, size = self.of[member]
-        if width:
-            return self.target.number(memory, bits // 8, 1) >> (bits % 8) & ((1 << width) - 1)
-        return self.target.number(memory, bits // 8, size)
+        first, last, shift, mask = self.of[member]
+        found = int.from_bytes(memory[first:last], self.target.order)
+        return found >> shift & mask if mask else found
 
 
 # -------------------------------------------------------------------------------------------------------------- names
@@ -154,7 +178,8 @@ def symbol_at(address):
     if line.startswith("No symbol"):
         return ""
     line = re.sub(r" in section .*$", "", line)
-    return re.sub(r" \+ \d+$", "", line)
+    line = re.sub(r" \+ \d+$", "", line)
+    return re.sub(r"@+[A-Z]+_[\w.]+$", "", line)  # the version that a library gave it
 
 
 def without_groups(text, opening, closing):
@@ -175,13 +200,12 @@ def function_name(symbol):
     text = re.sub(r" \[clone [^]]*\]", "", symbol)
     text = re.sub(r"\[abi:[^]]*\]", "", text)
     text = text.replace("(anonymous namespace)::", "")
-    text = re.sub(r"\{lambda\(.*?\)#(\d+)\}", "{lambda}", text) if "(" not in text else lambdas_named(text)
-    text = re.sub(r"\$_\d+", "{lambda}", text)
+    text = re.sub(r"\$_\d+", "{lambda}", lambdas_named(text))
     text = text.replace("operator()", "operator@")
     text = re.sub(r"operator(<<|>>|<=>|->\*?|<=|>=|<|>)", lambda m: "operator" + "@" * len(m[1]), text)
     text = without_groups(text, "(", ")")
     short = without_groups(text, "<", ">")
-    if len(text) - len(short) > 40:
+    if len(text) - len(short) > 40 or short.startswith("aio::"):
         text = short
     text = re.sub(r"( const| volatile| &&?| noexcept)+$", "", text.strip())
     text = text.replace("{lambda}::operator@", "{lambda}").replace("operator@", "operator()")
@@ -252,6 +276,9 @@ class Task:
     __slots__ = ("address", "number", "name", "loop", "state", "cancels", "waits_at", "waits", "what", "owner", "created",
                  "stack", "trouble", "children", "parent", "started_by", "mark")
 
+    def running(self):
+        return self.state.startswith("running")
+
 
 class Loop:
     __slots__ = ("address", "serial", "kind", "thread", "closed", "tasks", "trouble")
@@ -283,7 +310,8 @@ class Process:
         self.link_size, self.link = link.size, link
         self.symbols = {}
         self.places = {}
-        self.waited = {}
+        self.classes = {}
+        self.kinds_of_wait = {}
         self.names = None
         self.by_address = {}
         self.p = p
@@ -513,7 +541,7 @@ class Process:
     def class_at(self, address):
         """The class of the object that has a base at that address, and where the object begins"""
         table = self.target.pointer(address)
-        found = self.waited.get(table)
+        found = self.classes.get(table)
         if found is None:
             symbol = symbol_at(table)
             if symbol.startswith("vtable for "):
@@ -523,7 +551,7 @@ class Process:
                 found = (symbol[len("vtable for "):], to_top)
             else:
                 found = ("", 0)
-            self.waited[table] = found
+            self.classes[table] = found
         return found[0], address + found[1]
 
     def waits_for(self, address):
@@ -531,30 +559,31 @@ class Process:
         name, begin = self.class_at(address)
         if not name:
             return f"something at {address:#x}", None
-        words, what = wait_name(name), None
-        key = ("owner", name)
-        if key not in self.waited:
-            offset = None
-            try:
-                field = find_field(gdb.lookup_type(name), "owner_")
-                if field and field[1].type.strip_typedefs().code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
-                    offset = field[0] // 8
-            except gdb.error:
-                pass
-            self.waited[key] = offset
-        if self.waited[key] is not None:
-            what = self.target.pointer(begin + self.waited[key])
-        if words == "queue":
-            words = self.queue_end(name, begin)
-        if name.startswith("aio::task_group::"):
-            what = None
-        return words, what
+        known = self.kinds_of_wait.get(name)
+        if known is None:
+            known = self.kinds_of_wait[name] = self.kind_of_wait(name)
+        words, owner, end, ends = known
+        if end is not None:
+            words = f"{words}::{ends.get(read(begin + end, 1)[0], 'get')}"
+        return words, self.target.pointer(begin + owner) if owner is not None else None
 
-    def queue_end(self, name, begin):
-        field = find_field(gdb.lookup_type(name), "end_")
-        end = self.target.number(read(begin + field[0] // 8, 4), 0, field[1].type.sizeof) if field else 0
-        ends = {f.enumval: f.name.rsplit("::", 1)[-1] for f in fields_of(field[1].type)} if field else {}
-        return "queue::" + ends.get(end, "get")
+    @staticmethod
+    def kind_of_wait(name):
+        """Of a class: words, where it refers to what is waited for, and at which end of a queue; None if it does not"""
+        words, owner, end, ends = wait_name(name), None, None, {}
+        try:
+            kind = gdb.lookup_type(name)
+            field = find_field(kind, "owner_")
+            if field and field[1].type.strip_typedefs().code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
+                owner = field[0] // 8
+            field = find_field(kind, "end_") if words == "queue" else None
+            if field:
+                last = field[1].type.sizeof - 1 if Target().order == "big" else 0
+                end = field[0] // 8 + last
+                ends = {f.enumval: f.name.rsplit("::", 1)[-1] for f in fields_of(field[1].type)}
+        except gdb.error:
+            pass
+        return words, None if name.startswith("aio::task_group::") else owner, end, ends
 
     def words_of_wait(self, task, with_object=True):
         if not task.waits:
@@ -575,13 +604,15 @@ class Process:
         frames = sorted((frame.base, task) for task in self.by_address.values() for frame in task.stack
                         ) if any(task.owner for task in self.by_address.values()) else []
         bases = [base for base, _ in frames]
-        parent_in_group = None
+        parent_in_group, starters = None, {}
         for task in self.by_address.values():
             if not task.owner:
                 continue
             try:
                 name, begin = self.class_at(task.owner)
-                task.started_by = without_groups(name, "<", ">") or f"something at {task.owner:#x}"
+                if name not in starters:
+                    starters[name] = without_groups(name, "<", ">")
+                task.started_by = starters[name] or f"something at {task.owner:#x}"
                 if name == "aio::task_group":
                     if parent_in_group is None:
                         parent_in_group = find_field(gdb.lookup_type(name), "parent_")[0] // 8
@@ -603,6 +634,17 @@ class Process:
         for task in self.by_address.values():
             if task.parent:
                 task.parent.children.append(task)
+
+    def frame_around(self, address):
+        """The coroutine in whose frame something is, and its task; None if it is elsewhere"""
+        best = None
+        for task in self.by_address.values():
+            for frame in task.stack:
+                if frame.base < address and (best is None or best[0].base < frame.base):
+                    best = (frame, task)
+        if best and address < best[0].base + self.block_size(best[0].base):
+            return best[0].function, best[1].name
+        return None
 
     def block_size(self, base):
         # frame_pool: sizes of 24 bytes and 16 more for each class; nothing is known of the last
@@ -651,10 +693,13 @@ class AioCommand(gdb.Command):
 
     def invoke(self, argument, from_tty):
         self.dont_repeat()
+        Pages.kept = {}
         try:
             self.run(argument.strip())
         except Broken as problem:
             raise gdb.GdbError(f"aio: {problem}") from None
+        finally:
+            Pages.kept = None
 
 
 class AioTasks(AioCommand):
@@ -680,7 +725,8 @@ Of a loop with more than 1,000 tasks, or COUNT, the others are counted."""
                 frame = innermost(task)
                 if frame:
                     begun = frame.phase in ("entered", "ended", "gone")
-                    parts.append(f"{'awaits in' if begun else 'begins in'} {frame.text()}")
+                    words = "begins in" if not begun else "last awaited in" if task.running() else "awaits in"
+                    parts.append(f"{words} {frame.text()}")
                 if task.waits:
                     parts.append("for " + process.words_of_wait(task))
                 show(f"  {task.number}  {task.name}  {', '.join(parts)}")
@@ -789,8 +835,10 @@ place and look alike are one entry with a count. Coroutines of aio itself are le
             return process.words_of_wait(group[0])
         if group[0].waits_at in process.by_address:
             return "a task each"
-        objects = {each.what for each in group}
-        return group[0].waits + (f" of {len(objects)} objects" if len(objects) > 1 else "")
+        objects = sorted({each.what for each in group if each.what})
+        if len(objects) <= 3:
+            return group[0].waits + " of " * bool(objects) + ", ".join(f"{each:#x}" for each in objects)
+        return f"{group[0].waits} of {len(objects)} objects"
 
 
 class AioBt(AioCommand):
@@ -838,8 +886,10 @@ TASK is a number, a name, or the address of a task or of one of its frames. COUN
             words.append(created(task))
         show(", ".join(words))
         if task.waits:
-            show(f"    waits for {process.words_of_wait(task)}")
-        elif task.state.startswith("running"):
+            owner = process.frame_around(task.what) if task.what else None
+            where = f", in the frame of {owner[0]} of {owner[1]}" if owner else ""
+            show(f"    waits for {process.words_of_wait(task)}{where}")
+        elif task.running():
             show("    runs: what is inside of this is on the stack of its thread")
         for index, frame in enumerate(task.stack[:most]):
             address = frame.base + process.base.size
@@ -854,8 +904,10 @@ TASK is a number, a name, or the address of a task or of one of its frames. COUN
 # ----------------------------------------------------------------------------------------------------- pretty printers
 
 
-def class_words(value):
-    return str(value.type.strip_typedefs().unqualified())
+def class_words(kind):
+    """The name of a type, in which a string is std::string"""
+    return re.sub(r"std::(__cxx11::|__1::)?basic_string<char, std::(__1::)?char_traits<char>, "
+                  r"std::(__1::)?allocator<char> ?>", "std::string", str(kind.strip_typedefs().unqualified()))
 
 
 def safely(what, *args):
@@ -892,7 +944,7 @@ class TaskPrinter:
 
 def short_class(value):
     """aio::task<int>, but aio::task<...> where that is long"""
-    name = class_words(value)
+    name = class_words(value.type)
     return name if len(name) <= 60 else without_groups(name, "<", ">") + "<...>"
 
 
@@ -980,19 +1032,25 @@ def describe_error(pointer):
     if not symbol.startswith("typeinfo for "):
         return f"the error at {begin:#x}"
     name = symbol[len("typeinfo for "):]
-    try:
-        kind = gdb.lookup_type(name)
-    except gdb.error:
-        return name
-    if name in ("std::runtime_error", "std::logic_error") or derives(kind, ("std::runtime_error", "std::logic_error")):
+    if name in WITH_TEXT or derives(name, WITH_TEXT):
         return f'{name}("{text_at(target.pointer(begin + target.pointer_size), 200)}")'
     return name
 
 
-def derives(kind, names, depth=8):
+# Their text is the first member behind the table of functions, those of others of the library are not there
+WITH_TEXT = ("std::runtime_error", "std::logic_error", "std::invalid_argument", "std::out_of_range", "std::length_error",
+             "std::domain_error", "std::range_error", "std::overflow_error", "std::underflow_error")
+
+
+def derives(name, names, depth=8):
+    """Whether one of `names` is a base class, at the beginning"""
+    try:
+        kind = gdb.lookup_type(name)
+    except gdb.error:
+        return False  # Clang describes classes of libraries only where it is told so
     for field in fields_of(kind):
-        if field.is_base_class and depth > 0 and (field.name in names or derives(field.type, names, depth - 1)):
-            return field.bitpos == 0
+        if field.is_base_class and field.bitpos == 0 and depth > 0:
+            return field.name in names or derives(field.name, names, depth - 1)
     return False
 
 
@@ -1103,7 +1161,7 @@ class QueuePrinter:
         kind = str(self.value.type.strip_typedefs().template_argument(1).strip_typedefs())
         name = ("aio::queue" if "fifo_items" in kind else "aio::lifo_queue" if "lifo_items" in kind else
                 "aio::priority_queue" if "smallest_first" in kind else "aio::basic_queue")
-        of = str(self.value.type.strip_typedefs().template_argument(0))
+        of = class_words(self.value.type.strip_typedefs().template_argument(0))
         count = int(self.value["count_"])
         words = f"{name}<{of}> of " + (f"{count} item{'' if count == 1 else 's'}" if count else "no items")
         if int(self.value["maxsize_"]):
