@@ -20,4 +20,5 @@ install(FILES
     "${PROJECT_SOURCE_DIR}/cmake/Findasio.cmake"
   DESTINATION ${package})
 install(FILES "${PROJECT_BINARY_DIR}/aio.pc" "${PROJECT_BINARY_DIR}/aio-tls.pc" DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+install(FILES tools/aio_gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/aio")  # docs/debugging.md
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -647,9 +647,10 @@ class Process:
         return None
 
     def block_size(self, base):
+        """From there to the end of the block; too large by that of the result"""
         # frame_pool: sizes of 24 bytes and 16 more for each class; nothing is known of the last
         index = self.base.get(read(base, self.base.size), "block_class")
-        return 24 + 16 * index if index < 256 else 64 * 1024
+        return 24 + 16 * index - self.core.size if index < 256 else 64 * 1024
 
 
 # ----------------------------------------------------------------------------------------------------------- commands
@@ -786,7 +787,13 @@ place and look alike are one entry with a count. Coroutines of aio itself are le
         return tuple(notes)
 
     def lines(self, task):
-        lines = [frame.text() for frame in reversed(task.stack) if not frame.own()]
+        frames = [frame.text() for frame in reversed(task.stack) if not frame.own()]
+        lines, count = [], 0  # each that awaits itself is one
+        for at, text in enumerate(frames or [frame.text() for frame in reversed(task.stack)]):
+            count += 1
+            if at + 1 >= len(frames) or frames[at + 1] != text:
+                lines.append(text if count == 1 else f"{count} x {text}")
+                count = 0
         if len(lines) > LINES_OF_STACK:
             half = LINES_OF_STACK // 2
             lines[half:-half] = [f"... {len(lines) - 2 * half} frames more"]
@@ -907,7 +914,7 @@ TASK is a number, a name, or the address of a task or of one of its frames. COUN
 def class_words(kind):
     """The name of a type, in which a string is std::string"""
     return re.sub(r"std::(__cxx11::|__1::)?basic_string<char, std::(__1::)?char_traits<char>, "
-                  r"std::(__1::)?allocator<char> ?>", "std::string", str(kind.strip_typedefs().unqualified()))
+                  r"std::(__1::)?allocator<char> ?>( (?=[>,]))?", "std::string", str(kind.strip_typedefs().unqualified()))
 
 
 def safely(what, *args):

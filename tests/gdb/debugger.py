@@ -171,6 +171,59 @@ aio bt: there is no unfinished task nobody
 """)
 
 
+def others(program, folder):
+    found = looked_into(program, folder, "others", ["aio tasks", "aio tree", "aio bt 1032 2"])
+    found = re.sub(r"(uncancellable|task_handle)\.hpp:\d+", r"\1.hpp:*", found)
+    outer, ring = line("co_await aio::sleep_for(1ms);  // others"), line("co_await all[which]")
+    sleeps, below = line("if (depth == 0) co_await"), line("if (depth > 0) co_await")
+    asleep = f"sleeping, created at stuck.cpp:*, awaits in deep ({sleeps}), for its sleep to end"
+    first = LOOP + "1 task"
+    second = LOOP.replace("loop 1", "loop 2") + "9 tasks"
+    check("tasks of a set, in a ring, that keep cancellations back, of two loops", found, f"""\
+{first}
+  1  Task-1  {asleep}
+{second}
+  1025  Task-1025  running, created at stuck.cpp:*, last awaited in others ({outer})
+  1026  Task-1026  {asleep}
+  1027  Task-1027  {asleep}
+  1028  of an object  {asleep}
+  1029  Task-1029  waiting, created at stuck.cpp:*, awaits in waits_for ({ring}), for Task-1030
+  1030  Task-1030  waiting, created at stuck.cpp:*, awaits in waits_for ({ring}), for Task-1031
+  1031  Task-1031  waiting, created at stuck.cpp:*, awaits in waits_for ({ring}), for Task-1029
+  1032  Task-1032  {asleep.replace("sleeping", "sleeping (cancel requested 2 times, uncancellable)")}
+  1033  Task-1033  cancelled before it began (cancel requested), begins in aio::detail::call_with (task_handle.hpp:*)
+{first}
+  Task-1
+      deep ({sleeps})
+      waits for its sleep to end
+{second}
+  Task-1025, running
+      others ({outer})
+    2 x Task-1026, Task-1027
+        2 x deep ({below})
+        deep ({sleeps})
+        waits for its sleep to end
+  of an object, of aio::task_set
+      deep ({sleeps})
+      waits for its sleep to end
+  Task-1032, sleeping (cancel requested 2 times, uncancellable)
+      1000 x deep ({below})
+      deep ({sleeps})
+      waits for its sleep to end
+  Task-1033, cancelled before it began (cancel requested)
+      aio::detail::call_with (task_handle.hpp:*)
+  3 tasks in rings, or below them, that await each other:
+    Task-1029 waits for Task-1030
+    Task-1030 waits for Task-1031
+    Task-1031 waits for Task-1029
+Task-1032 (number 1032, at 0x*), sleeping (cancel requested 2 times, uncancellable), created at stuck.cpp:*
+    waits for its sleep to end
+#0  0x* in deep at {sleeps}
+#1  0x* in deep at {below}
+(and 1001 more: aio bt 1032 1003)
+""")
+
+
 def printers(program, folder):
     script = folder / "objects.py"
     script.write_text("""
@@ -247,7 +300,7 @@ def main():
         skip("gdb has no Python")
     with tempfile.TemporaryDirectory() as folder:
         for program in sys.argv[1:]:
-            for each in (two_locks, deaf_child, empty_queue, printers, broken, without_loops):
+            for each in (two_locks, deaf_child, empty_queue, others, printers, broken, without_loops):
                 each(pathlib.Path(program).resolve(), pathlib.Path(folder))
     print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)

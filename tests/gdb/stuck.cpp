@@ -17,6 +17,7 @@
 #include "aio/exception_group.hpp"
 #include "aio/gather.hpp"
 #include "aio/lock.hpp"
+#include "aio/loop_thread.hpp"
 #include "aio/queue.hpp"
 #include "aio/result.hpp"
 #include "aio/run.hpp"
@@ -24,8 +25,19 @@
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
+#include "aio/task_set.hpp"
+#include "aio/uncancellable.hpp"
 
 using namespace std::chrono_literals;
+
+extern "C" {
+void const* volatile seen = nullptr;
+[[gnu::noinline]] void everything_waits() { asm volatile("" ::: "memory"); }
+[[gnu::noinline]] void look_at(void const* objects) {
+  seen = objects;
+  everything_waits();
+}
+}
 
 namespace {
 
@@ -90,9 +102,36 @@ aio::task<> empty_queue(int consumers) {
   co_await aio::gather(std::move(all));
 }
 
-// ---- objects for the printers
+// ---- tasks of an object, tasks that await each other, a cancellation that is kept back, many frames, two loops
 
 aio::task<int> number() { co_return 42; }
+
+aio::task<> waits_for(std::vector<aio::task_handle<>>& all, std::size_t which) { co_await all[which]; }
+
+aio::task<> deep(int depth) {  // NOLINT(misc-no-recursion)
+  if (depth == 0) co_await aio::sleep_for(24h);
+  if (depth > 0) co_await deep(depth - 1);
+}
+
+aio::task<> others() {
+  aio::task_set<void> jobs;
+  for (int i = 0; i < 2; ++i) jobs.create_task(deep, 2);
+  auto const anywhere = std::make_unique<aio::task_set<void>>();
+  anywhere->create_task(aio::task_options().name("of an object"), deep, 0);
+  std::vector<aio::task_handle<>> ring;
+  for (std::size_t i = 0; i < 3; ++i) ring.push_back(aio::create_task(waits_for, std::ref(ring), (i + 1) % 3));
+  auto const polite = aio::create_task(aio::uncancellable(deep(1000)));
+  co_await aio::sleep_for(1ms);  // others
+  polite.cancel();
+  polite.cancel();
+  auto const late = aio::create_task(deep, 1);
+  late.cancel();
+  everything_waits();
+  co_await jobs.next();
+}
+
+// ---- objects for the printers
+
 aio::task<> fails() {
   co_await aio::sleep_for(0ms);
   throw std::runtime_error("no such page");
@@ -100,15 +139,6 @@ aio::task<> fails() {
 aio::task<> sleeps() { co_await aio::sleep_for(24h); }
 
 }  // namespace
-
-extern "C" {
-void const* volatile seen = nullptr;
-[[gnu::noinline]] void everything_waits() { asm volatile("" ::: "memory"); }
-[[gnu::noinline]] void look_at(void const* objects) {
-  seen = objects;
-  everything_waits();
-}
-}
 
 struct objects {
   aio::task<int> made = number();
@@ -160,5 +190,11 @@ int main(int argc, char** argv) {
   if (mode == "locks") aio::run(two_locks);
   if (mode == "cancel") aio::run(deaf_child);
   if (mode == "queue") aio::run(empty_queue, argc > 2 ? std::stoi(argv[2]) : 3);
+  if (mode == "others") {
+    aio::loop_thread beside;
+    auto const waits = beside.start(deep, 0);
+    beside.call(number);  // it is running now
+    aio::run(others);
+  }
   if (mode == "printers") aio::run(printers);
 }
