@@ -79,12 +79,14 @@ class Target:
 
 def text_at(address, most=4096):
     """The characters up to a 0"""
-    if not address:
-        return ""
+    found = b""
     try:
-        return gdb.Value(address).cast(gdb.lookup_type("char").pointer()).string(errors="replace", length=-1)[:most]
-    except gdb.error:
-        return "?"
+        while address and len(found) < most and b"\0" not in found:
+            size = 256 - (address + len(found)) % 256  # never beyond a page in which there may be a 0
+            found += read(address + len(found), size)
+    except Broken:
+        found += b"?"
+    return found.split(b"\0")[0][:most].decode(errors="replace")
 
 
 def fields_of(a_type):
@@ -202,7 +204,7 @@ def function_name(symbol):
     text = text.replace("(anonymous namespace)::", "")
     text = re.sub(r"\$_\d+", "{lambda}", lambdas_named(text))
     text = text.replace("operator()", "operator@")
-    text = re.sub(r"operator(<<|>>|<=>|->\*?|<=|>=|<|>)", lambda m: "operator" + "@" * len(m[1]), text)
+    text = re.sub(r"operator(<=>|<<|>>|->\*?|<=|>=|<|>)", lambda m: m[0].replace("<", "\1").replace(">", "\2"), text)
     text = without_groups(text, "(", ")")
     short = without_groups(text, "<", ">")
     if len(text) - len(short) > 40 or short.startswith("aio::"):
@@ -214,8 +216,9 @@ def function_name(symbol):
     for at in range(len(text) - 1, -1, -1):
         depth += {">": 1, "}": 1, "<": -1, "{": -1}.get(text[at], 0)
         if text[at] == " " and depth == 0 and not text[:at].endswith("operator"):
-            return text[at + 1:]
-    return text
+            text = text[at + 1:]
+            break
+    return text.replace("\1", "<").replace("\2", ">")
 
 
 def lambdas_named(text):
@@ -308,7 +311,7 @@ class Process:
                        for f in gdb.lookup_type("aio::detail::frame_phase").fields()}
         link = Layout(target, "aio::detail::list_link<aio::detail::all_tasks_tag>", "previous", "next")
         self.link_size, self.link = link.size, link
-        self.symbols = {}
+        self.symbols = {}  # what was found, for the next of the same
         self.places = {}
         self.classes = {}
         self.kinds_of_wait = {}
@@ -322,24 +325,17 @@ class Process:
     # ---- the loops
 
     def living(self):
-        """The addresses of all loops that there are, oldest first. Each shared object may have a list of its own."""
-        lists = set()
-        for name in ("aio::detail::scheduler::living_", "'aio::detail::scheduler::living_'",
-                     "*(void**)&_ZN3aio6detail9scheduler7living_E"):
-            try:
-                lists.add(int(gdb.parse_and_eval(name)))
-                break
-            except gdb.error:
-                continue
-        else:
-            raise Broken("this program has no loop of aio, or was compiled without -g")
+        """The addresses of all loops that there are, oldest first"""
+        try:
+            at = int(gdb.parse_and_eval("aio::detail::scheduler::living_"))
+        except gdb.error:
+            raise Broken("this program has no loop of aio, or was compiled without -g") from None
         found = []
-        for at in lists:
-            while at:
-                if at in found or len(found) > 100_000:
-                    raise Broken(f"the list of loops is broken at {at:#x}")
-                found.append(at)
-                at = self.target.pointer(at + self.scheduler.offset("next_living_"))
+        while at:
+            if at in found or len(found) > 100_000:
+                raise Broken(f"the list of loops is broken at {at:#x}")
+            found.append(at)
+            at = self.target.pointer(at + self.scheduler.offset("next_living_"))
         return sorted(found, key=lambda each: self.scheduler.get(read(each, self.scheduler.size), "serial_"))
 
     def loop(self, address):
@@ -678,7 +674,10 @@ def innermost(task):
 
 
 def show(line):
-    gdb.write(line + "\n")
+    try:
+        gdb.write(line + "\n")
+    except UnicodeError:  # gdb's own character set
+        gdb.write(line.encode("ascii", "backslashreplace").decode() + "\n")
 
 
 class Aio(gdb.Command):
@@ -695,12 +694,15 @@ class AioCommand(gdb.Command):
     def invoke(self, argument, from_tty):
         self.dont_repeat()
         Pages.kept = {}
+        language = gdb.parameter("language")
+        gdb.execute("set language c++", to_string=True)  # the frame may be one of C
         try:
             self.run(argument.strip())
         except Broken as problem:
             raise gdb.GdbError(f"aio: {problem}") from None
         finally:
             Pages.kept = None
+            gdb.execute(f"set language {language}", to_string=True)
 
 
 class AioTasks(AioCommand):
@@ -913,8 +915,9 @@ TASK is a number, a name, or the address of a task or of one of its frames. COUN
 
 def class_words(kind):
     """The name of a type, in which a string is std::string"""
+    name = re.sub(r"\b(class|struct) ", "", str(kind.strip_typedefs().unqualified()))  # which are there in C
     return re.sub(r"std::(__cxx11::|__1::)?basic_string<char, std::(__1::)?char_traits<char>, "
-                  r"std::(__1::)?allocator<char> ?>( (?=[>,]))?", "std::string", str(kind.strip_typedefs().unqualified()))
+                  r"std::(__1::)?allocator<char> ?>( (?=[>,]))?", "std::string", name)
 
 
 def safely(what, *args):
