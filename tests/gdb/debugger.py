@@ -41,7 +41,7 @@ def line(text):
     return f"stuck.cpp:{found[0]}"
 
 
-def gdb(program, *arguments):
+def gdb(*arguments):
     """What gdb prints"""
     done = subprocess.run(
         ["gdb", "-nx", "-batch", "-iex", "set debuginfod enabled off", "-iex", "set width 0", "-ex",
@@ -73,13 +73,14 @@ def looked_into(program, folder, mode, asked, language="c", core=True):
     """What `asked` prints in the process, and, which is the same, in its core dump"""
     dump = folder / f"{mode.replace(' ', '-')}.core"
     # Nothing of a core dump can be called, and the thread that was stopped may be in a function of C.
-    looks = ["set may-call-functions off", f"set language {language}", "echo BEGIN\\n", *asked, "echo END\\n", "set language auto"]
+    looks = ["set may-call-functions off", f"set language {language}", "echo BEGIN\\n", *asked, "echo END\\n",
+             "set language auto"]
     dumps = [f"generate-core-file {dump}"] if core else []
-    live = gdb(program, *as_options(["break everything_waits", f"run {mode}", *looks, *dumps]), str(program))
+    live = gdb(*as_options(["break everything_waits", f"run {mode}", *looks, *dumps]), str(program))
     found = shown(live)
     if core:
         check(f"{mode}: the core dump shows what the process does", shown(
-            gdb(program, *as_options(looks), str(program), str(dump))), found)
+            gdb(*as_options(looks), str(program), str(dump))), found)
         dump.unlink(missing_ok=True)
     return found
 
@@ -283,9 +284,9 @@ gdb.execute("set var " + frame % at[-1] + "->continuation = " + frame % at[0])
 
 def without_loops(program, folder):
     del folder
-    text = gdb(program, *as_options(["echo BEGIN\\n", "aio tasks", "aio tree", "echo END\\n"]), str(program))
+    text = gdb(*as_options(["echo BEGIN\\n", "aio tasks", "aio tree", "echo END\\n"]), str(program))
     check("a program that was not started", shown(text), "no loop of aio is there\n" * 2)
-    text = gdb(program, *as_options(["echo BEGIN\\n", "aio tasks", "echo END\\n"]))
+    text = gdb(*as_options(["echo BEGIN\\n", "aio tasks", "echo END\\n"]))
     check("no program", shown(text)[:5], "aio: ")
 
 
