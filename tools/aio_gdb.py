@@ -263,7 +263,7 @@ def wait_name(class_name):
 
 
 class Frame:
-    __slots__ = ("base", "next", "phase", "function", "file", "line", "resume", "error")
+    __slots__ = ("base", "next", "phase", "function", "file", "line", "resume")
 
     def place(self):
         return f"{self.file.rsplit('/', 1)[-1]}:{self.line}" if self.line else "??"
@@ -276,8 +276,8 @@ class Frame:
 
 
 class Task:
-    __slots__ = ("address", "number", "name", "loop", "state", "cancels", "waits_at", "waits", "what", "owner", "created",
-                 "stack", "trouble", "children", "parent", "started_by", "mark")
+    __slots__ = ("address", "number", "name", "loop", "state", "waits_at", "waits", "what", "owner", "created", "stack",
+                 "trouble", "children", "parent", "started_by", "mark")
 
     def running(self):
         return self.state.startswith("running")
@@ -293,13 +293,13 @@ class Process:
     def __init__(self):
         target = self.target = Target()
         p = target.pointer_size
-        self.scheduler = Layout(target, "aio::detail::scheduler", "next_living_", "serial_", "tasks", "current", "depth",
+        self.scheduler = Layout(target, "aio::detail::scheduler", "next_living_", "serial_", "tasks", "current",
                                 "interrupted", "ready_", "batch_", "inbox_", "runs_on_", "closed_")
         self.core = Layout(target, "aio::detail::task_core", "resume_point_", "waiting_for_", "owner_",
                            "innermost_block_", "created_", "number_", "what_",
-                           *("status_." + each for each in ("cancel_requests", "must_throw", "uncancellable")))
-        self.base = Layout(target, "aio::detail::frame_base", "where", "continuation", "block_class", "phase", "shifted",
-                           "task")
+                           "status_.cancel_requests", "status_.uncancellable")
+        self.base = Layout(target, "aio::detail::frame_base", "where", "continuation", "block_class", "phase",
+                           "shifted", "task")
         self.block = Layout(target, "aio::detail::task_block", "extras")
         self.in_all = self.core.base("aio::detail::list_link<aio::detail::all_tasks_tag>")
         self.as_node = self.core.base("aio::detail::ready_node")
@@ -387,15 +387,14 @@ class Process:
         except Broken as problem:
             loop.trouble = str(problem)
             in_line = set()
-        depths = {self.scheduler.get(memory, "current"): self.scheduler.get(memory, "depth")}
-        at, seen = self.scheduler.get(memory, "interrupted"), 0
+        running = {self.scheduler.get(memory, "current")}
+        at, steps = self.scheduler.get(memory, "interrupted"), 0
         if at:
-            step = Layout(self.target, "aio::detail::scheduler::interrupted_step", "task", "depth", "outer")
-            while at and seen < 1000:
+            step = Layout(self.target, "aio::detail::scheduler::interrupted_step", "task", "outer")
+            while at and steps < 1000:
                 inside = read(at, step.size)
-                depths.setdefault(step.get(inside, "task"), step.get(inside, "depth"))
-                at, seen = step.get(inside, "outer"), seen + 1
-        depths.pop(0, None)
+                running.add(step.get(inside, "task"))
+                at, steps = step.get(inside, "outer"), steps + 1
         end = loop.address + self.scheduler.offset("tasks")
         before, at = end, self.link.get(read(end, self.link_size), "next")
         try:
@@ -406,7 +405,7 @@ class Process:
                 link = task_memory[self.in_all:self.in_all + self.link_size]
                 if self.link.get(link, "previous") != before:
                     raise Broken(f"the link at {at:#x} does not lead back")
-                task = self.task(loop, at - self.in_all, task_memory, in_line, depths)
+                task = self.task(loop, at - self.in_all, task_memory, in_line, running)
                 loop.tasks.append(task)
                 self.by_address[task.address] = task
                 before, at = at, self.link.get(link, "next")
@@ -439,9 +438,9 @@ class Process:
             made.state = "sleeping"
         else:
             made.state = "waiting"
-        made.cancels = core.get(memory, "status_.cancel_requests")
-        if made.cancels:
-            notes.append("cancel requested" + (f" {made.cancels} times" if made.cancels > 1 else ""))
+        cancels = core.get(memory, "status_.cancel_requests")
+        if cancels:
+            notes.append("cancel requested" + (f" {cancels} times" if cancels > 1 else ""))
         if core.get(memory, "status_.uncancellable"):
             notes.append("uncancellable")
         if notes:
@@ -1047,9 +1046,10 @@ def describe_error(pointer):
     return name
 
 
-# Their text is the first member behind the table of functions, those of others of the library are not there
-WITH_TEXT = ("std::runtime_error", "std::logic_error", "std::invalid_argument", "std::out_of_range", "std::length_error",
-             "std::domain_error", "std::range_error", "std::overflow_error", "std::underflow_error")
+# Their text is the first member behind the table of functions; what is derived from them is found by its type.
+WITH_TEXT = ("std::runtime_error", "std::logic_error", "std::invalid_argument", "std::out_of_range",
+             "std::length_error", "std::domain_error", "std::range_error", "std::overflow_error",
+             "std::underflow_error")
 
 
 def derives(name, names, depth=8):

@@ -59,7 +59,7 @@ def as_options(lines):
 
 
 def shown(text):
-    """Between the marks, without what differs from run to run: addresses, and the lines that compilers give functions"""
+    """Between the marks, without what differs: addresses, threads, and the lines that compilers give functions"""
     begin, end = text.find("BEGIN\n"), text.find("END\n")
     if begin < 0 or end < 0:
         return text
