@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <future>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -24,6 +25,7 @@
 #include "support/cancel_everywhere.hpp"
 #include "support/catch.hpp"
 #include "support/order.hpp"
+#include "support/stream_calls.hpp"
 #if defined(__unix__) || defined(__APPLE__)
 #include "support/descriptors.hpp"
 #include "support/peers.hpp"
@@ -49,9 +51,15 @@
 #endif
 
 using namespace std::chrono_literals;
+using aio_test::all_reads;
 using aio_test::cancel_everywhere;
 using aio_test::cancellation;
+using aio_test::feed;
 using aio_test::hops;
+using aio_test::lines_of;
+using aio_test::read_by;
+using aio_test::read_to_end;
+using aio_test::reads;
 #if defined(__unix__) || defined(__APPLE__)
 using aio_test::descriptor;
 using aio_test::listener;
@@ -92,94 +100,49 @@ one_way over_a_pipe() {
   auto from = aio::connect_read_pipe(ends[0]);
   return {aio::connect_write_pipe(ends[1]), std::move(from)};
 }
-constexpr std::array all_kinds{connection_kind{&in_memory, 2}, connection_kind{&over_sockets, 3000},
-                               connection_kind{&over_a_pipe, 3000}};
+/// The standard output, and the standard input that has what is written there. They are these only as long as it takes
+/// to open them.
+one_way over_standard_streams(descriptor const& in, descriptor const& out) {
+  aio_test::replaced const input(0, in.get());
+  aio_test::replaced const output(1, out.get());
+  auto from = aio::open_stdin();
+  return {aio::open_stdout(), std::move(from)};
+}
+one_way over_standard_pipes() {
+  std::array<int, 2> ends{};
+  if (::pipe(ends.data()) != 0) throw std::runtime_error("there is no pipe");
+#if defined(F_SETPIPE_SZ)
+  ::fcntl(ends[1], F_SETPIPE_SZ, 4096);
+#endif
+  return over_standard_streams(descriptor(ends[0]), descriptor(ends[1]));
+}
+one_way over_standard_sockets() {
+  auto const ends = aio_test::descriptors();
+  int const few = 1;
+  ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
+  return over_standard_streams(descriptor(ends[0]), descriptor(ends[1]));
+}
+/// A pipe of which nobody may change whether it blocks.
+one_way over_a_shared_pipe() {
+  auto ends = aio::detail::make_pipe();
+#if defined(F_SETPIPE_SZ)
+  ::fcntl(ends.write.get(), F_SETPIPE_SZ, 4096);
+#endif
+  using aio::detail::pipe_access;
+  using aio::detail::pipe_direction;
+  auto const from =
+      aio::detail::make_pipe_stream({std::move(ends.read), pipe_access::shared}, pipe_direction::in, {}, "test");
+  auto const to =
+      aio::detail::make_pipe_stream({std::move(ends.write), pipe_access::shared}, pipe_direction::out, {}, "test");
+  return {aio::detail::stream_access::writer(*to), aio::detail::stream_access::reader(*from)};
+}
+constexpr std::array all_kinds{
+    connection_kind{&in_memory, 2}, connection_kind{&over_sockets, 3000},
+    connection_kind{&over_a_pipe, 3000}, connection_kind{&over_standard_pipes, 3000},
+    connection_kind{&over_a_shared_pipe, 3000}, connection_kind{&over_standard_sockets, 3000}};
 #else
 constexpr std::array all_kinds{connection_kind{&in_memory, 2}};
 #endif
-
-enum class reads {
-  all,
-  at_most,
-  exactly,
-  exactly_into,
-  some,
-  line,
-  until,
-  line_view,
-  view,
-  exact_view,
-  more,
-  in_time,
-};
-constexpr std::array all_reads{reads::all, reads::at_most, reads::exactly, reads::exactly_into, reads::some,
-                               reads::line, reads::line_view, reads::until, reads::view, reads::exact_view,
-                               reads::more, reads::in_time};
-
-/// Adds what is read to `got`, until there is no more.
-aio::task<> read_by(reads how, aio::stream_reader& from, std::string& got) {
-  std::array<char, 5> into{};
-  std::string_view const bytes(into.data(), into.size());
-  while (!from.at_eof()) {
-    std::string part;
-    try {
-      if (how == reads::all) part = co_await from.read();
-      if (how == reads::at_most) part = co_await from.read(4);
-      if (how == reads::exactly) part = co_await from.readexactly(5);
-      if (how == reads::exactly_into) {
-        co_await from.readexactly(into);
-        part = bytes;
-      }
-      if (how == reads::some) {
-        std::size_t const count = co_await from.read_some(into);
-        part = bytes.substr(0, count);
-      }
-      if (how == reads::line) part = co_await from.readline();
-      if (how == reads::until) part = co_await from.readuntil("\n");
-      if (how == reads::line_view) {
-        auto const line = co_await from.next_line();
-        if (line) part = std::string(*line) + '\n';
-      }
-      if (how == reads::view) part = co_await from.readuntil_view("\n");
-      if (how == reads::exact_view) part = co_await from.readexactly_view(5);
-      if (how == reads::more) {
-        (void)co_await from.fill();  // after a cancellation there may be something, and no more
-        part = from.buffer();
-        from.consume(part.size());
-      }
-      if (how == reads::in_time) part = co_await aio::wait_for(from.readline(), 1h);
-    } catch (aio::incomplete_read_error const& end) {
-      part = end.partial();
-    }
-    got += part;
-  }
-}
-
-std::string lines_of(int count) {
-  std::string text;
-  for (int i = 0; i < count; ++i) text += "line " + std::to_string(i) + '\n';
-  return text;
-}
-
-/// Sends some bytes at a time, and waits now and then.
-aio::task<> feed(aio::stream_writer& to, std::string_view text) {
-  for (std::size_t i = 0, count = 1; i < text.size(); i += count, count = count % 4 + 1) {
-    co_await to.send(text.substr(i, count));
-    co_await hops(i % 3 == 0 ? 2 : 1);
-    if (count == 4) co_await aio::sleep_for(1ms);
-  }
-  to.write_eof();
-}
-
-/// Reads slowly.
-aio::task<> read_to_end(aio::stream_reader& from, std::size_t at_once, std::string& got) {
-  while (true) {
-    std::string const part = co_await from.read(at_once);
-    if (part.empty()) co_return;
-    got += part;
-    co_await hops(2);
-  }
-}
 
 }  // namespace
 
@@ -936,6 +899,112 @@ TEST_CASE("cancelled everywhere: what another loop or a coroutine of Asio gives,
       CHECK(from.next == 3);
     });
     CHECK(moments > 1);
+  }
+}
+
+TEST_CASE("cancelled everywhere: what loop_thread has started, by its future, takes every thing once", "[native]") {
+  aio::loop_thread other;
+  for (int const again : {cancellation::none, 0, 1}) {
+    bool came = true;
+    int moment = 0;
+    for (; came; ++moment) {
+      CAPTURE(moment, again);
+      source from;
+      std::vector<int> got;
+      auto const takes = [&]() -> aio::task<int> {
+        while (got.size() < 3) {
+          got.push_back(co_await take(&from));
+          co_await hops(1);
+        }
+        co_return 3;
+      };
+      std::optional<aio::concurrent_future<int>> result;
+      auto const starts = [&]() -> aio::task<bool> {  // over there: turns of the loop are counted
+        result.emplace(other.start(takes));
+        int came_at = -1;
+        for (int turn = 0; result->wait_for(0s) != std::future_status::ready; ++turn) {
+          if (turn == moment && result->cancel()) came_at = turn;
+          if (again != cancellation::none && came_at >= 0 && turn == came_at + again) (void)result->cancel();
+          co_await hops(1);
+        }
+        co_return came_at >= 0;
+      };
+      came = other.call(starts);
+      bool cancelled = false;
+      try {
+        (void)result->get();
+      } catch (aio::cancelled_error const&) {
+        cancelled = true;
+      }
+      CHECK((came || !cancelled));
+      CHECK(from.next == static_cast<int>(got.size()));
+      CHECK(other.call(takes) == 3);
+      CHECK(got == std::vector{0, 1, 2});
+      CHECK(from.next == 3);
+      REQUIRE(moment < 1000);
+    }
+    CHECK(moment > 5);
+  }
+}
+
+TEST_CASE("cancelled everywhere: what waits in a thread for loop_thread takes every thing once", "[native]") {
+  aio::loop_thread other;
+  for (bool const passes_on : {false, true}) {
+    int const moments = cancel_everywhere([&](cancellation& when) -> aio::task<> {
+      source from;
+      std::vector<int> got;
+      auto const takes = [&]() -> aio::task<> {
+        while (got.size() < 3) got.push_back(co_await take(&from));
+      };
+      auto const blocks = [&](aio::stop_token stop) {  // until that task has ended, in whatever way
+        if (!passes_on) return other.call(takes);
+        auto started = other.start(takes);
+        while (started.wait_for(1ms) != std::future_status::ready) {
+          if (stop.stop_requested()) (void)started.cancel();
+        }
+        started.get();
+      };
+      auto const waits = [&]() -> aio::task<> { co_await aio::to_thread(std::ref(blocks)); };
+      co_await when.meet(waits());
+      CHECK(from.next == static_cast<int>(got.size()));
+      co_await waits();
+      CHECK(got == std::vector{0, 1, 2});
+      CHECK(from.next == 3);
+    });
+    CHECK(moments > 1);
+  }
+}
+
+TEST_CASE("cancelled everywhere: by the end of loop_thread, who waits for it hears what became of it", "[native]") {
+  for (int moment = 0; moment < 12; ++moment) {
+    CAPTURE(moment);
+    source from;
+    std::vector<int> got;
+    std::promise<void> met;
+    auto const takes = [&]() -> aio::task<int> {
+      while (got.size() < 3) got.push_back(co_await take(&from));
+      co_return 3;
+    };
+    auto const counts = [&]() -> aio::task<> {
+      co_await hops(moment);
+      met.set_value();
+    };
+    std::optional<aio::concurrent_future<int>> result;
+    {
+      aio::loop_thread other;
+      result.emplace(other.start(takes));
+      auto const counted = other.start(counts);
+      met.get_future().wait();
+    }
+    REQUIRE(result->wait_for(0s) == std::future_status::ready);
+    bool ended = true;
+    try {
+      (void)result->get();
+    } catch (aio::cancelled_error const&) {
+      ended = false;
+    }
+    CHECK(ended == (got.size() == 3));
+    CHECK(from.next == static_cast<int>(got.size()));
   }
 }
 

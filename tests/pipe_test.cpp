@@ -40,6 +40,7 @@ using aio::detail::owned_descriptor;
 using aio::detail::pipe_access;
 using aio::detail::pipe_direction;
 using aio_test::open_descriptors;
+using aio_test::replaced;
 using aio_test::said;
 using aio_test::words;
 
@@ -61,21 +62,6 @@ std::string take(int from) {
 void put(int to, std::string const& text) {
   if (::write(to, text.data(), text.size()) != static_cast<::ssize_t>(text.size())) throw std::runtime_error("write");
 }
-
-/// A standard descriptor is another one in this scope.
-class replaced {
- public:
-  replaced(int number, int by) : number_(number), saved_(::fcntl(number, F_DUPFD_CLOEXEC, 10)) { ::dup2(by, number); }
-  replaced(replaced const&) = delete;
-  ~replaced() {
-    ::dup2(saved_, number_);
-    ::close(saved_);
-  }
-
- private:
-  int number_;
-  int saved_;
-};
 
 struct terminal {
   terminal() : master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)) {

@@ -47,6 +47,21 @@ inline aio::task<std::string> descriptors_besides(int expected) {
   co_return text;
 }
 
+/// A standard descriptor is another one in this scope.
+class replaced {
+ public:
+  replaced(int number, int by) : number_(number), saved_(::fcntl(number, F_DUPFD_CLOEXEC, 10)) { ::dup2(by, number); }
+  replaced(replaced const&) = delete;
+  ~replaced() {
+    ::dup2(saved_, number_);
+    ::close(saved_);
+  }
+
+ private:
+  int number_;
+  int saved_;
+};
+
 /// A pipe whose ends do not wait.
 class pipe_pair {
  public:

@@ -134,6 +134,7 @@
 #if defined(__unix__) || defined(__APPLE__)
 #include "support/sockets.hpp"
 #endif
+#include "support/stream_calls.hpp"
 #include "support/trace.hpp"
 
 // Opens the namespace of the test file that follows.
