@@ -129,6 +129,7 @@
 #include "support/peers.hpp"
 #include "support/temporary.hpp"
 #endif
+#include "support/memory_wires.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
 #if defined(__unix__) || defined(__APPLE__)
