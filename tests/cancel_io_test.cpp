@@ -166,6 +166,45 @@ TEST_CASE("cancelled everywhere: whatever reads a stream, every byte is there on
   }
 }
 
+TEST_CASE("cancelled everywhere: who reads much at once, with no buffer between, has every byte once") {
+  auto const memory = [] {
+    auto [mine, theirs] = aio::testing::memory_streams(65536);
+    return one_way{std::move(mine.writer), std::move(theirs.reader)};
+  };
+  std::vector<std::function<one_way()>> kinds{memory};
+#if defined(__unix__) || defined(__APPLE__)
+  kinds.emplace_back([] {
+    auto [mine, theirs] = aio_test::connected_streams();
+    return one_way{std::move(mine.writer), std::move(theirs.reader)};
+  });
+  kinds.emplace_back([] {
+    auto ends = aio::detail::make_pipe();
+    return over_standard_streams(descriptor(ends.read.release()), descriptor(ends.write.release()));
+  });
+#endif
+  std::string text;
+  for (int i = 0; text.size() < 160'000; ++i) text += std::to_string(i) + ' ';
+  for (auto const& make : kinds) {
+    int const moments = cancel_everywhere([&](cancellation& when) -> aio::task<> {
+      auto ends = make();
+      auto const sends = [&]() -> aio::task<> {
+        for (std::size_t i = 0; i < text.size(); i += 40'000) {
+          co_await ends.to.send(std::string_view(text).substr(i, 40'000));
+          co_await hops(2);
+        }
+        ends.to.write_eof();
+      };
+      auto const sender = aio::create_task(sends());
+      std::string got;
+      co_await when.meet(read_to_end(ends.from, 1'000'000, got));
+      co_await read_to_end(ends.from, 1'000'000, got);
+      CHECK((got == text));
+      co_await sender;
+    });
+    CHECK(moments > 5);
+  }
+}
+
 TEST_CASE("cancelled everywhere: who skips a line skips one, and who waits for the end has what came before") {
   for (bool const skips : {true, false}) {
     int const moments = cancel_everywhere([=](cancellation& when) -> aio::task<> {
