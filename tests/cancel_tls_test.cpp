@@ -92,9 +92,9 @@ struct connection_kind {
   bool inside_tls = false;
 };
 #if defined(__unix__) || defined(__APPLE__)
-constexpr connection_kind sockets{&over_sockets, 10000};
+constexpr connection_kind sockets{&over_sockets, 6000};
 #else
-constexpr connection_kind sockets{&in_memory<5000>, 10000};
+constexpr connection_kind sockets{&in_memory<5000>, 6000};
 #endif
 
 /// Contexts for a version. They are made once: files are read for it.
@@ -149,10 +149,9 @@ TEST_CASE("tls: cancelled everywhere: whatever reads, every byte is there once, 
     std::vector<reads> calls;
   };
   using enum reads;
-  for (way const& of : {way{{&in_memory<40>, 40}, true, {all, exactly_into, some, line}},
+  for (way const& of : {way{{&in_memory<40>, 40}, true, {all, some, line}},
                         way{{&in_memory<40>, 40}, false, {line}},
-                        way{{&in_memory<60>, 60, TLS1_2_VERSION}, true, {line}},
-                        way{{&in_memory<60>, 60, TLS1_2_VERSION}, false, {some}},
+                        way{{&in_memory<60>, 60, TLS1_2_VERSION}, true, {exactly_into}},
                         way{{&in_memory<100>, 100, TLS1_3_VERSION, true}, true, {line}},
                         way{sockets, true, {line}},
                         way{sockets, false, {some}}}) {
@@ -187,7 +186,7 @@ TEST_CASE("tls: cancelled everywhere: whatever reads, every byte is there once, 
 
 TEST_CASE("tls: cancelled everywhere: whatever writes, every byte goes out once, in records that are whole") {
   for (connection_kind const kind :
-       {connection_kind{&in_memory<100>, 300}, connection_kind{&in_memory<100>, 300, TLS1_2_VERSION},
+       {connection_kind{&in_memory<100>, 300},
         connection_kind{&in_memory<200>, 300, TLS1_3_VERSION, true}, connection_kind{&in_memory<30000>, 70000},
         sockets}) {
     CAPTURE(kind.size, kind.version, kind.inside_tls);
@@ -227,8 +226,8 @@ TEST_CASE("tls: cancelled everywhere: whatever writes, every byte goes out once,
 }
 
 TEST_CASE("tls: cancelled everywhere: who reads or writes, the other direction goes on by itself") {
-  for (connection_kind const kind : {connection_kind{&in_memory<100>, 600},
-                                     connection_kind{&in_memory<100>, 600, TLS1_2_VERSION}, sockets}) {
+  for (connection_kind const kind :
+       {connection_kind{&in_memory<100>, 600, TLS1_2_VERSION}, connection_kind{sockets.make, 10000}}) {
     std::string const text(kind.size, 'x');
     for (bool const of_reader : {true, false}) {
       CAPTURE(kind.version, of_reader);
@@ -279,7 +278,7 @@ TEST_CASE("tls: cancelled everywhere: who waits for the close, all goes out befo
         co_await aio::gather(aio::start_tls(ends.client.reader, ends.client.writer, patient, "localhost"),
                              aio::start_tls(ends.server.reader, ends.server.writer, server_context()));
         ends.narrow();
-        std::string const text(kind.size * 4, 'x');
+        std::string const text(kind.size * 3, 'x');
         std::string got;
         auto const reads = [&]() -> aio::task<> {
           co_await read_to_end(ends.server.reader, kind.size, got);  // without an error
@@ -434,7 +433,8 @@ aio::task<std::string> ask(aio::stream_pair& ends, std::string line) {
 
 /// Of a server that hears of failed handshakes.
 aio::server_options quietly(int& failures) {
-  return aio::server_options().tls(server_context()).on_handshake_error([&failures](aio::socket_address const&, std::error_code) { ++failures; });
+  auto const hears = [&failures](aio::socket_address const&, std::error_code) { ++failures; };
+  return aio::server_options().tls(server_context()).on_handshake_error(hears);
 }
 
 }  // namespace
@@ -460,7 +460,7 @@ TEST_CASE("tls: cancelled everywhere: connecting, and no connection is left", "[
   CHECK(moments > 3);
 }
 
-TEST_CASE("tls: cancelled everywhere: what serves a client, its handshake, too, and others are served", "[native]") {
+TEST_CASE("tls: cancelled everywhere: what serves a client, its handshake, too; others are served", "[native]") {
   int const moments = cancel_everywhere([](cancellation& when) -> aio::task<> {
     int failures = 0;
     std::string written;
