@@ -341,11 +341,12 @@ TEST_CASE("tls: cancelled everywhere: who sends a file, its position tells where
 // ---------------------------------------------------------------- handshakes
 
 TEST_CASE("tls: cancelled everywhere: start_tls() on either side is done, or has closed the connection") {
-  std::string const plain = "STARTTLS\n";
   for (connection_kind const kind : {connection_kind{&in_memory<200>, 200},
                                      connection_kind{&in_memory<200>, 200, TLS1_2_VERSION}, sockets}) {
+    std::string const plain(kind.size * 2, 'p');  // goes first, and waits for room
     for (bool const of_client : {true, false}) {
       for (bool const in_place : {true, false}) {
+        if (!in_place && kind.version != TLS1_2_VERSION) continue;  // the same below, with other ends
         CAPTURE(kind.version, of_client, in_place);
         int cancelled = 0;
         int const moments = cancel_everywhere([&](cancellation& when) -> aio::task<> {
@@ -358,7 +359,7 @@ TEST_CASE("tls: cancelled everywhere: start_tls() on either side is done, or has
           auto const answers = [&]() -> aio::task<> {
             theirs.writer.write(plain);
             std::string const before = co_await theirs.reader.readexactly(plain.size());
-            CHECK(before == plain);
+            CHECK((before == plain));
             co_await aio::start_tls(theirs.reader, theirs.writer, context(!of_client), host(!of_client));
             while (auto const line = co_await theirs.reader.next_line()) {
               co_await theirs.writer.send(std::string(*line) + "\n");
@@ -384,7 +385,7 @@ TEST_CASE("tls: cancelled everywhere: start_tls() on either side is done, or has
           auto const peer = aio::create_task(answers());
           co_await when.meet(begins());
           if (!begun) co_await begins();
-          CHECK(before == plain);
+          CHECK((before == plain));
           if (done) {
             co_await mine.writer.send("hello\n");
             std::string const answer = co_await mine.reader.readline();
