@@ -2,11 +2,14 @@
 #include "aio/testing/virtual_clock.hpp"
 
 #include <asio/steady_timer.hpp>
+#include <atomic>
 #include <chrono>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
@@ -119,6 +122,116 @@ TEST_CASE("virtual_loop: knows how much of its time has passed") {
   CHECK(loop.elapsed() == 3min);
   loop.run_until_complete(main());
   CHECK(loop.elapsed() == 6min);
+}
+
+// ---- advance
+
+TEST_CASE("advance: lets all run that is due until then, in order, each at its time") {
+  auto const took = real_time([] {
+    aio::testing::run([]() -> aio::task<> {
+      aio_test::trace log;
+      auto const sleeps = [&log](std::chrono::seconds length) -> aio::task<> {
+        for (int i = 0; i < 3; ++i) {
+          co_await aio::sleep_for(length);
+          log(std::to_string(length.count()) + " at " +
+              std::to_string(std::chrono::duration_cast<std::chrono::seconds>(elapsed()).count()));
+        }
+      };
+      auto const a = aio::create_task(sleeps(2s));
+      auto const b = aio::create_task(sleeps(3s));
+      co_await aio::testing::advance(1s);
+      CHECK(elapsed() == 1s);
+      CHECK(log.text().empty());
+      co_await aio::testing::advance(5s);  // what is due at that time, too
+      CHECK(elapsed() == 6s);
+      CHECK(log.text() == "2 at 2 | 3 at 3 | 2 at 4 | 3 at 6 | 2 at 6");
+      CHECK(a.done());
+      co_await aio::testing::advance(1h);
+      CHECK(elapsed() == 1h + 6s);
+      CHECK(b.done());
+    });
+  });
+  CHECK(took < 20s);
+}
+
+TEST_CASE("advance: begins when what is ready has begun to wait, and ends when all wait again") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    auto const works = [&log]() -> aio::task<> {
+      for (int i = 0; i < 5; ++i) co_await aio::sleep_for(0s);
+      log("began");
+      co_await aio::sleep_for(2s);
+      for (int i = 0; i < 5; ++i) co_await aio::sleep_for(0s);
+      log("slept");
+      co_await aio::sleep_for(1ns);
+      log("too much");
+    };
+    auto const worker = aio::create_task(works());
+    co_await aio::testing::advance(0s);
+    log("0");
+    co_await aio::testing::advance(2s);
+    log("2");
+    CHECK(log.text() == "began | 0 | slept | 2");
+  });
+}
+
+TEST_CASE("advance: does not wait for Asio and for threads, which time would wait for") {
+  auto const took = real_time([] {
+    aio::testing::run([]() -> aio::task<> {
+      std::atomic<bool> go{false};
+      auto const in_thread = aio::create_task([](std::atomic<bool>& flag) -> aio::task<> {
+        co_await aio::to_thread([&flag] {
+          while (!flag) std::this_thread::yield();
+        });
+      },
+                                              std::ref(go));
+      auto const in_asio = aio::create_task([]() -> aio::task<> {
+        asio::steady_timer timer(aio::get_running_loop().context(), 1h);
+        co_await timer.async_wait(aio::use_awaitable);
+      });
+      co_await aio::testing::advance(24h);
+      CHECK(elapsed() >= 24h);
+      CHECK(elapsed() < 24h + 1min);
+      CHECK_FALSE(in_thread.done());
+      CHECK_FALSE(in_asio.done());
+      go = true;
+      co_await in_thread;
+      in_asio.cancel();
+    });
+  });
+  CHECK(took < 60s);
+}
+
+TEST_CASE("advance: of two tasks each has its own time, and a cancelled one stays where it is") {
+  aio::testing::run([]() -> aio::task<> {
+    aio_test::trace log;
+    auto const moves = [&log](std::chrono::seconds length) -> aio::task<> {
+      co_await aio::testing::advance(length);
+      log(std::to_string(length.count()));
+      CHECK(elapsed() == length);
+    };
+    co_await aio::gather(moves(5s), moves(3s));
+    CHECK(log.text() == "3 | 5");
+    auto const late = co_await aio::as_result(aio::wait_for(aio::testing::advance(1h), 10s));
+    CHECK(late.error<aio::timeout_error>());
+    CHECK(elapsed() == 15s);
+  });
+}
+
+TEST_CASE("advance: refuses a time that is not virtual, and lengths that are none") {
+  auto const refused = [](auto length) -> aio::task<std::string> {
+    auto const ended = co_await aio::as_result(aio::testing::advance(length));
+    co_return ended.has_value() ? "" : aio::describe(ended.error());
+  };
+  CHECK(aio::run(refused, 1s) ==
+        "aio::usage_error: advance() needs a loop with virtual time: call it inside of aio::testing::run()");
+  CHECK(aio::run([&]() -> aio::task<std::string> {
+          co_await aio::testing::all_blocked();
+          co_return co_await refused(1s);
+        }).starts_with("aio::usage_error: advance() needs"));
+  CHECK(aio::testing::run(refused, -1s) == "std::invalid_argument: advance: time does not go back");
+  CHECK(aio::testing::run(refused, std::chrono::seconds::max()) == "std::invalid_argument: advance: time has no end");
+  CHECK_THROWS_AS(aio::testing::advance(std::chrono::duration<double>(std::nan(""))), std::invalid_argument);
 }
 
 // ---- deadlocks

@@ -54,6 +54,7 @@
 #include <barrier>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <compare>
 #include <coroutine>
 #include <csignal>
@@ -116,6 +117,7 @@
 #include "aio/aio.hpp"
 #include "aio/awaitable.hpp"
 #include "aio/sendfile.hpp"
+#include "aio/testing/all_blocked.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"

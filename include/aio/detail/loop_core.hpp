@@ -151,6 +151,7 @@ class loop_core : public scheduler {
   enum class part_kind : std::uint8_t {
     signals,
     descriptors,
+    blocked,  // who waits for all others to be, in a test
   };
   /// Null: there was no use for it.
   [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
@@ -379,7 +380,7 @@ class loop_core : public scheduler {
 
   std::shared_ptr<loop_address> const address_ = std::make_shared<loop_address>(context_);
 
-  std::array<std::unique_ptr<loop_part>, 2> parts_;
+  std::array<std::unique_ptr<loop_part>, 3> parts_;
 
   // Through pointers, so that programs which do without do not compile it.
   void (*watch_)(loop_core&, ready_node&) noexcept = nullptr;  // runs a node in debug mode

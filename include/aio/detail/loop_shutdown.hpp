@@ -218,7 +218,7 @@ inline void loop_core::close() {
   } while (serve_threads() || serve_lingering());
   threads_.reset();
   closed_ = true;
-  if (parts_[0] || parts_[1]) drop_parts();
+  if (parts_[0] || parts_[1] || parts_[2]) drop_parts();
   address_->close();
   if (host_) host_->detach();
   close_inbox();

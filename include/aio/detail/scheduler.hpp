@@ -140,6 +140,12 @@ class scheduler {
   /// Takes a node out that was pushed as a removable one, and must not run any more.
   void forget(removable_node& node) noexcept { ready_queue::remove_from_either(batch_, ready_, node); }
 
+  /// Whether, besides what runs now, nothing is to run before time passes or something comes from outside.
+  [[nodiscard]] bool nothing_to_run() const noexcept {
+    return ready_.empty() && batch_.empty() && late_.empty() && !inbox_filled() &&
+           (timers_.empty() || timers_.next() > now());
+  }
+
   // Timers.
   [[nodiscard]] virtual time_point now() const noexcept { return std::chrono::steady_clock::now(); }
   /// Runs `node` when its deadline has passed. It stays among the timers until the loop runs it.

@@ -27,8 +27,9 @@ inline std::string place(std::source_location at) {
   return std::string(file) + ":" + std::to_string(at.line());
 }
 
-/// Whether a place is in aio's own headers, which says nothing to a user: in aio/ or aio/detail/. What stands before
-/// that may differ within one program: precompiled headers and caches of objects give a folder several names.
+/// Whether a place is in aio's own headers, which says nothing to a user: in aio/, aio/detail/ or aio/testing/. What
+/// stands before that may differ within one program: precompiled headers and caches of objects give a folder several
+/// names.
 inline bool is_own(std::source_location at) noexcept {
   std::string_view folder = at.file_name();
   if (!folder.ends_with(".hpp")) return false;
@@ -37,6 +38,7 @@ inline bool is_own(std::source_location at) noexcept {
   };
   folder = folder.substr(0, folder.rfind('/') + 1);
   leave("detail/");
+  leave("testing/");
   return folder == "aio/" || folder.ends_with("/aio/");
 }
 
