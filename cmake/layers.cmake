@@ -6,8 +6,8 @@ set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
   1 closure.hpp error.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
-    detail/never_destroyed.hpp detail/on_demand.hpp detail/ready_queue.hpp detail/state_ptr.hpp
-    detail/system_calls.hpp detail/waitable.hpp
+    detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/ready_queue.hpp detail/state_ptr.hpp
+    detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
     detail/exceptions.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
     detail/thread_pool.hpp detail/timer_heap.hpp
@@ -34,7 +34,7 @@ set(AIO_LAYERS
     run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
   15 at_most.hpp first_success.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp
     testing/virtual_clock.hpp
-  16 aio.hpp
+  16 aio.hpp testing/cancel_everywhere.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

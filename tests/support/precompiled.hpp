@@ -118,6 +118,8 @@
 #include "aio/awaitable.hpp"
 #include "aio/sendfile.hpp"
 #include "aio/testing/all_blocked.hpp"
+#include "aio/testing/cancel_everywhere.hpp"
+#include "aio/testing/failure.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/asio_adapters.hpp"
