@@ -6,11 +6,11 @@ set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
   1 closure.hpp error.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
-    detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/ready_queue.hpp detail/state_ptr.hpp
-    detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
+    detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/ready_queue.hpp
+    detail/refused_memory.hpp detail/state_ptr.hpp detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
     detail/exceptions.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
-    detail/thread_pool.hpp detail/timer_heap.hpp
+    detail/thread_pool.hpp detail/timer_heap.hpp testing/counted.hpp testing/failing_new.hpp
   3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
   4 detail/callback.hpp detail/future_core.hpp detail/repeated_call.hpp
   5 detail/task_core.hpp
@@ -34,7 +34,7 @@ set(AIO_LAYERS
     run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp
   15 at_most.hpp first_success.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp
     testing/virtual_clock.hpp
-  16 aio.hpp testing/cancel_everywhere.hpp
+  16 aio.hpp testing/cancel_everywhere.hpp testing/fail_everywhere.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

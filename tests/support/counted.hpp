@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Values that count themselves.
+// Numbers that count themselves.
 //
 //   co_await use(aio_test::counted(7));
 //   CHECK(aio_test::counted::living() == 0);   // each was destroyed, and once only
@@ -9,43 +9,45 @@
 #include <cstdint>
 #include <utility>
 
+#include "aio/testing/counted.hpp"
+
 namespace aio_test {
 
-/// Copies and moves like an int, and counts how many of its kind live.
-///
-/// living() is above zero when one was not destroyed, below when one was destroyed twice.
-class counted {
+/// An int, of which is seen whether it was moved from.
+class marked_number {
  public:
   static constexpr int moved_from = -1;
 
-  explicit counted(int value) noexcept : value_(value) { ++living_; }
-  counted(counted const& other) noexcept : value_(other.value_) {
-    ++living_;
-    ++copies_;
-  }
-  counted(counted&& other) noexcept : value_(std::exchange(other.value_, moved_from)) {
-    ++living_;
-  }
-  counted& operator=(counted const& other) noexcept {
-    value_ = other.value_;
-    ++copies_;
+  explicit marked_number(int number) noexcept : number_(number) {}
+  marked_number(marked_number const&) = default;
+  marked_number(marked_number&& other) noexcept : number_(std::exchange(other.number_, moved_from)) {}
+  marked_number& operator=(marked_number const&) = default;
+  marked_number& operator=(marked_number&& other) noexcept {
+    number_ = std::exchange(other.number_, moved_from);
     return *this;
   }
-  counted& operator=(counted&& other) noexcept {
-    value_ = std::exchange(other.value_, moved_from);
-    return *this;
-  }
-  ~counted() { --living_; }
+  ~marked_number() = default;
 
-  [[nodiscard]] int value() const noexcept { return value_; }
-
-  [[nodiscard]] static int living() noexcept { return living_; }
-  [[nodiscard]] static int copies() noexcept { return copies_; }
+  [[nodiscard]] int number() const noexcept { return number_; }
 
  private:
-  int value_;
-  inline static int living_ = 0;
-  inline static int copies_ = 0;  // since the program began
+  int number_;
+};
+
+/// Copies and moves like one, and counts how many of its kind live.
+class counted : private aio::testing::counted<marked_number> {
+ public:
+  static constexpr int moved_from = marked_number::moved_from;
+
+  explicit counted(int value) noexcept : base(value) {}
+
+  [[nodiscard]] int value() const noexcept { return base::value().number(); }
+
+  [[nodiscard]] static int living() noexcept { return static_cast<int>(counts().living); }
+  [[nodiscard]] static int copies() noexcept { return static_cast<int>(counts().copied); }
+
+ private:
+  using base = aio::testing::counted<marked_number>;
 };
 
 /// The same, but can only be moved.
@@ -59,9 +61,7 @@ class move_only : public counted {
 /// Aligned to a cache line, which no coroutine frame is.
 struct alignas(64) over_aligned {
   explicit over_aligned(int number) noexcept : value(number) {}
-  [[nodiscard]] bool aligned() const noexcept {
-    return reinterpret_cast<std::uintptr_t>(this) % 64 == 0;
-  }
+  [[nodiscard]] bool aligned() const noexcept { return reinterpret_cast<std::uintptr_t>(this) % 64 == 0; }
   counted value;
 };
 

@@ -119,6 +119,7 @@
 #include "aio/sendfile.hpp"
 #include "aio/testing/all_blocked.hpp"
 #include "aio/testing/cancel_everywhere.hpp"
+#include "aio/testing/counted.hpp"
 #include "aio/testing/failure.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
