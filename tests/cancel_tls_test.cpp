@@ -461,7 +461,7 @@ TEST_CASE("tls: cancelled everywhere: connecting, and no connection is left", "[
   CHECK(moments > 3);
 }
 
-TEST_CASE("tls: cancelled everywhere: what serves a client, its handshake, too; others are served", "[native]") {
+TEST_CASE("tls: cancelled everywhere: what serves a client, its handshake, too, while others are served", "[native]") {
   int const moments = cancel_everywhere([](cancellation& when) -> aio::task<> {
     int failures = 0;
     std::string written;

@@ -36,7 +36,8 @@ namespace {
 template <class Program>
 void survives(Program program) {
   auto const none_lives = [] { REQUIRE(counted::living() == 0); };
-  CHECK(aio::testing::fail_everywhere(aio::testing::fail_options().tasks_may_stay().invariant(none_lives), program) > 0);
+  auto const options = aio::testing::fail_options().tasks_may_stay().invariant(none_lives);
+  CHECK(aio::testing::fail_everywhere(options, program) > 0);
 }
 
 aio::task<int> child(int n, std::chrono::seconds d = 0s) {
