@@ -13,9 +13,9 @@
 #include "aio/config.hpp"
 
 #include <cstddef>
-#include <ranges>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 #include "aio/detail/children.hpp"
 #include "aio/detail/children_race.hpp"
@@ -65,8 +65,9 @@ class first_to_succeed {
   template <class Children>
   auto take(Children& children) {
     if (!succeeded_) {
-      throw detail::group_of("all children of first_success failed", children,
-                             std::views::iota(std::size_t{0}, count_));
+      std::vector<std::size_t> all(count_);
+      for (std::size_t i = 0; i < count_; ++i) all[i] = i;
+      throw detail::group_of("all children of first_success failed", children, all);
     }
     for (std::size_t i = 0; i < count_; ++i) forget_failed(children.at(i));
     return race_results<Children>::take(children, winner_);

@@ -15,14 +15,15 @@
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
+#include <atomic>
 #include <coroutine>
 #include <cstddef>
-#include <memory>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 
 #include "aio/closure.hpp"
+#include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/wait_line.hpp"
 #include "aio/detail/waitable.hpp"
@@ -57,7 +58,7 @@ class limiter {
   class acquire_awaiter;
 
   /// Throws: std::invalid_argument if `total` is negative; 0 lets nobody in until set_total().
-  explicit limiter(std::ptrdiff_t total) : core_(std::make_shared<core>(checked_total(total))) {}
+  explicit limiter(std::ptrdiff_t total);
   limiter(limiter const&) = delete;
   limiter& operator=(limiter const&) = delete;
 
@@ -106,7 +107,7 @@ class limiter {
     return static_cast<std::size_t>(count);
   }
 
-  std::shared_ptr<core> core_;
+  detail::state_ptr<core> core_;
 };
 
 /// Passed to to_thread() before the function: at most as many of these functions as `by` has permits are on their way
@@ -119,7 +120,7 @@ class limited_by {
   [[nodiscard("co_await it: nothing is acquired before")]] limiter::acquire_awaiter acquire() const noexcept;
 
  private:
-  std::shared_ptr<limiter::core> core_;
+  detail::state_ptr<limiter::core> core_;
 };
 
 /// As to_thread(fn, args...), after it waited for a permit, which is given back when the function has ended.
@@ -145,6 +146,12 @@ template <class Fn, class... Args>
 class limiter::core {
  public:
   explicit core(std::size_t total) noexcept : total_(total) {}
+  core(core const&) = delete;
+
+  void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
 
   bool take(std::size_t count) {
     if (shut_down_) throw limiter_shut_down();
@@ -169,6 +176,9 @@ class limiter::core {
 
   [[nodiscard]] std::size_t free() const noexcept { return total_ > borrowed_ ? total_ - borrowed_ : 0; }
 
+  ~core() = default;
+
+  std::atomic<int> uses_{1};  // limited_by and to_thread() may share it from other threads
   std::size_t total_;
   std::size_t borrowed_ = 0;
   bool shut_down_ = false;
@@ -194,17 +204,17 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
 
   /// Gives back what it has before the end of its scope; once.
   void release() noexcept {
-    if (auto const from = std::exchange(core_, nullptr)) from->give_back(std::exchange(count_, 0));
+    if (auto const from = std::exchange(core_, {})) from->give_back(std::exchange(count_, 0));
   }
 
   /// How many it has to give back.
   [[nodiscard]] std::size_t count() const noexcept { return count_; }
-  explicit operator bool() const noexcept { return core_ != nullptr; }
+  explicit operator bool() const noexcept { return static_cast<bool>(core_); }
 
  private:
   friend class limiter;
-  permit(std::shared_ptr<core> from, std::size_t count) noexcept : core_(std::move(from)), count_(count) {}
-  std::shared_ptr<core> core_;
+  permit(detail::state_ptr<core> from, std::size_t count) noexcept : core_(std::move(from)), count_(count) {}
+  detail::state_ptr<core> core_;
   std::size_t count_ = 0;
 };
 
@@ -212,7 +222,7 @@ class limiter::acquire_awaiter final : public detail::handed_waiter {
  public:
   static constexpr bool selectable = true;
 
-  acquire_awaiter(std::shared_ptr<core> from, std::size_t count) noexcept : core_(std::move(from)), count_(count) {}
+  acquire_awaiter(detail::state_ptr<core> from, std::size_t count) noexcept : core_(std::move(from)), count_(count) {}
 
   bool await_ready() const { return core_->take(count_); }
   void await_suspend(std::coroutine_handle<>) {
@@ -238,7 +248,7 @@ class limiter::acquire_awaiter final : public detail::handed_waiter {
     if (!refused_) core_->give_back(count_);
   }
 
-  std::shared_ptr<core> core_;
+  detail::state_ptr<core> core_;
   std::size_t count_;
   bool refused_ = false;  // it was shut down
 };
@@ -260,6 +270,8 @@ inline void limiter::core::shutdown() {
 inline limiter::acquire_awaiter limiter::acquire(std::ptrdiff_t count) {
   return acquire_awaiter(core_, checked_count(count));
 }
+
+inline limiter::limiter(std::ptrdiff_t total) : core_(new core(checked_total(total))) {}
 
 inline limiter::permit limiter::try_acquire(std::ptrdiff_t count) {
   std::size_t const wanted = checked_count(count);

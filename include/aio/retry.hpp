@@ -92,7 +92,7 @@ class times {
   /// note what it sees. What it throws ends the retry.
   [[nodiscard]] times when(std::function<bool(std::exception_ptr const&)> asked) const {
     times changed = *this;
-    changed.asked_ = std::move(asked);
+    changed.asked_.swap(asked);
     return changed;
   }
 
