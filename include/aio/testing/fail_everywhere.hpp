@@ -232,7 +232,7 @@ struct failing_runs {
       }
       std::string const where = "nothing was refused";
       if (error) throw failure(where + ": " + aio::detail::describe(error), error);
-      if (!heard.empty()) throw failure(where + ": the exception handler heard of: " + heard);
+      if (!heard.empty()) throw failure(std::string(where).append(": the exception handler heard of: ").append(heard));
       check(options, before, where, left);
     }
     std::size_t requests = 0;
