@@ -1,4 +1,4 @@
-// error: co_await it: no time passes before
+// error: (co_await it: no time passes before|a task does nothing until it is awaited: co_await it)
 // SPDX-License-Identifier: MIT
 // flags: -Werror=unused-result
 #include <aio/aio.hpp>
