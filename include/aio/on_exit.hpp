@@ -53,8 +53,8 @@ namespace aio {
 /// throws what the clean-up throws, in place of its value; an error that gives way to that, of the coroutine or of
 /// other clean-up, goes to the exception handler.
 /// Lifetime: the variables of the coroutine are gone when its clean-up runs, and in a task its arguments are, too; so
-/// what it needs is given to it. A lambda that only has references and pointers is refused in a task. Objects are kept
-/// until their own clean-up is over.
+/// what it needs is given to it. In a task a lambda is refused whose captures need no destructor: references and
+/// pointers may lead there. Objects are kept until their own clean-up is over.
 /// Threads: those of the coroutine.
 /// asyncio: `async with` and contextlib.AsyncExitStack: enter_async_context(), push_async_callback().
 template <class Cleanup>

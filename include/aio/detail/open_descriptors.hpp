@@ -25,11 +25,11 @@ class open_descriptors {
     for (int number = 0; number < looked_at; ++number) open_[static_cast<std::size_t>(number)] = is_open(number);
   }
 
-  /// What is different now: "8 9 opened"; empty if nothing is. Waits a second for it: what was left behind by a look-up
-  /// of a name has some for a moment.
+  /// What is different now: "8 9 opened"; empty if nothing is. Waits five seconds for it: what was left behind by a
+  /// look-up of a name has some until the system answers.
   [[nodiscard]] std::string changes() const {
     std::string text = compare();
-    for (int patience = 200; patience > 0 && !text.empty(); --patience) {
+    for (int patience = 1000; patience > 0 && !text.empty(); --patience) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       text = compare();
     }
