@@ -14,7 +14,7 @@ set(AIO_LAYERS
   3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
   4 detail/callback.hpp detail/future_core.hpp detail/repeated_call.hpp
   5 detail/task_core.hpp
-  6 context_var.hpp sleep.hpp detail/cancel_walk.hpp detail/handle_base.hpp detail/task_list.hpp
+  6 context_var.hpp sleep.hpp task_tree.hpp detail/cancel_walk.hpp detail/handle_base.hpp
     detail/wait_choice.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
   8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp

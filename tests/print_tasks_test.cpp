@@ -13,7 +13,10 @@ using aio_test::ContainsSubstring;
 
 namespace {
 
-std::string at(unsigned line) { return "print_tasks_test.cpp:" + std::to_string(line) + "\n"; }
+std::string at(unsigned line, std::string const& function = {}) {
+  std::string const in = function.empty() ? "" : " in " + function;
+  return "print_tasks_test.cpp:" + std::to_string(line) + in + "\n";
+}
 
 unsigned constexpr inner_line = __LINE__ + 1;
 aio::task<> inner() { co_await aio::sleep_for(1h); }
@@ -38,8 +41,9 @@ TEST_CASE("print_tasks: lists names, places of creation and the awaits they are 
     auto const second = aio::create_task(inner()).set_name("second");
     co_await aio::sleep_for(0s);
     std::string const text = printed();
-    CHECK_THAT(text, ContainsSubstring("  worker, created at " + at(created) + "    awaits at " + at(outer_line) +
-                                       "    awaits at " + at(inner_line)));
+    CHECK_THAT(text, ContainsSubstring("  worker, created at " + at(created) + "    awaits at " +
+                                       at(outer_line, "outer") + "    awaits at " + at(inner_line, "inner") +
+                                       "    for sleep, 3600.0 s left\n"));
     CHECK_THAT(text, ContainsSubstring("  second, created at "));
     CHECK(text.find("main") < text.find("worker"));
     CHECK(text.find("worker") < text.find("second"));
@@ -58,7 +62,7 @@ TEST_CASE("print_tasks: shows the coroutine that a task was created for, and no 
     co_await aio::sleep_for(0s);
     std::string const text = printed();
     CHECK_THAT(text, ContainsSubstring("  lambda, created at print_tasks_test.cpp:"));
-    CHECK_THAT(text, ContainsSubstring("    awaits at " + at(line)));
+    CHECK_THAT(text, ContainsSubstring("    awaits at print_tasks_test.cpp:" + std::to_string(line) + " in "));
     CHECK(text.find(".hpp") == std::string::npos);
   });
 }
@@ -70,7 +74,7 @@ TEST_CASE("print_tasks: marks the task that runs, and one that has not begun") {
     std::string const text = printed();
     CHECK_THAT(text, ContainsSubstring("  main, created at "));
     CHECK_THAT(text, ContainsSubstring(", running\n"));
-    CHECK_THAT(text, ContainsSubstring("    begins at " + at(inner_line)));
+    CHECK_THAT(text, ContainsSubstring("    begins at " + at(inner_line, "inner")));
     co_return;
   });
 }
@@ -105,15 +109,19 @@ aio::task<> awaits_ready_late() { co_await ready_late(); }
 }  // namespace
 
 TEST_CASE("print_tasks: a task that runs is shown where it is, and not in what it has left") {
-  std::string const place = "    runs at " + at(printed_line);
+  // Inside of main, which awaits it.
+  std::string const margin = "        ";
+  std::string const place = margin + "runs at " + at(printed_line);
   std::string inside, after, in_other;
   aio::testing::run([&]() -> aio::task<> {
     co_await aio::create_task(goes_on(inside, after, in_other)).set_name("worker");
   });
-  auto const of_worker = [](std::string const& text) { return text.substr(text.find('\n', text.find("worker")) + 1); };
-  CHECK(of_worker(inside) == "    awaits at " + at(goes_on_line) + place);
+  auto const of_worker = [](std::string const& text) {
+    return text.substr(text.find('\n', text.find("worker, created")) + 1);
+  };
+  CHECK(of_worker(inside) == margin + "awaits at " + at(goes_on_line, "goes_on") + place);
   CHECK(of_worker(after) == place);
-  CHECK(of_worker(in_other) == "    awaits at " + at(goes_on_line + 2) + place);
+  CHECK(of_worker(in_other) == margin + "awaits at " + at(goes_on_line + 2, "goes_on") + place);
 
   // A wait that was none does not leave a trace either.
   aio::testing::run([&]() -> aio::task<> {

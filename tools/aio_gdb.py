@@ -586,7 +586,19 @@ class Process:
         other = self.by_address.get(task.waits_at)
         if other:
             return other.name
-        return task.waits + (f" of {task.what:#x}" if with_object and task.what else "")
+        return task.waits + (f" of {task.what:#x}{self.holder(task)}" if with_object and task.what else "")
+
+    def holder(self, task):
+        """Of a lock that a task waits for: ", held by" who acquired it last, unless that has ended"""
+        if task.waits != "lock::acquire":
+            return ""
+        try:
+            at = find_field(gdb.lookup_type("aio::lock"), "holder_")[0] // 8
+            number = self.target.number(read(task.what + at, 8), 0, 8)
+        except (gdb.error, TypeError, Broken):
+            return ""
+        found = [each.name for each in self.by_address.values() if each.number == number]
+        return f", held by {found[0]}" if found else ""
 
     def find_parents(self):
         waiting = {}
@@ -726,7 +738,7 @@ Of a loop with more than 1,000 tasks, or COUNT, the others are counted."""
                     parts.append(created(task))
                 frame = innermost(task)
                 if frame:
-                    begun = frame.phase in ("entered", "ended", "gone")
+                    begun = frame.phase in ("entered", "cleaning_up", "ended", "gone")
                     words = "begins in" if not begun else "last awaited in" if task.running() else "awaits in"
                     parts.append(f"{words} {frame.text()}")
                 if task.waits:

@@ -58,6 +58,7 @@
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/task_set.hpp"
+#include "aio/task_tree.hpp"
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/transport.hpp"

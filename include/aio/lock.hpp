@@ -63,6 +63,7 @@ class lock {
   void wake_first() noexcept;
 
   bool locked_ = false;
+  std::uint64_t holder_ = 0;  // the number of the task that acquired it last; 0: try_acquire()
   std::size_t in_line_ = 0;  // waiters in line_ that were not cancelled
   detail::wait_line line_;
 };
@@ -126,9 +127,16 @@ class lock::acquire_awaiter final : public detail::line_waiter {
       check_cancelled();
       if (woken()) return guard();  // the lock is gone
     }
+    owner_->holder_ = task().number();
     return guard(*owner_);
   }
 
+  [[nodiscard]] std::string describe_wait(detail::task_core const& waiting) const override {
+    if (!linked()) return "lock::acquire";
+    std::string text = "lock::acquire";
+    if (owner_->locked_) text += ", held by " + detail::holder_text(waiting.loop(), owner_->holder_);
+    return text + owner_->line_.place_of(*this);
+  }
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     // That of line_waiter leaves the line; this stays in it until it runs (M-10).
     // NOLINTNEXTLINE(bugprone-parent-virtual-call)
@@ -149,6 +157,7 @@ inline lock::acquire_awaiter lock::acquire() noexcept { return acquire_awaiter(*
 inline bool lock::try_acquire() noexcept {
   if (locked_ || in_line_ > 0) return false;
   locked_ = true;
+  holder_ = 0;
   return true;
 }
 

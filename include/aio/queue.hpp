@@ -367,6 +367,11 @@ class queue_base::waiter final : public leaf_waiter,
     task().throw_cancelled();
   }
 
+  [[nodiscard]] std::string describe_wait(task_core const&) const override {
+    std::string text = end_ == end::put ? "queue::put" : "queue::get";
+    if (linked() && !woken_) text += ", " + std::to_string(own_line().count_before(*this)) + " before it";
+    return text;
+  }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (in_choice()) return leave_at_once();
     if (!waiting() || woken_) return false;

@@ -187,6 +187,10 @@ class semaphore::acquire_awaiter final : public detail::leaf_waiter, public deta
     return permit(*owner_);
   }
 
+  [[nodiscard]] std::string describe_wait(detail::task_core const&) const override {
+    if (!owner_ || !waiting()) return "semaphore::acquire";
+    return "semaphore::acquire, " + std::to_string(owner_->line_.count_before(*this)) + " before it";
+  }
   bool cancel_wait(detail::task_core& task, detail::cancel_message const& message) override {
     if (!leaf_waiter::cancel_wait(task, message)) return false;
     if (!owner_) return true;

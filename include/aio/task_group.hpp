@@ -158,6 +158,7 @@ class task_group final : private detail::task_owner {
   void enter(detail::task_core& parent);
   void abort();
   inline void child_done(detail::task_core& child) noexcept override;
+  [[nodiscard]] detail::task_core const* parent_task() const noexcept override { return parent_; }
   void look_at(detail::task_core& child) noexcept;
   void child_failed(detail::task_core& child) noexcept;
   [[nodiscard]] exception_group gather_errors(std::exception_ptr const& of_body);
@@ -238,6 +239,9 @@ class task_group::exit_awaiter final : public detail::leaf_waiter {
   void await_suspend(std::coroutine_handle<>) {
     owner_.exiting_ = this;
     suspend();
+  }
+  [[nodiscard]] std::string describe_wait(detail::task_core const&) const override {
+    return "the tasks of its task_group";
   }
   /// The cancellation that ended the wait, or null.
   std::exception_ptr await_resume() {

@@ -159,6 +159,8 @@ class thread_job : public pool_job, private ready_node {
     return true;
   }
 
+  [[nodiscard]] bool has_begun() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::running; }
+
   void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
@@ -328,6 +330,9 @@ class thread_awaiter final : public leaf_waiter {
     return std::move(*job_->outcome()).value();
   }
 
+  [[nodiscard]] std::string describe_wait(task_core const&) const override {
+    return job_ && job_->has_begun() ? "a function that runs in a thread" : "a thread for a function";
+  }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;
     if (withdraw()) return leaf_waiter::cancel_wait(task, message);

@@ -96,8 +96,8 @@ def two_locks(program, folder):
     check("two locks", found, f"""\
 {LOOP}3 tasks
   1  Task-1  waiting, created at stuck.cpp:*, awaits in two_locks ({group}), for the tasks of its task_group
-  2  saves  waiting, created at stuck.cpp:*, awaits in transfer ({second}), for lock::acquire of 0x*
-  3  spends  waiting, created at stuck.cpp:*, awaits in transfer ({second}), for lock::acquire of 0x*
+  2  saves  waiting, created at stuck.cpp:*, awaits in transfer ({second}), for lock::acquire of 0x*, held by spends
+  3  spends  waiting, created at stuck.cpp:*, awaits in transfer ({second}), for lock::acquire of 0x*, held by saves
 {LOOP}3 tasks
   Task-1
       two_locks ({group})
@@ -110,7 +110,7 @@ Task-1 (number 1, at 0x*), waiting, created at stuck.cpp:*
 #0  0x* in aio::detail::group_access::run at task_group.hpp:*
 #1  0x* in two_locks at {group}
 saves (number 2, at 0x*), waiting, created at stuck.cpp:*
-    waits for lock::acquire of 0x*, in the frame of two_locks of Task-1
+    waits for lock::acquire of 0x*, held by spends, in the frame of two_locks of Task-1
 #0  0x* in transfer at {second}
 #1  0x* in aio::detail::call_with at task_handle.hpp:*
 """)

@@ -119,6 +119,8 @@ class children_race : public leaf_waiter, private child_parent {
     return cancel_requested_ || leaf_waiter::cancel_wait(task, message);
   }
 
+  [[nodiscard]] std::string describe_wait(task_core const&) const override { return "race"; }
+
  protected:
   children_race() noexcept = default;
   children_race(children_race&& other) noexcept : leaf_waiter(std::move(other)), child_parent() {}
@@ -191,6 +193,7 @@ class children_race : public leaf_waiter, private child_parent {
   }
   bool told_all(bool) noexcept override { return true; }
 
+  [[nodiscard]] task_core const* parent_task() const noexcept override { return frame_ ? frame_->task : nullptr; }
   void child_done(task_core& child) noexcept override {
     --own_left_;
     if (child.state() == future_state::error) [[unlikely]]

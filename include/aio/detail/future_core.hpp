@@ -89,6 +89,7 @@ class future_core : public waitable {
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
   bool let_go(task_core& task) noexcept override;  // in task_core.hpp, as abandon_listeners()
+  [[nodiscard]] std::string describe_wait(task_core const&) const override { return "a future"; }
   late cancelled_after_wake(task_core&) noexcept override {
     return ended_cancelled() ? late::carried : late::deliver;
   }
@@ -129,6 +130,7 @@ class future_core : public waitable {
     return true;
   }
   [[nodiscard]] ready_queue& callbacks() noexcept { return callbacks_; }
+  [[nodiscard]] ready_queue const& listeners() const noexcept { return callbacks_; }
 
   /// The error or the cancellation as an exception; null if there is a value. Reading it counts.
   [[nodiscard]] std::exception_ptr read_error() {

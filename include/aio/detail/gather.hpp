@@ -407,6 +407,8 @@ class gather_awaiter final : public leaf_waiter, private Children {
     return waiting() && !this->failed() ? this->to_children() : cancel_route();
   }
   bool cancel_wait(task_core&, cancel_message const&) override { return false; }
+  [[nodiscard]] std::string describe_wait(task_core const&) const override { return "gather"; }
+  [[nodiscard]] task_core const* parent_task() const noexcept override { return this->frame_ ? frame_->task : nullptr; }
   bool let_go(task_core&) noexcept override { return waiting() && this->let_all_go(loop()); }
 
   /// Begins to listen now, and gives a future to await, share or cancel later, as in Python.

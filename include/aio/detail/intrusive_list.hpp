@@ -5,6 +5,7 @@
 
 #include "aio/config.hpp"
 
+#include <cstddef>
 #include <type_traits>
 
 #pragma GCC visibility push(default)
@@ -104,6 +105,14 @@ class intrusive_list {
 
   /// The element behind `item`, or null.
   [[nodiscard]] T* after(T& item) noexcept { return at(static_cast<list_link<Tag>&>(item).next); }
+
+  /// How many stand before `item`. Linear.
+  [[nodiscard]] std::size_t count_before(T const& item) const noexcept {
+    std::size_t count = 0;
+    list_link<Tag> const& of = item;
+    for (list_link<Tag> const* link = of.previous; link != &end_; link = link->previous) ++count;
+    return count;
+  }
 
  private:
   T* at(list_link<Tag>* link) noexcept { return link == &end_ ? nullptr : &static_cast<T&>(*link); }

@@ -238,6 +238,10 @@ class loop_core : public scheduler {
   }
 
   [[nodiscard]] bool idle() const noexcept { return !has_ready() && !inbox_filled(); }
+  /// Whether operations of Asio or threads that aio started are outstanding. Requires: it runs.
+  [[nodiscard]] bool waits_for_outside() const noexcept {
+    return io_pending_ > 0 || outside_work_ > static_cast<std::size_t>(waits_for_wake_ups);
+  }
   /// The next deadline; max() if there is none, or none but those that are never over.
   [[nodiscard]] time_point next_deadline() const noexcept {
     return timers_.empty() ? (time_point::max)() : timers_.next();

@@ -209,6 +209,14 @@ class ready_queue {
     return nullptr;
   }
 
+  /// The first node for which `matches(node)` holds; null if there is none. Linear.
+  template <class Predicate>
+  [[nodiscard]] ready_node const* find_if(Predicate matches) const {
+    ready_node const* at = pointer(head_);
+    while (at && !matches(*at)) at = pointer(at->next);
+    return at;
+  }
+
   /// Moves all nodes for which `matches(node)` holds to the end of `to`, where they cannot be removed.
   template <class Predicate>
   void move_if(Predicate matches, ready_queue& to) {

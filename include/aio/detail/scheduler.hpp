@@ -166,6 +166,12 @@ class scheduler {
       notify_driver();
   }
 
+  /// Requires: it is among the timers.
+  [[nodiscard]] time_point deadline_of(ready_node const& node) const noexcept {
+    auto const deadline = timers_.deadline_of(node);
+    return deadline ? *deadline : *late_.deadline_of(node);
+  }
+
   /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
   /// Threads: any; wakes the loop.
   AIO_NO_VPTR_CHECK bool push_from_thread(ready_node& node) {

@@ -50,6 +50,10 @@ class read_operation : public leaf_waiter {
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     return leaf_waiter::cancel_wait(task, message);
   }
+  [[nodiscard]] std::string describe_wait(task_core const&) const override {
+    std::string_view name = name_;
+    return "stream_reader::" + std::string(name.substr(0, name.find('(')));
+  }
 
  protected:
   read_operation(state_ptr<stream_state> stream, char const* name) noexcept : stream_(std::move(stream)), name_(name) {}

@@ -6,6 +6,7 @@
 #include "aio/config.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -38,6 +39,8 @@ class task_owner : public cancel_fork {
   virtual void child_done(task_core& child) noexcept = 0;
   /// What a child is called that was given no name; empty: by its number.
   [[nodiscard]] virtual std::string name_of_child(task_core const&) const { return {}; }
+  /// The task that waits for the children, or will; null if none does.
+  [[nodiscard]] virtual task_core const* parent_task() const noexcept { return nullptr; }
 
  protected:
   explicit task_owner(bool lists_children) noexcept : lists_children_(lists_children) {}
@@ -59,6 +62,7 @@ class task_owner : public cancel_fork {
 class sleep_wait final : public waitable {
  public:
   inline bool cancel_wait(task_core& task, cancel_message const& message) override;
+  [[nodiscard]] inline std::string describe_wait(task_core const& task) const override;
 };
 
 struct siblings_tag : forgetful {};
@@ -229,6 +233,8 @@ class task_core : public future_core,
   bool cancel(cancel_message const& message) override;  // in cancel_walk.hpp
   cancel_route route_cancel(cancel_message const&) noexcept override { return {.task = this}; }
 
+  [[nodiscard]] std::string describe_wait(task_core const&) const override { return name(); }
+
   std::exception_ptr fresh_cancellation() override {
     return std::make_exception_ptr(cancelled_error(requested_message()));
   }
@@ -280,8 +286,28 @@ class task_core : public future_core,
     std::string given = owner_ && !done() ? owner_->name_of_child(*this) : std::string();
     return given.empty() ? "Task-" + std::to_string(number_) : given;
   }
+  /// The name that it was given, as far as there is room; nothing if it has none. Async-signal-safe.
+  void copy_name(char* to, std::size_t size) const noexcept {
+    std::size_t length = 0;
+    if (auto const* const own = find_extras(); own && own->name) length = own->name->copy(to, size - 1);
+    to[length] = 0;
+  }
   void set_name(std::string name) { extras().name = std::move(name); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
+  /// What it is called by without a name; never 0.
+  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  [[nodiscard]] bool has_begun() const noexcept {
+    return const_cast<task_core*>(this)->root().phase >= frame_phase::entered;
+  }
+  /// The task that has this in its group, gathering or race, or awaits its handle; null if there is none, the first if
+  /// there are several.
+  [[nodiscard]] task_core const* awaited_by() const noexcept {
+    if (owner_ && !done()) {
+      if (auto const* const parent = owner_->parent_task()) return parent;
+    }
+    ready_node const* const waiting = listeners().find_if([](ready_node const& node) { return is_step(node); });
+    return waiting ? static_cast<task_core const*>(waiting) : nullptr;
+  }
 
   /// Tells the exception handler of an error that concerns this task, which may outlive its loop.
   AIO_NEVER_INLINE void report(char const* message, std::exception_ptr error) noexcept {
@@ -469,6 +495,12 @@ class task_core : public future_core,
     loop().add_timer(*this, deadline);
     become(node_kind::sleeper);
     suspend_on(frame, sleep_);
+  }
+  [[nodiscard]] AIO_COLD std::string describe_sleep() const {
+    if (!is(node_kind::sleeper)) return "sleep";
+    auto const left = std::chrono::ceil<std::chrono::milliseconds>(loop().deadline_of(*this) - loop().now());
+    auto const tenths = (left.count() + 50) / 100;
+    return "sleep, " + std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s left";
   }
   /// Takes the timer down, and says whether the task slept.
   bool stop_sleeping() noexcept {
@@ -705,6 +737,15 @@ class task_core : public future_core,
   inline static thread_local constinit std::uint64_t last_number_ = 0;
 };
 
+/// Who has what is waited for, by the number of the task that took it; 0 is none.
+AIO_COLD inline std::string holder_text(scheduler& of, std::uint64_t number) {
+  if (number == 0) return "no task";
+  for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
+    if (task->number() == number) return task->name();
+  }
+  return "a task that has ended";
+}
+
 // ---------------------------------------------------------------- implementation
 
 inline void future_core::abandon_listeners() noexcept {
@@ -715,6 +756,8 @@ inline void future_core::abandon_listeners() noexcept {
 inline bool future_core::let_go(task_core& task) noexcept {
   return callbacks_.remove_if([&](ready_node& other) { return &other == &task; }) != nullptr;
 }
+
+inline std::string sleep_wait::describe_wait(task_core const& task) const { return task.describe_sleep(); }
 
 inline bool sleep_wait::cancel_wait(task_core& task, cancel_message const& message) {
   if (!task.stop_sleeping()) return false;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -61,6 +62,13 @@ class timer_heap {
     if (at >= entries_.size() || entries_[at].node != &node) return false;
     take_out(at);
     return true;
+  }
+
+  /// None if it is in another heap. Requires: it is in one.
+  [[nodiscard]] std::optional<time_point> deadline_of(ready_node const& node) const noexcept {
+    std::size_t const at = node.in_heap.index;
+    if (at >= entries_.size() || entries_[at].node != &node) return std::nullopt;
+    return entries_[at].deadline;
   }
 
   /// Takes the earliest node out. Requires: not empty.

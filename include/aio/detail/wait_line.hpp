@@ -63,6 +63,7 @@
 #include "aio/config.hpp"
 
 #include <cstddef>
+#include <string>
 
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
@@ -121,6 +122,11 @@ class wait_line {
 
   [[nodiscard]] line_waiter* first() noexcept { return waiters_.front(); }
 
+  /// For describe_wait() of one that is in it: ", 2 before it".
+  [[nodiscard]] std::string place_of(line_waiter const& waiter) const {
+    return ", " + std::to_string(waiters_.count_before(waiter)) + " before it";
+  }
+
   /// Wakes up to `count` tasks, longest first.
   void wake(std::size_t count) noexcept {
     for (; count > 0 && !waiters_.empty(); --count) {
@@ -162,6 +168,8 @@ class handed_waiter : public leaf_waiter, public list_link<wait_line_tag> {
     return there;
   }
 
+  [[nodiscard]] inline std::string describe_wait(task_core const&) const override;
+
   /// What it was handed goes to the next, or back. It is not in line any more; its owner is there.
   virtual void pass_on() noexcept = 0;
 
@@ -191,6 +199,10 @@ class handing_line {
   [[nodiscard]] handed_waiter* next() noexcept {
     return waiting_ > 0 ? &list::element(first_waiting_) : nullptr;
   }
+  /// How many stand before one that is in line, with those who were handed something and have not run.
+  [[nodiscard]] std::size_t count_before(handed_waiter const& waiter) const noexcept {
+    return waiters_.count_before(waiter);
+  }
   /// Wakes who is next, and gives it, to leave it what it is handed before it runs; null if nobody waits. `Awaiter` is
   /// the type of all that join.
   template <class Awaiter = handed_waiter>
@@ -216,6 +228,10 @@ class handing_line {
   std::size_t waiting_ = 0;
   home_loop home_;
 };
+
+inline std::string handed_waiter::describe_wait(task_core const&) const {
+  return linked() ? ", " + std::to_string(line_->count_before(*this)) + " before it" : std::string();
+}
 
 inline bool handed_waiter::cancel_wait(task_core& task, cancel_message const& message) {
   if (!leaf_waiter::cancel_wait(task, message)) return false;

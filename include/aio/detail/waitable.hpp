@@ -67,6 +67,10 @@ class waitable {
     keep,     // the task has its result; the cancellation is thrown when it suspends next (D3)
   };
 
+  /// What `task` waits for here, for people: "queue::get, 2 before it"; or, from a comma on, what to say behind the
+  /// name of this class; or nothing but that name.
+  [[nodiscard]] virtual std::string describe_wait(task_core const&) const { return {}; }
+
   /// `task` was woken by this and is cancelled before it runs.
   virtual late cancelled_after_wake(task_core&) noexcept { return late::deliver; }
 

@@ -39,11 +39,11 @@
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/open_descriptors.hpp"
 #include "aio/detail/scheduler.hpp"
-#include "aio/detail/task_list.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
+#include "aio/task_tree.hpp"
 #include "aio/testing/failure.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #pragma GCC visibility push(default)

@@ -32,12 +32,12 @@
 #include <type_traits>
 #include <utility>
 
-#include "aio/detail/task_list.hpp"
 #include "aio/error.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
+#include "aio/task_tree.hpp"
 #include "aio/testing/all_blocked.hpp"
 #pragma GCC visibility push(default)
 
