@@ -28,7 +28,7 @@ set(AIO_LAYERS
     detail/server_state.hpp
   13 as_completed.hpp async_generator.hpp condition.hpp retry.hpp task_group.hpp timeout.hpp to_thread.hpp
     uncancellable.hpp use_awaitable.hpp wait.hpp wait_readable.hpp wait_signal.hpp detail/children_race.hpp
-    detail/gather.hpp detail/interrupts.hpp detail/sent_task.hpp detail/tls_transport.hpp testing/all_blocked.hpp
+    detail/gather.hpp detail/hang_watch.hpp detail/interrupts.hpp detail/sent_task.hpp detail/stall_watch.hpp detail/tls_transport.hpp testing/all_blocked.hpp
     testing/memory_stream.hpp
   14 async_run.hpp awaitable.hpp barrier.hpp datagram.hpp file.hpp gather.hpp limiter.hpp process.hpp race.hpp run.hpp
     run_on.hpp server.hpp tls.hpp try_for.hpp detail/staggered_race.hpp

@@ -14,6 +14,7 @@
 #include "aio/config.hpp"
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <functional>
@@ -26,8 +27,11 @@
 #include <utility>
 
 #include "aio/context_var.hpp"
+#include "aio/detail/hang_watch.hpp"
 #include "aio/detail/interrupts.hpp"
+#include "aio/detail/stall_watch.hpp"
 #include "aio/event_loop.hpp"
+#include "aio/print_tasks.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
@@ -84,6 +88,50 @@ class run_options {
     if (enabled) set_debug_ = [](event_loop& loop) { loop.set_debug(true); };
     return *this;
   }
+  /// Looks every so often whether the program seems to hang, and tells the exception handler, with all tasks and what
+  /// each waits for (print_tasks.hpp):
+  ///  - when tasks have not ended so long after they were asked to cancel, by Ctrl-C or otherwise;
+  ///  - when nothing has run for so long, and no timer, I/O or thread of aio is left to wake a task. What another
+  ///    thread, or a handler of the program's own, would do cannot be known.
+  /// Not on a loop with virtual time, whose time would pass. Throws: std::invalid_argument below a tenth of a second.
+  AIO_ON_DEMAND
+  run_options& report_hangs(std::chrono::nanoseconds every = std::chrono::seconds(5)) {
+    if (every < std::chrono::milliseconds(100)) {
+      throw std::invalid_argument("report_hangs: it cannot look more often than ten times in a second");
+    }
+    hang_interval_ = every;
+    watch_ = [](event_loop& loop, std::chrono::nanoseconds interval) { detail::hang_watch<>::start(loop, interval); };
+    return *this;
+  }
+  /// Says on std::cerr when the loop has had no turn for so long, because a task or a callback does not return, and
+  /// which task that is: "aio: a loop has had no turn for 2.0 s: Task-3 runs, and was resumed or begun last at job.cpp:41
+  /// in worker". Once for each time. A thread asks the loop for a turn twice in that time.
+  /// On POSIX systems, the loop's thread is asked by SIGURG where it is, once for each time, unless the program handles
+  /// that: a call of the system that it is in may end with EINTR.
+  /// Throws: std::invalid_argument below a tenth of a second; run() throws std::system_error without a thread.
+  AIO_ON_DEMAND
+  run_options& report_stalls(std::chrono::nanoseconds limit = std::chrono::seconds(2)) {
+    if (limit < std::chrono::milliseconds(100)) {
+      throw std::invalid_argument("report_stalls: the limit is at least a tenth of a second");
+    }
+    stall_limit_ = limit;
+    watch_stalls_ = [](event_loop& loop, std::chrono::nanoseconds longest) {
+      return std::unique_ptr<detail::runner_companion>(std::make_unique<detail::stall_watch<>>(loop, longest));
+    };
+    return *this;
+  }
+#if AIO_HAS_SIGACTION
+  /// Prints the tasks of the loop, and what each waits for, to std::cerr when the process gets that signal; as soon as
+  /// the loop has a turn. The signal counts as something that may wake tasks, for report_hangs().
+  AIO_ON_DEMAND
+  run_options& tasks_on_signal(int signal_number = SIGUSR1) {
+    tasks_signal_ = signal_number;
+    print_on_ = [](event_loop& loop, int number) {
+      loop.add_signal_handler(number, [] { print_tasks(std::cerr); });
+    };
+    return *this;
+  }
+#endif
   /// See event_loop::set_exception_handler.
   run_options& exception_handler(std::function<void(exception_context const&)> handler) {
     handler_ = std::move(handler);
@@ -95,6 +143,13 @@ class run_options {
   on_signal signals_ = on_signal::die;
   void (*set_debug_)(event_loop&) = nullptr;  // compiled where it is asked for
   std::function<void(exception_context const&)> handler_;
+  // These, too
+  void (*watch_)(event_loop&, std::chrono::nanoseconds) = nullptr;
+  std::chrono::nanoseconds hang_interval_{};
+  std::unique_ptr<detail::runner_companion> (*watch_stalls_)(event_loop&, std::chrono::nanoseconds) = nullptr;
+  std::chrono::nanoseconds stall_limit_{};
+  void (*print_on_)(event_loop&, int) = nullptr;
+  int tasks_signal_ = 0;
 };
 
 /// Runs several tasks on one loop, one after the other. They share the values of context
@@ -185,6 +240,8 @@ inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
     : options_(std::move(options)), loop_(std::move(loop)) {
   if (options_.set_debug_) options_.set_debug_(*loop_);
   if (options_.handler_) loop_->set_exception_handler(options_.handler_);
+  if (options_.watch_) options_.watch_(*loop_, options_.hang_interval_);
+  if (options_.print_on_) options_.print_on_(*loop_, options_.tasks_signal_);
 }
 
 inline void runner::require_startable() const {
@@ -200,6 +257,8 @@ T runner::run(task<T>&& main, std::source_location created) {
   require_startable();
   task_handle<T> const handle =
       loop_->create_task(task_options().context(context_), std::move(main), created);
+  std::unique_ptr<detail::runner_companion> const watch =
+      options_.watch_stalls_ ? options_.watch_stalls_(*loop_, options_.stall_limit_) : nullptr;
   int caught = 0;
   {
     bool told = false;  // the signal has cancelled main

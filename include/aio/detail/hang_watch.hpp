@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// Looks from time to time whether a loop seems to hang.
+
+#include "aio/config.hpp"
+#include "aio/detail/keywords_off.hpp"  // before Asio
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "aio/detail/loop_core.hpp"
+#include "aio/detail/task_core.hpp"
+#include "aio/event_loop.hpp"
+#include "aio/task_tree.hpp"
+#pragma GCC visibility push(default)
+
+namespace aio::detail {
+
+/// Tells the exception handler of a loop, with all its tasks, when
+///  - some have not ended twice in a row that it looked, though a cancellation was requested of them; of each once;
+///  - nothing has run since it looked, no task waits for a time, and neither I/O nor threads of aio are outstanding; once
+///    for each time that this begins.
+template <class Loop = event_loop>  // as what is AIO_ON_DEMAND
+class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
+ public:
+  /// Until the loop is closed.
+  static void start(Loop& on, std::chrono::nanoseconds every) { std::make_shared<hang_watch<Loop>>(on, every)->arm(); }
+
+  hang_watch(Loop& on, std::chrono::nanoseconds every) : loop_(on), every_(every) {}
+  hang_watch(hang_watch const&) = delete;
+
+ private:
+  void arm() {
+    loop_.call_later(every_, [self = this->shared_from_this()] {
+      self->look_for_idleness();
+      self->look_for_deaf_tasks();
+      self->arm();
+    });
+  }
+
+  void look_for_idleness() {
+    loop_core& core = loop_access::core(loop_);
+    bool const nothing_ran = core.iteration() == seen_iteration_ + 1;
+    seen_iteration_ = core.iteration();
+    if (!nothing_ran || core.next_deadline() != (time_point::max)() || core.waits_for_outside() || core.tasks.empty()) {
+      idle_told_ = false;
+    } else if (!std::exchange(idle_told_, true)) {
+      tell("nothing has run for " + seconds() + ", and nothing that aio knows of will wake one of these tasks");
+    }
+  }
+
+  void look_for_deaf_tasks() {
+    std::vector<std::uint64_t> asked;  // by their numbers, in order of creation
+    bool old = false;
+    scheduler& of = loop_access::core(loop_);
+    for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
+      if (task->cancelling() == 0) continue;
+      asked.push_back(task->number());
+      bool const was_asked = std::find(asked_.begin(), asked_.end(), task->number()) != asked_.end();
+      if (!was_asked || std::find(told_.begin(), told_.end(), task->number()) != told_.end()) continue;
+      told_.push_back(task->number());
+      old = true;
+    }
+    asked_ = std::move(asked);
+    if (old) tell("tasks were asked to cancel more than " + seconds() + " ago, and have not ended");
+  }
+
+  void tell(std::string const& what) {
+    loop_.call_exception_handler({.message = what + ":\n" + detail::list_tasks(loop_access::core(loop_))});
+  }
+  [[nodiscard]] std::string seconds() const {
+    auto const tenths = every_.count() / 100'000'000;
+    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
+  }
+
+  Loop& loop_;
+  std::chrono::nanoseconds const every_;
+  std::uint64_t seen_iteration_ = 0;
+  bool idle_told_ = false;
+  std::vector<std::uint64_t> asked_;  // when it looked last
+  std::vector<std::uint64_t> told_;
+};
+
+}  // namespace aio::detail
+
+#pragma GCC visibility pop
+
+#include "aio/detail/keywords_back.hpp"
