@@ -57,18 +57,20 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
   }
 
   void look_for_deaf_tasks() {
-    std::vector<std::uint64_t> asked;  // by their numbers, in order of creation
+    // Both by their numbers, which rise in the order of creation.
+    std::vector<std::uint64_t> asked;
+    std::vector<std::uint64_t> told;
     bool old = false;
     scheduler& of = loop_access::core(loop_);
     for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
       if (task->cancelling() == 0) continue;
       asked.push_back(task->number());
-      bool const was_asked = std::find(asked_.begin(), asked_.end(), task->number()) != asked_.end();
-      if (!was_asked || std::find(told_.begin(), told_.end(), task->number()) != told_.end()) continue;
-      told_.push_back(task->number());
-      old = true;
+      if (!std::binary_search(asked_.begin(), asked_.end(), task->number())) continue;
+      if (!std::binary_search(told_.begin(), told_.end(), task->number())) old = true;
+      told.push_back(task->number());
     }
     asked_ = std::move(asked);
+    told_ = std::move(told);
     if (old) tell("tasks were asked to cancel more than " + seconds() + " ago, and have not ended");
   }
 
@@ -84,8 +86,8 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
   std::chrono::nanoseconds const every_;
   std::uint64_t seen_iteration_ = 0;
   bool idle_told_ = false;
-  std::vector<std::uint64_t> asked_;  // when it looked last
-  std::vector<std::uint64_t> told_;
+  std::vector<std::uint64_t> asked_;  // of whom a cancellation was requested when it looked last
+  std::vector<std::uint64_t> told_;   // those of them that were told of, then or before
 };
 
 }  // namespace aio::detail
