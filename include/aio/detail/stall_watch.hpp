@@ -101,6 +101,7 @@ class stall_watch final : public runner_companion {
     while (!shared_->ended) {
       shared_->turn = false;
       lock.unlock();
+      bool asked = false;
       try {
         loop.call_soon_threadsafe([its = shared_] {
           {
@@ -109,14 +110,19 @@ class stall_watch final : public runner_companion {
           }
           its->changed.notify_all();
         });
+        asked = true;
       } catch (usage_error const&) {  // closed
         return;
+      } catch (...) {  // NOLINT(bugprone-empty-catch): without memory it looks again later
       }
       lock.lock();
       auto const over = [this] { return shared_->turn || shared_->ended; };
-      if (!shared_->changed.wait_for(lock, limit, over)) {
+      if (asked && !shared_->changed.wait_for(lock, limit, over)) {
         lock.unlock();
-        tell(limit);
+        try {
+          tell(limit);
+        } catch (...) {  // NOLINT(bugprone-empty-catch): without memory for the words
+        }
         lock.lock();
         shared_->changed.wait(lock, over);
       } else {
