@@ -120,6 +120,7 @@
 #include "aio/testing/all_blocked.hpp"
 #include "aio/testing/cancel_everywhere.hpp"
 #include "aio/testing/counted.hpp"
+#include "aio/testing/explore.hpp"
 #include "aio/testing/failure.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"

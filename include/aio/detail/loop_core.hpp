@@ -131,6 +131,7 @@ class loop_core : public scheduler {
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
     watch_ = [](loop_core& self, ready_node& node) noexcept { self.run_watched(node); };
+    if (!chooses_) other_iteration_ = enabled ? &run_all_watched : nullptr;
     if (waits()) notify_driver();  // handlers watch nothing
   }
   std::chrono::nanoseconds slow_after = std::chrono::milliseconds(100);
@@ -153,6 +154,18 @@ class loop_core : public scheduler {
     descriptors,
     blocked,  // who waits for all others to be, in a test
   };
+  /// Has `run_some` called in place of each iteration's steps: it runs what it takes out of in_line() and in_time().
+  /// Not while an iteration runs; on a loop whose wait() runs none.
+  void set_iteration(void (*run_some)(loop_core&) noexcept) noexcept {
+    other_iteration_ = run_some;
+    chooses_ = true;
+  }
+  /// Runs a node that was taken out.
+  void run_taken(ready_node& node) noexcept {
+    if (debug()) return watch_(*this, node);
+    task_core::run_any(node);
+  }
+
   /// Null: there was no use for it.
   [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
   void set_part(part_kind kind, std::unique_ptr<loop_part> made) noexcept {
@@ -299,7 +312,7 @@ class loop_core : public scheduler {
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
-  void run_all_watched() noexcept;
+  static void run_all_watched(loop_core& self) noexcept;
   void iterate_inside() noexcept;
   void wake_later(task_core& task) noexcept;
   void run_watched(ready_node& node) noexcept;
@@ -375,6 +388,8 @@ class loop_core : public scheduler {
   time_point memory_seen_{};  // the clock, when it was looked at for that
   int memory_unseen_ = 0;     // so many steps more may run inside the context before it is looked at again
 
+  void (*other_iteration_)(loop_core&) noexcept = nullptr;  // in debug mode, and where set_iteration() was called
+  bool chooses_ = false;                                    // the latter
   bool stopping_ = false;
   bool ending_ = false;    // see is_ending()
   bool serving_ = false;   // runs for nothing but threads, see close()
@@ -501,18 +516,18 @@ inline void loop_core::iterate() {
 inline void loop_core::run_iteration() noexcept {
   find_due_timers();
   ++iteration_;
-  if (debug()) [[unlikely]]
-    return run_all_watched();
+  if (other_iteration_) [[unlikely]]
+    return other_iteration_(*this);
   run_ready([this](ready_node& node)
                 AIO_ALWAYS_INLINE_LAMBDA { task_core::run_node(*this, node); });
   current = nullptr;
   run_due_timers([](ready_node& node) AIO_ALWAYS_INLINE_LAMBDA { task_core::run_due(node); });
 }
 
-AIO_COLD AIO_NEVER_INLINE void loop_core::run_all_watched() noexcept {
-  auto const watched = [this](ready_node& node) { watch_(*this, node); };
-  run_ready_seldom(watched);
-  run_due_timers(watched);
+AIO_COLD AIO_NEVER_INLINE void loop_core::run_all_watched(loop_core& self) noexcept {
+  auto const watched = [&self](ready_node& node) { self.watch_(self, node); };
+  self.run_ready_seldom(watched);
+  self.run_due_timers(watched);
 }
 
 AIO_NEVER_INLINE void loop_core::wake_later(task_core& task) noexcept { task.wake(); }

@@ -146,6 +146,16 @@ class scheduler {
            (timers_.empty() || timers_.next() > now());
   }
 
+  // For what runs iterations in another order, see loop_core::set_iteration(), and takes out what it runs.
+  [[nodiscard]] ready_queue& in_line() noexcept { return ready_; }
+  [[nodiscard]] timer_heap& in_time() noexcept { return timers_; }
+  /// Whether the iteration found timers that are due, which it leaves where they are.
+  [[nodiscard]] bool leave_due_timers() noexcept {
+    bool const found = due_until_.has_value();
+    due_until_.reset();
+    return found;
+  }
+
   // Timers.
   [[nodiscard]] virtual time_point now() const noexcept { return std::chrono::steady_clock::now(); }
   /// Runs `node` when its deadline has passed. It stays among the timers until the loop runs it.

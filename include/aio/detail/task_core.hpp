@@ -163,6 +163,19 @@ class task_core : public future_core,
     return last_number_ = number_after(last_number_);
   }
 
+  /// Numbers tasks as if they were the first of the program, for a scope: a test that runs again has the same names.
+  class numbers_of_a_test {
+   public:
+    numbers_of_a_test() noexcept : before_(last_number_) {}
+    numbers_of_a_test(numbers_of_a_test const&) = delete;
+    ~numbers_of_a_test() { last_number_ = before_; }
+    /// Those that this thread makes from now on begin at 2: the first of a program is main.
+    void begin() const noexcept { last_number_ = 1; }
+
+   private:
+    std::uint64_t before_;
+  };
+
   /// Several tasks that are made at once, have nothing to inherit, and are in line from finish() on.
   class batch {
    public:

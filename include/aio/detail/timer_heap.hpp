@@ -71,6 +71,14 @@ class timer_heap {
     return entries_[at].deadline;
   }
 
+  /// Calls `visit(node)` for each of the earliest deadline, in no order. Linear.
+  template <class Visit>
+  void visit_next(Visit visit) const {
+    for (entry const& each : entries_) {
+      if (each.deadline == next()) visit(*each.node);
+    }
+  }
+
   /// Takes the earliest node out. Requires: not empty.
   [[nodiscard]] ready_node& pop() noexcept {
     ready_node& node = *entries_.front().node;

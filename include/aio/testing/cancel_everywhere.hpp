@@ -52,7 +52,17 @@ namespace aio::testing {
 
 namespace detail {
 class loop_of_moments;
+class exploring_loop;
 struct cancelled_runs;
+
+/// What lets moments pass.
+struct giver_of_moments {
+  /// A task is there that is to be cancelled.
+  virtual void begin() = 0;
+
+ protected:
+  ~giver_of_moments() = default;
+};
 }  // namespace detail
 
 /// Where the task of a test is cancelled in one run of it.
@@ -74,7 +84,7 @@ class cancellation {
   template <class T>
   task<> meet(task<T> subject);
   /// Has a task cancelled that is there, from this moment on.
-  /// Throws: usage_error outside of a test of cancel_everywhere().
+  /// Throws: usage_error outside of a test of cancel_everywhere() or explore().
   inline void begin(any_task_handle subject);
   /// Nothing is cancelled any more.
   void end() noexcept { subject_ = {}; }
@@ -91,6 +101,7 @@ class cancellation {
 
  private:
   friend class detail::loop_of_moments;
+  friend class detail::exploring_loop;
   friend struct detail::cancelled_runs;
   inline void pass(event_loop& loop);
 
@@ -100,7 +111,7 @@ class cancellation {
   bool came_ = false;
   any_task_handle subject_;
   std::string places_;  // of all tasks, when it came
-  detail::loop_of_moments* loop_ = nullptr;
+  detail::giver_of_moments* loop_ = nullptr;
 };
 
 /// How a test is cancelled everywhere.
@@ -175,19 +186,19 @@ inline void cancellation::pass(event_loop& loop) {
 namespace detail {
 
 /// A loop in which moments pass.
-class loop_of_moments final : public jumping_loop {
+class loop_of_moments final : public jumping_loop, public giver_of_moments {
  public:
-  loop_of_moments(cancellation& when, int most) : when_(when), most_(most) {
+  /// Tells `gave_up` if there are too many.
+  loop_of_moments(cancellation& when, int most, bool& gave_up) : when_(when), most_(most), gave_up_(gave_up) {
     when_.loop_ = this;
     patience = std::chrono::seconds(10);
   }
   ~loop_of_moments() override { close_or_abandon(); }
 
-  void begin() {
+  void begin() override {
     when_.pass(*this);
     look_again();
   }
-  [[nodiscard]] bool gave_up() const noexcept { return gave_up_; }
 
  protected:
   void wait() override {
@@ -222,8 +233,68 @@ class loop_of_moments final : public jumping_loop {
   cancellation& when_;
   int const most_;
   bool looks_ = false;
-  bool gave_up_ = false;
+  bool& gave_up_;
 };
+
+/// What one run of a test came to.
+struct run_outcome {
+  std::exception_ptr error;
+  std::string left;   // tasks
+  std::string heard;  // by the exception handler
+
+  /// Runs a test, whose main task is called `name`, on a loop of its own.
+  static run_outcome of(std::unique_ptr<jumping_loop> made, char const* name, cancellation& when,
+                        std::function<task<>(cancellation&)> const& test);
+  /// Hands what is wrong to `fail(text, cause)`, which throws.
+  template <class Fail>
+  void require_good(Fail fail) const {
+    if (error) fail(aio::detail::describe(error), error);
+    if (!left.empty()) fail("tasks are left behind:\n" + left, nullptr);
+    if (!heard.empty()) fail("the exception handler heard of: " + heard, nullptr);
+  }
+  template <class Fail>
+  static void require_invariant(std::function<void()> const& invariant, Fail fail) {
+    if (!invariant) return;
+    std::exception_ptr broken;
+    try {
+      invariant();
+    } catch (...) {
+      broken = std::current_exception();
+    }
+    if (broken) fail("the invariant does not hold: " + aio::detail::describe(broken), broken);
+  }
+};
+
+inline run_outcome run_outcome::of(std::unique_ptr<jumping_loop> made, char const* name, cancellation& when,
+                                   std::function<task<>(cancellation&)> const& test) {
+  run_outcome result;
+  {
+    run_options quiet;
+    quiet.signals(on_signal::leave).exception_handler([&result](exception_context const& context) {
+      result.heard += (result.heard.empty() ? "" : "; ") + context.message;
+      if (context.exception) result.heard += ": " + aio::detail::describe(context.exception);
+    });
+    jumping_loop& loop = *made;
+    runner once(std::move(quiet), std::move(made));
+    auto const main = [&]() -> task<> {
+      current_task().set_name(name);
+      co_await test(when);
+      when.end();
+      if (all_tasks().size() > 1) result.left = aio::detail::list_tasks(aio::detail::scheduler_of(loop));
+    };
+    try {
+      once.run(main);
+      once.close();
+    } catch (deadlock_error const&) {
+      result.error = std::current_exception();
+      detail::abandon(loop);
+    } catch (...) {
+      result.error = std::current_exception();
+    }
+    when.end();
+  }
+  return result;
+}
 
 }  // namespace detail
 
@@ -264,54 +335,18 @@ struct cancelled_runs {
   }
   static void run_one(cancel_options const& options, scenario const& test, cancellation& when,
                       aio::detail::open_descriptors const& before) {
-    auto const fail = [&when](std::string const& what, std::exception_ptr cause = nullptr) {
+    auto const fail = [&when](std::string const& what, std::exception_ptr cause) {
       std::string text = when.text() + ": " + what;
       if (!when.places_.empty()) text += "\nwhen it was cancelled, these tasks were there:\n" + when.places_;
       throw failure(text, std::move(cause));
     };
-    std::string heard;
-    std::string left;
-    std::exception_ptr error;
     bool gave_up = false;
-    {
-      run_options quiet;
-      quiet.signals(on_signal::leave).exception_handler([&heard](exception_context const& context) {
-        heard += (heard.empty() ? "" : "; ") + context.message;
-        if (context.exception) heard += ": " + aio::detail::describe(context.exception);
-      });
-      auto made = std::make_unique<loop_of_moments>(when, options.most_moments_);
-      loop_of_moments& loop = *made;
-      runner once(std::move(quiet), std::move(made));
-      auto const main = [&]() -> task<> {
-        current_task().set_name("cancel_everywhere");
-        co_await test(when);
-        when.end();
-        if (all_tasks().size() > 1) left = aio::detail::list_tasks(aio::detail::scheduler_of(loop));
-      };
-      try {
-        once.run(main);
-        once.close();
-      } catch (deadlock_error const&) {
-        error = std::current_exception();
-        abandon(loop);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      gave_up = loop.gave_up();
-      when.end();
-    }
-    if (gave_up) fail("it has not ended after " + std::to_string(options.most_moments_) + " moments");
-    if (error) fail(aio::detail::describe(error), error);
-    if (!left.empty()) fail("tasks are left behind:\n" + left);
-    if (!heard.empty()) fail("the exception handler heard of: " + heard);
-    if (std::string const changes = before.changes(); !changes.empty()) fail("descriptors: " + changes);
-    if (!options.invariant_) return;
-    try {
-      options.invariant_();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    if (error) fail("the invariant does not hold: " + aio::detail::describe(error), error);
+    run_outcome const ended = run_outcome::of(
+        std::make_unique<loop_of_moments>(when, options.most_moments_, gave_up), "cancel_everywhere", when, test);
+    if (gave_up) fail("it has not ended after " + std::to_string(options.most_moments_) + " moments", nullptr);
+    ended.require_good(fail);
+    if (std::string const changes = before.changes(); !changes.empty()) fail("descriptors: " + changes, nullptr);
+    run_outcome::require_invariant(options.invariant_, fail);
   }
 };
 
