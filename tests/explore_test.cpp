@@ -349,7 +349,8 @@ TEST_CASE("explore: who waits by looking again and again is not looked at for ev
       found(explore_options().most_steps(50), [](cancellation&) -> aio::task<> {
         for (;;) co_await aio::sleep_for(0s);
       });
-  CHECK_THAT(failed.what(), ContainsSubstring("schedule 1: it has not ended after 50 steps; these tasks were there:\n"));
+  CHECK_THAT(failed.what(), ContainsSubstring("schedule 1: it has not ended after 50 steps; these tasks were "
+                                              "there:\n"));
 }
 
 TEST_CASE("explore: what is left, heard of, or broken is a failure") {
@@ -366,7 +367,8 @@ TEST_CASE("explore: what is left, heard of, or broken is a failure") {
   CHECK_THAT(found(explore_options(), reports).what(), ContainsSubstring("the exception handler heard of: "));
   auto const broken = explore_options().invariant([] { throw std::logic_error("a sum"); });
   CHECK_THAT(found(broken, [](cancellation&) -> aio::task<> { co_return; }).what(),
-             ContainsSubstring("schedule 1: the invariant does not hold: std::logic_error: a sum\nchoices: none but the first\norder: main"));
+             ContainsSubstring("schedule 1: the invariant does not hold: std::logic_error: a sum\n"
+                               "choices: none but the first\norder: main"));
 }
 
 TEST_CASE("explore: is refused inside of coroutines, and choices that are none are") {

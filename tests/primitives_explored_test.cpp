@@ -437,7 +437,7 @@ aio::task<> waits_until(std::shared_ptr<watched> s) {
 
 }  // namespace
 
-TEST_CASE("primitives, explored: a lock is held by one, and goes to who has waited longest") {
+TEST_CASE("explored: a lock is held by one, and goes to who has waited longest") {
   check("lock", [] {
     auto s = std::make_shared<locked>();
     program made;
@@ -447,7 +447,7 @@ TEST_CASE("primitives, explored: a lock is held by one, and goes to who has wait
   });
 }
 
-TEST_CASE("primitives, explored: a semaphore has its permits in the end, and never gave more") {
+TEST_CASE("explored: a semaphore has its permits in the end, and never gave more") {
   for (int const count : {1, 2}) {
     check(count == 1 ? "semaphore of 1" : "semaphore of 2", [count] {
       auto s = std::make_shared<permits>(count);
@@ -459,7 +459,7 @@ TEST_CASE("primitives, explored: a semaphore has its permits in the end, and nev
   }
 }
 
-TEST_CASE("primitives, explored: an event wakes all who wait when it is set") {
+TEST_CASE("explored: an event wakes all who wait when it is set") {
   check("event", [] {
     auto s = std::make_shared<signalled>();
     program made;
@@ -474,7 +474,7 @@ TEST_CASE("primitives, explored: an event wakes all who wait when it is set") {
   });
 }
 
-TEST_CASE("primitives, explored: a condition loses no notification to a cancellation, and has its lock") {
+TEST_CASE("explored: a condition loses no notification to a cancellation, and has its lock") {
   check("condition", [] {
     auto s = std::make_shared<jobs>();
     program made;
@@ -489,7 +489,7 @@ TEST_CASE("primitives, explored: a condition loses no notification to a cancella
   });
 }
 
-TEST_CASE("primitives, explored: a queue loses and doubles no item") {
+TEST_CASE("explored: a queue loses and doubles no item") {
   check("queue of 1, one puts", [] { return queue_program<aio::queue<int>>(1, 2, std::size_t(1)); });
   check("queue of 1, two put", [] { return queue_program<aio::queue<int>>(2, 1, std::size_t(1)); });
   check("priority_queue of 1", [] { return queue_program<aio::priority_queue<int>>(2, 1, std::size_t(1)); });
@@ -497,7 +497,7 @@ TEST_CASE("primitives, explored: a queue loses and doubles no item") {
   check("rendezvous, two put", [] { return queue_program<aio::rendezvous<int>>(2, 1); });
 }
 
-TEST_CASE("primitives, explored: a barrier lets nobody pass alone") {
+TEST_CASE("explored: a barrier lets nobody pass alone") {
   check("barrier", [] {
     auto s = std::make_shared<met>();
     program made;
@@ -515,7 +515,7 @@ TEST_CASE("primitives, explored: a barrier lets nobody pass alone") {
   });
 }
 
-TEST_CASE("primitives, explored: a task_group is over when its children are") {
+TEST_CASE("explored: a task_group is over when its children are") {
   check("task_group", [] {
     auto s = std::make_shared<family>();
     program made;
@@ -524,7 +524,7 @@ TEST_CASE("primitives, explored: a task_group is over when its children are") {
   });
 }
 
-TEST_CASE("primitives, explored: gather and race wait for their children, and give what these gave") {
+TEST_CASE("explored: gather and race wait for their children, and give what these gave") {
   check("gather", [] {
     auto s = std::make_shared<family>();
     program made;
@@ -559,7 +559,7 @@ TEST_CASE("primitives, explored: gather and race wait for their children, and gi
   });
 }
 
-TEST_CASE("primitives, explored: race with keep_all, select, and a timeout lose no item of a queue") {
+TEST_CASE("explored: race with keep_all, select, and a timeout lose no item of a queue") {
   struct two_queues {
     aio::queue<int> left;
     aio::queue<int> right;
@@ -613,7 +613,7 @@ TEST_CASE("primitives, explored: race with keep_all, select, and a timeout lose 
   });
 }
 
-TEST_CASE("primitives, explored: what is shielded goes on when who waits is cancelled") {
+TEST_CASE("explored: what is shielded goes on when who waits is cancelled") {
   struct saved {
     int steps = 0;
     std::optional<aio::task_handle<>> saving;
@@ -638,7 +638,7 @@ TEST_CASE("primitives, explored: what is shielded goes on when who waits is canc
   });
 }
 
-TEST_CASE("primitives, explored: a shared_lock lets readers or one writer in") {
+TEST_CASE("explored: a shared_lock lets readers or one writer in") {
   check("shared_lock", [] {
     auto s = std::make_shared<table>();
     program made;
@@ -651,7 +651,7 @@ TEST_CASE("primitives, explored: a shared_lock lets readers or one writer in") {
   });
 }
 
-TEST_CASE("primitives, explored: a limiter has its permits in the end, and never gave more") {
+TEST_CASE("explored: a limiter has its permits in the end, and never gave more") {
   check("limiter", [] {
     auto s = std::make_shared<limited>(2);
     program made;
@@ -663,7 +663,7 @@ TEST_CASE("primitives, explored: a limiter has its permits in the end, and never
   });
 }
 
-TEST_CASE("primitives, explored: a broadcast gives everybody every message in order") {
+TEST_CASE("explored: a broadcast gives everybody every message in order") {
   check("broadcast", [] {
     auto s = std::make_shared<news>();
     for (int i = 0; i < 2; ++i) s->readers.push_back(s->all.subscribe(aio::slow_reader::wait, 1));
@@ -687,7 +687,7 @@ TEST_CASE("primitives, explored: a broadcast gives everybody every message in or
   });
 }
 
-TEST_CASE("primitives, explored: an observable tells of the newest value") {
+TEST_CASE("explored: an observable tells of the newest value") {
   check("observable", [] {
     auto s = std::make_shared<watched>();
     program made;
@@ -702,7 +702,7 @@ TEST_CASE("primitives, explored: an observable tells of the newest value") {
   });
 }
 
-TEST_CASE("primitives, explored: a task_set gives each of its tasks once") {
+TEST_CASE("explored: a task_set gives each of its tasks once") {
   struct results {
     aio::task_set<int> set;
     int sum = 0;
@@ -734,7 +734,7 @@ TEST_CASE("primitives, explored: a task_set gives each of its tasks once") {
   });
 }
 
-TEST_CASE("primitives, explored: a future gives its value to all who wait, and to who comes later") {
+TEST_CASE("explored: a future gives its value to all who wait, and to who comes later") {
   struct asked {
     std::optional<aio::future<int>> answer;
     int heard = 0;
