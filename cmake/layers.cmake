@@ -17,10 +17,10 @@ set(AIO_LAYERS
   6 context_var.hpp sleep.hpp task_tree.hpp detail/cancel_walk.hpp detail/handle_base.hpp
     detail/wait_choice.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
-  8 semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
+  8 instrument.hpp semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
     detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
-  9 event.hpp getaddrinfo.hpp lock.hpp observable.hpp shared_lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp
+  9 event.hpp getaddrinfo.hpp lock.hpp task_statistics.hpp trace_writer.hpp observable.hpp shared_lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp
     detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp
   10 queue.hpp stream.hpp task.hpp
   11 broadcast.hpp interval.hpp newest_queue.hpp on_exit.hpp pipe.hpp rendezvous.hpp task_handle.hpp detail/transport_upgrade.hpp

@@ -294,6 +294,7 @@ TEST_CASE("task_tree: coroutines are called as their programmers call them, what
   CHECK(name("void main()::<lambda()>::operator()(main()::<lambda()>::_ZZ4mainENKUlvE_clEv.Frame*)") ==
         "main()::<lambda>");
   CHECK(name("void f()::<lambda(std::vector<std::map<int, int> >)>::operator()(f()::_Z.Frame*)") == "f()::<lambda>");
+  CHECK(name("app::serve()::<lambda(app::group&)>") == "app::serve()::<lambda>");  // of a frame that has not begun
   CHECK(name("aio::task<> plain()") == "plain");
   CHECK(name("aio::task<int> app::svc::get(const std::string &, int)") == "app::svc::get");
   CHECK(name("aio::task<T> app::svc::tt(T) [T = double]") == "app::svc::tt");

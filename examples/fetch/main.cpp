@@ -4,6 +4,7 @@
 //
 //   fetch https://example.org/ https://example.com/    the addresses given
 //   fetch --limit 100 --file urls.txt                  one per line; also `@urls.txt`; `-` is stdin
+//   fetch --trace trace.json https://example.org/      with a timeline, for ui.perfetto.dev
 //   fetch                                              a demonstration: 100 pages, some of which
 //                                                      fail, from a server of its own on loopback
 //
@@ -20,6 +21,7 @@
 #include "report.hpp"
 
 #include <aio/aio.hpp>
+#include <aio/trace_writer.hpp>
 
 #include <unistd.h>
 
@@ -126,7 +128,10 @@ int main(int argc, char** argv) {
   try {
     auto opt = options::parse({argv + 1, argv + argc});
     if (opt.help) return std::cout << options::usage, 0;
-    return aio::run(async_main(std::move(opt)));
+    std::optional<aio::trace_writer> trace;
+    aio::run_options settings;
+    if (!opt.trace.empty()) settings.instrument(trace.emplace(opt.trace));
+    return aio::run(std::move(settings), async_main(std::move(opt)));
   } catch (std::exception const& e) {
     std::cerr << "fetch: " << e.what() << " (fetch --help says more)\n";
     return 2;

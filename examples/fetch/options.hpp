@@ -19,18 +19,20 @@ struct options {
   options() = default;
 
   static constexpr char const* usage =
-      "usage: fetch [--limit N] [--timeout SECONDS] [--retries N] [URL | @FILE | -]...\n"
+      "usage: fetch [--limit N] [--timeout SECONDS] [--retries N] [--trace F] [URL | @FILE | -]...\n"
       "  URL              an address to fetch\n"
       "  --file F, @F     addresses from a file, one per line; - is standard input\n"
       "  --limit N        at most N requests at once (10)\n"
       "  --timeout S      give a request up after S seconds (10)\n"
       "  --retries N      more tries when there is no answer, or 408, 429 or 5xx (2)\n"
+      "  --trace F        write a timeline of all tasks to F, for ui.perfetto.dev\n"
       "Without an address: a demonstration with a server of its own.\n";
 
   std::vector<std::string> urls;
   int limit = 10;
   std::optional<seconds> timeout;  // not given: the default depends on what is fetched
   int retries = 2;
+  std::string trace;  // empty: none
   bool help = false;
 
   /// Throws: std::invalid_argument with a sentence, and std::runtime_error for a file that cannot
@@ -88,6 +90,8 @@ inline options options::parse(std::vector<std::string> const& arguments) {
       result.timeout = seconds(number(0.001));
     } else if (*argument == "--retries") {
       result.retries = static_cast<int>(number(0));
+    } else if (*argument == "--trace") {
+      result.trace = value();
     } else if (*argument == "--file") {
       add_file(value());
     } else if (*argument == "--help") {

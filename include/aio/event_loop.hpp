@@ -60,6 +60,7 @@
 namespace aio {
 
 class event_loop;
+class instrument;  // in instrument.hpp
 
 /// One function that a loop will call, to be cancelled until then. May be dropped.
 /// asyncio: Handle, TimerHandle.
@@ -315,6 +316,20 @@ class event_loop : private detail::loop_core {
   }
   [[nodiscard]] std::chrono::nanoseconds slow_callback_duration() const noexcept {
     return slow_after;
+  }
+
+  /// Lets `by` hear what this loop does, from its next iteration on; the one before hears nothing more when this
+  /// returns. Null: nobody. Default: null. See instrument.hpp, which is to be included.
+  /// Lifetime: `by` must be there until it is replaced or the loop is closed.
+  /// Throws: bad_alloc; in debug mode, usage_error on a foreign thread. asyncio: none.
+  template <class Instrument>
+  void set_instrument(Instrument* by) {
+    check_thread("set_instrument");
+    set_observer(by ? make_observer(static_cast<detail::loop_core&>(*this), *by) : nullptr);
+  }
+  void set_instrument(std::nullptr_t) {
+    check_thread("set_instrument");
+    set_observer(nullptr);
   }
 
  protected:

@@ -132,6 +132,13 @@ class run_options {
     return *this;
   }
 #endif
+  /// See event_loop::set_instrument.
+  template <class Instrument>
+  run_options& instrument(Instrument& by) noexcept {
+    instrument_ = &by;
+    attach_ = [](event_loop& loop, void* to) { loop.set_instrument(static_cast<Instrument*>(to)); };
+    return *this;
+  }
   /// See event_loop::set_exception_handler.
   run_options& exception_handler(std::function<void(exception_context const&)> handler) {
     handler_ = std::move(handler);
@@ -150,6 +157,8 @@ class run_options {
   std::chrono::nanoseconds stall_limit_{};
   void (*print_on_)(event_loop&, int) = nullptr;
   int tasks_signal_ = 0;
+  void (*attach_)(event_loop&, void*) = nullptr;
+  void* instrument_ = nullptr;
 };
 
 /// Runs several tasks on one loop, one after the other. They share the values of context
@@ -242,6 +251,7 @@ inline runner::runner(run_options options, std::unique_ptr<event_loop> loop)
   if (options_.handler_) loop_->set_exception_handler(options_.handler_);
   if (options_.watch_) options_.watch_(*loop_, options_.hang_interval_);
   if (options_.print_on_) options_.print_on_(*loop_, options_.tasks_signal_);
+  if (options_.attach_) options_.attach_(*loop_, options_.instrument_);
 }
 
 inline void runner::require_startable() const {

@@ -110,7 +110,7 @@ std::string without_nested(std::string_view text, char open, char close, std::st
 }
 
 /// The name of the coroutine of which compilers say
-///   g++:   void app::fetch(app::fetch(int)::_ZN3app5fetchEi.Frame*)
+///   g++:   void app::fetch(app::fetch(int)::_ZN3app5fetchEi.Frame*), app::fetch()::<lambda(int)>
 ///   Clang: aio::task<> app::fetch(int), auto main()::(anonymous class)::operator()(int) const
 AIO_ON_DEMAND
 std::string coroutine_name(std::string_view text) {
@@ -119,16 +119,19 @@ std::string coroutine_name(std::string_view text) {
   };
   if (text.ends_with(']')) text = text.substr(0, text.rfind(" ["));  // [T = int]
   leave(" const");
-  if (!text.ends_with(')')) return std::string(text);
   int depth = 0;
   std::size_t at = text.size();
-  do {
-    --at;
-    depth += text[at] == ')' ? 1 : text[at] == '(' ? -1
-                                                   : 0;
-  } while (depth > 0 && at > 0);
-  text = text.substr(0, at);  // without its parameters
-  leave("::operator()");
+  if (text.ends_with(')')) {
+    do {
+      --at;
+      depth += text[at] == ')' ? 1 : text[at] == '(' ? -1
+                                                     : 0;
+    } while (depth > 0 && at > 0);
+    text = text.substr(0, at);  // without its parameters
+    leave("::operator()");
+  } else if (!text.ends_with(")>")) {
+    return std::string(text);
+  }
   depth = 0;
   for (at = text.size(); at > 0; --at) {  // without the type of its result
     char const c = text[at - 1];
@@ -179,6 +182,14 @@ std::string wait_name(waitable const& what) {
   (void)what;
   return "something";
 #endif
+}
+
+/// As task_info::waits_for.
+AIO_ON_DEMAND
+std::string wait_text(waitable const& what, task_core const& task) {
+  std::string text = what.describe_wait(task);
+  if (text.empty() || text.front() == ',') text.insert(0, detail::wait_name(what));
+  return text;
 }
 
 /// Puts the tasks of a loop into the order of task_tree(). A template as what is AIO_ON_DEMAND.
@@ -273,12 +284,7 @@ task_info describe_task(task_core& task, std::size_t depth) {
                             frame->phase >= frame_phase::entered);
   }
   std::reverse(info.stack.begin(), info.stack.end());
-  if (what && !running) {
-    info.waits_for = what->describe_wait(task);
-    if (info.waits_for.empty() || info.waits_for.front() == ',') {
-      info.waits_for.insert(0, detail::wait_name(*what));
-    }
-  }
+  if (what && !running) info.waits_for = detail::wait_text(*what, task);
   return info;
 }
 

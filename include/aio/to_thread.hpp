@@ -15,12 +15,15 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <atomic>
+#include <chrono>
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <future>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -132,7 +135,7 @@ class thread_job : public pool_job, private ready_node {
   void run() noexcept override {
     phase expected = phase::queued;
     if (phase_.compare_exchange_strong(expected, phase::running)) {
-      call();
+      observed_for_ != 0 ? call_observed() : call();
       arrive();
     } else {
       release();  // withdrawn: the loop has forgotten it, and may be gone
@@ -156,6 +159,7 @@ class thread_job : public pool_job, private ready_node {
     phase expected = phase::queued;
     if (!phase_.compare_exchange_strong(expected, phase::withdrawn)) return false;
     loop_.work_finished();
+    if (observed_for_ != 0) tell_observer();
     return true;
   }
 
@@ -164,6 +168,12 @@ class thread_job : public pool_job, private ready_node {
   void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+  }
+
+  /// Has the loop's observer told of it, before it is submitted.
+  AIO_COLD AIO_NEVER_INLINE void observe(task_core& task) noexcept {
+    observed_for_ = task.number();
+    loop_.observer->thread_begins(task);
   }
 
   leaf_waiter* waiter = nullptr;  // null when nobody waits any more; the loop's thread only
@@ -187,13 +197,29 @@ class thread_job : public pool_job, private ready_node {
   static void on_arrival(ready_node* node) noexcept {
     auto& self = *static_cast<thread_job*>(node);
     self.loop_.work_finished();
+    if (self.observed_for_ != 0) self.tell_observer();
     if (self.waiter && self.waiter->waiting()) self.waiter->wake();
     self.release();
+  }
+
+  AIO_COLD AIO_NEVER_INLINE void call_observed() noexcept {
+    ran_on_ = std::this_thread::get_id();
+    began_ = std::chrono::steady_clock::now();
+    call();
+    ended_ = std::chrono::steady_clock::now();
+  }
+  AIO_COLD AIO_NEVER_INLINE void tell_observer() noexcept {
+    if (loop_.observer) loop_.observer->thread_ends(observed_for_, ran_on_, began_, ended_);
   }
 
   loop_core& loop_;
   std::atomic<phase> phase_{phase::queued};
   std::atomic<int> uses_{1};
+
+  std::uint64_t observed_for_ = 0;  // the number of the task that waits; 0: no observer is to be told
+  std::thread::id ran_on_;          // of no thread if it did not run
+  time_point began_{};
+  time_point ended_{};
 };
 
 template <class Fn, class... Args>
@@ -309,6 +335,8 @@ class thread_awaiter final : public leaf_waiter {
     on.work_started();
     frame_base const& before = task().innermost();
     suspend();
+    if (on.observer) [[unlikely]]
+      job_->observe(task());
     try {
       submit_(on, *job_);
     } catch (...) {

@@ -116,7 +116,9 @@
 
 #include "aio/aio.hpp"
 #include "aio/awaitable.hpp"
+#include "aio/instrument.hpp"
 #include "aio/sendfile.hpp"
+#include "aio/task_statistics.hpp"
 #include "aio/testing/all_blocked.hpp"
 #include "aio/testing/cancel_everywhere.hpp"
 #include "aio/testing/counted.hpp"
@@ -124,6 +126,7 @@
 #include "aio/testing/failure.hpp"
 #include "aio/testing/memory_stream.hpp"
 #include "aio/testing/virtual_clock.hpp"
+#include "aio/trace_writer.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/cancel_everywhere.hpp"
 #include "support/catch.hpp"

@@ -42,6 +42,7 @@ class cancel_walk {
     bool const looked = first.waiting_for_ && !status.forwarding_cancel && !status.passed_cancel_on && !kept_back;
     if (looked) {
       ++status.cancel_requests;
+      tell_observer(on, first);
       found = first.waiting_for_->route_cancel(message);
       if (!found.task && !found.fork) {  // most often: no walk is needed
         if (!take(first, message)) first.refuse_cancel(message);
@@ -101,6 +102,11 @@ class cancel_walk {
   cancel_walk(scheduler& on, cancel_message const& message, unsigned requests, bool remembers) noexcept
       : on_(on), message_(message), requests_(requests), remembers_(remembers) {}
 
+  AIO_ALWAYS_INLINE static void tell_observer(scheduler& on, task_core& task) noexcept {
+    if (on.observer) [[unlikely]]
+      on.observer->cancel_requested(task);
+  }
+
   // Gives the cancellation to what the task waits for, and says whether it ends by that.
   static bool take(task_core& task, cancel_message const& message) {
     task.status_.forwarding_cancel = true;
@@ -131,6 +137,7 @@ class cancel_walk {
     task_core* last = nullptr;
     for (task_core* at = &first;; requests = requests_) {
       auto& status = at->status_;
+      if (requests > 0) tell_observer(on_, *at);
       if (status.uncancellable && at != inside_) [[unlikely]] {
         if (at->is_running()) met_running_ = true;
         at->keep_back(*at->outermost_uncancellable(nullptr), message(), requests, on_.current != at);

@@ -283,6 +283,7 @@ class future_core : public waitable {
     bool has_shield_report : 1 = false;
     bool is_task : 1 = false;
     bool starting : 1 = false;  // see task_core::is_starting()
+    bool observed : 1 = false;  // an instrument was told of it
     bool : 0;
     // Of a task that is to be cancelled:
     bool must_throw : 1 = false;         // at the next step or suspension

@@ -106,6 +106,10 @@ class intrusive_list {
   /// The element behind `item`, or null.
   [[nodiscard]] T* after(T& item) noexcept { return at(static_cast<list_link<Tag>&>(item).next); }
 
+  /// The last element, and the one before `item`; or null.
+  [[nodiscard]] T* back() noexcept { return at(end_.previous); }
+  [[nodiscard]] T* before(T& item) noexcept { return at(static_cast<list_link<Tag>&>(item).previous); }
+
   /// How many stand before `item`. Linear.
   [[nodiscard]] std::size_t count_before(T const& item) const noexcept {
     std::size_t count = 0;

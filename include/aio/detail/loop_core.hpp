@@ -131,9 +131,14 @@ class loop_core : public scheduler {
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
     watch_ = [](loop_core& self, ready_node& node) noexcept { self.run_watched(node); };
-    if (!chooses_) other_iteration_ = enabled ? &run_all_watched : nullptr;
     if (waits()) notify_driver();  // handlers watch nothing
   }
+  void set_observer(std::unique_ptr<loop_observer> next) noexcept {
+    replace_observer(std::move(next));
+    if (waits()) notify_driver();
+  }
+  /// Runs a node in an iteration that is watched.
+  void run_seldom(ready_node& node) noexcept { debug() ? watch_(*this, node) : task_core::run_any(node); }
   std::chrono::nanoseconds slow_after = std::chrono::milliseconds(100);
 
   static void require_idle() {
@@ -157,14 +162,11 @@ class loop_core : public scheduler {
   /// Has `run_some` called in place of each iteration's steps: it runs what it takes out of in_line() and in_time().
   /// Not while an iteration runs; on a loop whose wait() runs none.
   void set_iteration(void (*run_some)(loop_core&) noexcept) noexcept {
-    other_iteration_ = run_some;
-    chooses_ = true;
+    chosen_iteration_ = run_some;
+    watch_always();
   }
   /// Runs a node that was taken out.
-  void run_taken(ready_node& node) noexcept {
-    if (debug()) return watch_(*this, node);
-    task_core::run_any(node);
-  }
+  void run_taken(ready_node& node, bool due) noexcept { observer ? observer->run(node, due) : run_seldom(node); }
 
   /// Null: there was no use for it.
   [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
@@ -173,8 +175,16 @@ class loop_core : public scheduler {
   }
 
   // Asio operations that may be pending say so, to be polled for in every iteration.
-  void io_started() noexcept { ++io_pending_; }
-  void io_finished() noexcept { --io_pending_; }
+  void io_started() noexcept {
+    ++io_pending_;
+    if (observer) [[unlikely]]
+      tell_io(true);
+  }
+  void io_finished() noexcept {
+    --io_pending_;
+    if (observer) [[unlikely]]
+      tell_io(false);
+  }
 
   // A stream that was closed and has not sent all yet: close() waits for it, and so does run().
   void linger_started() noexcept { ++lingering_; }
@@ -312,7 +322,8 @@ class loop_core : public scheduler {
   void run_loop();
   void iterate();
   void run_iteration() noexcept;
-  static void run_all_watched(loop_core& self) noexcept;
+  void run_all_watched() noexcept;
+  AIO_COLD AIO_NEVER_INLINE void tell_io(bool begins) noexcept { observer->io_changed(io_pending_, begins); }
   void iterate_inside() noexcept;
   void wake_later(task_core& task) noexcept;
   void run_watched(ready_node& node) noexcept;
@@ -388,8 +399,7 @@ class loop_core : public scheduler {
   time_point memory_seen_{};  // the clock, when it was looked at for that
   int memory_unseen_ = 0;     // so many steps more may run inside the context before it is looked at again
 
-  void (*other_iteration_)(loop_core&) noexcept = nullptr;  // in debug mode, and where set_iteration() was called
-  bool chooses_ = false;                                    // the latter
+  void (*chosen_iteration_)(loop_core&) noexcept = nullptr;  // where set_iteration() was called
   bool stopping_ = false;
   bool ending_ = false;    // see is_ending()
   bool serving_ = false;   // runs for nothing but threads, see close()
@@ -516,18 +526,22 @@ inline void loop_core::iterate() {
 inline void loop_core::run_iteration() noexcept {
   find_due_timers();
   ++iteration_;
-  if (other_iteration_) [[unlikely]]
-    return other_iteration_(*this);
+  if (watched()) [[unlikely]]
+    return run_all_watched();
   run_ready([this](ready_node& node)
                 AIO_ALWAYS_INLINE_LAMBDA { task_core::run_node(*this, node); });
   current = nullptr;
   run_due_timers([](ready_node& node) AIO_ALWAYS_INLINE_LAMBDA { task_core::run_due(node); });
 }
 
-AIO_COLD AIO_NEVER_INLINE void loop_core::run_all_watched(loop_core& self) noexcept {
-  auto const watched = [&self](ready_node& node) { self.watch_(self, node); };
-  self.run_ready_seldom(watched);
-  self.run_due_timers(watched);
+AIO_COLD AIO_NEVER_INLINE void loop_core::run_all_watched() noexcept {
+  begin_observing();
+  if (chosen_iteration_) return chosen_iteration_(*this);
+  bool due = false;
+  auto const watched = [this, &due](ready_node& node) { run_taken(node, due); };
+  run_ready_seldom(watched);
+  due = true;
+  run_due_timers(watched);
 }
 
 AIO_NEVER_INLINE void loop_core::wake_later(task_core& task) noexcept { task.wake(); }
@@ -536,7 +550,7 @@ AIO_NEVER_INLINE void loop_core::iterate_inside() noexcept {
   take_inbox();
   run_iteration();
   driver_ = driver::handler;
-  if (has_ready() || stopping_ || debug() || has_deadline() || frame_pool::unsettled()) {
+  if (has_ready() || stopping_ || watched() || has_deadline() || frame_pool::unsettled()) {
     notify_driver();
   } else {
     driver_ = driver::waiting;
@@ -690,7 +704,7 @@ AIO_NEVER_INLINE void loop_core::go_on_unsettled() noexcept {
 
 // Whether what comes next is for handlers alone, see from_handler().
 inline bool loop_core::may_run_inside() const noexcept {
-  return !has_deadline() && own_ && !debug() && !serving_;
+  return !has_deadline() && own_ && !watched() && !serving_;
 }
 
 // While there is memory that tasks may not need any more. What they did not need for a second goes

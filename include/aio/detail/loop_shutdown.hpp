@@ -217,6 +217,7 @@ inline void loop_core::close() {
     cancel_all_tasks();
   } while (serve_threads() || serve_lingering());
   threads_.reset();
+  set_observer(nullptr);
   closed_ = true;
   if (parts_[0] || parts_[1] || parts_[2]) drop_parts();
   address_->close();

@@ -147,6 +147,13 @@ class ready_queue {
   /// The newest; null if there is none.
   [[nodiscard]] ready_node* last() const noexcept { return head_ ? tail_ : nullptr; }
 
+  /// The one behind `node`, or the first if that is null; null at the end. Requires: `node` stands here.
+  [[nodiscard]] ready_node* behind(ready_node const* node) const noexcept { return pointer(node ? node->next : head_); }
+  /// The one before `node`; null if that is the first. Requires: it was put in as a removable one.
+  [[nodiscard]] ready_node* before(removable_node const& node) const noexcept {
+    return pointer(head_) == &node ? nullptr : node.previous;
+  }
+
   /// Whether there may be removable nodes.
   [[nodiscard]] bool is_mixed() const noexcept { return (bits(head_) & mixed) != 0; }
   /// pop() without a look at the kind of what follows. Requires: !is_mixed().

@@ -7,6 +7,7 @@
 #include "aio/config.hpp"
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -70,6 +71,31 @@ scheduler& scheduler_of(event_loop& loop) noexcept;  // in event_loop.hpp
 class task_core;
 struct frame_base;
 struct all_tasks_tag : forgetful {};
+
+/// Hears of all that a loop does, see instrument.hpp.
+class loop_observer {
+ public:
+  loop_observer() noexcept = default;
+  loop_observer(loop_observer const&) = delete;
+  loop_observer& operator=(loop_observer const&) = delete;
+  virtual ~loop_observer() = default;
+
+  /// What runs in this iteration is in line still, or among the timers.
+  virtual void iteration_begins() noexcept = 0;
+  /// In place of running `node`. `due`: it was among the timers.
+  virtual void run(ready_node& node, bool due) noexcept = 0;
+  /// In place of running a step of `task` inside of what runs.
+  virtual void run_inside(task_core& task) noexcept = 0;
+  /// `node` is about to be taken out of a line.
+  virtual void leaves_line(removable_node const& node) noexcept = 0;
+  virtual void cancel_requested(task_core& task) noexcept = 0;
+  virtual void io_changed(std::size_t pending, bool begins) noexcept = 0;
+  /// A function was given to a thread by `task`; its outcome has arrived, and is about to wake that if it waits still.
+  virtual void thread_begins(task_core& task) noexcept = 0;
+  virtual void thread_ends(std::uint64_t task, std::thread::id ran_on, time_point began, time_point ended) noexcept = 0;
+  /// It is told of nothing any more, but may be inside of run().
+  virtual void stop() noexcept = 0;
+};
 
 class scheduler {
  public:
@@ -138,7 +164,13 @@ class scheduler {
   }
 
   /// Takes a node out that was pushed as a removable one, and must not run any more.
-  void forget(removable_node& node) noexcept { ready_queue::remove_from_either(batch_, ready_, node); }
+  void forget(removable_node& node) noexcept {
+    if (observer) [[unlikely]]
+      observer->leaves_line(node);
+    ready_queue::remove_from_either(batch_, ready_, node);
+  }
+  /// What will run in the next iteration, so far.
+  [[nodiscard]] ready_queue const& next_in_line() const noexcept { return ready_; }
 
   /// Whether, besides what runs now, nothing is to run before time passes or something comes from outside.
   [[nodiscard]] bool nothing_to_run() const noexcept {
@@ -206,6 +238,7 @@ class scheduler {
   [[nodiscard]] bool debug() const noexcept { return debug_; }
   void set_debug(bool enabled) noexcept {
     debug_ = enabled;
+    watched_ = debug_ || observer || next_observer_ || always_watched_;
     if (enabled) debug_in_use_.store(true, std::memory_order_relaxed);
   }
   /// Whether there was a loop in debug mode: until then primitives do not look for theirs.
@@ -392,6 +425,8 @@ class scheduler {
   removable_node* newest_shield_report = nullptr;
   void const* shielded_last = nullptr;
 
+  loop_observer* observer = nullptr;  // mostly null
+
   /// Values that a task or callback sees in place of its own, see context::run().
   struct entered_context {
     context_values* values = nullptr;
@@ -427,6 +462,23 @@ class scheduler {
   [[nodiscard]] std::thread::id runs_on() const noexcept { return runs_on_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
+
+  /// Makes `next` the observer from the next iteration on; null for none. The one before is told of nothing any more.
+  void replace_observer(std::unique_ptr<loop_observer> next) noexcept {
+    if (observer) std::exchange(observer, nullptr)->stop();
+    next_observer_ = std::move(next);
+    watched_ = debug_ || next_observer_ || always_watched_;
+  }
+  void begin_observing() noexcept {
+    if (next_observer_) {
+      last_observer_ = std::move(next_observer_);
+      observer = last_observer_.get();
+    }
+    if (observer) observer->iteration_begins();
+  }
+  /// Whether iterations do more than to run what is ready.
+  [[nodiscard]] bool watched() const noexcept { return watched_; }
+  void watch_always() noexcept { watched_ = always_watched_ = true; }
 
   /// Makes `base` the frame below which the stack belongs to the step that runs in this scope.
   class step_scope {
@@ -686,9 +738,13 @@ class scheduler {
   timer_heap late_;  // came since, for no later than that: for the next one; timers_ has room for them
   std::shared_ptr<exception_handler const> on_exception_;
   bool debug_ = false;
+  bool watched_ = false;         // debug_, or there is an observer, or will be, or
+  bool always_watched_ = false;  // see watch_always()
   void const* step_base_ = nullptr;  // in debug mode, see step_scope
   std::exception_ptr noted_error_;  // the last that left a coroutine in debug mode
   std::vector<std::source_location> noted_places_;
+  std::unique_ptr<loop_observer> last_observer_;  // `observer`, or one that was stopped and may be inside of run()
+  std::unique_ptr<loop_observer> next_observer_;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
   std::atomic<std::thread::id> home_thread_{std::this_thread::get_id()};  // ran it last, or made it
 

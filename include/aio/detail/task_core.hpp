@@ -227,8 +227,12 @@ class task_core : public future_core,
     frame_base* const next = std::exchange(on.resume_next, nullptr);
     bool const outside = on.begin_step_outside();
     root().marks = 0;  // to what is there still
-    begin();
-    step(on);
+    if (on.observer) [[unlikely]] {
+      on.observer->run_inside(*this);
+    } else {
+      begin();
+      step(on);
+    }
     if (outside) on.end_step_outside();
     on.resume_next = next;
     on.interrupted = interrupted.outer;
@@ -407,6 +411,10 @@ class task_core : public future_core,
     if (done()) become(&run_without_owner);
   }
 
+  /// Whether the loop's observer was told of it.
+  [[nodiscard]] bool is_observed() const noexcept { return status_.observed; }
+  void set_observed(bool told) noexcept { status_.observed = told; }
+
   /// Whether somebody waits until it is ready, whose business it is until then what it ends with.
   [[nodiscard]] bool is_starting() const noexcept { return status_.starting; }
   void set_starting(bool starting) noexcept { status_.starting = starting; }
@@ -543,7 +551,11 @@ class task_core : public future_core,
     step(on);
   }
   /// The same for a node of the ready queue that stands for it.
-  void run_now() noexcept { step_with_check(); }
+  void run_now() noexcept {
+    if (loop().observer) [[unlikely]]
+      return loop().observer->run_inside(*this);
+    step_with_check();
+  }
 
   /// Wakes the task with a cancellation.
   void wake_cancelled(cancel_message const& message) {

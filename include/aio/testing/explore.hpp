@@ -373,7 +373,7 @@ class exploring_loop final : public jumping_loop, public giver_of_moments {
       core.in_line().remove_if([&next](node const& other) { return &other == &next; });
       if (ready_before_timers_ != none_due && ready_before_timers_ > 0) --ready_before_timers_;
     }
-    core.run_taken(next);
+    core.run_taken(next, timed);
   }
 
   // Who sleeps is only made ready by it: the order in which that is done is that of the steps.
