@@ -269,7 +269,7 @@ TEST_CASE("debug: an error that leaves run is reported with the coroutines that 
   std::vector<std::string> heard;
   auto const options = [&](bool debug) {
     return aio::run_options().debug(debug).exception_handler(
-        [&](aio::exception_context const& what) { heard.push_back(what.message); });
+        [&](aio::exception_context const& what) { heard.push_back(what.message + "\n" + what.trace); });
   };
   auto const main = []() -> aio::task<> {
     auto const handle = aio::create_task(passes_on());
@@ -282,14 +282,14 @@ TEST_CASE("debug: an error that leaves run is reported with the coroutines that 
   CHECK_THROWS_AS(aio::run(options(true), main), std::runtime_error);
   REQUIRE(heard.size() == 1);
   std::string const& text = heard[0];
-  CHECK(text.starts_with("an error leaves run()\n  through "));
+  CHECK(text.starts_with("an error leaves run()\nthrough "));
   auto const first = text.find("breaks");
   auto const second = text.find("passes_on");
   CHECK(first != std::string::npos);
   CHECK(second != std::string::npos);
   CHECK(first < second);
   auto lines = 0;
-  std::string const file = "debug_test.cpp:";
+  std::string const file = "through debug_test.cpp:";
   for (auto at = text.find(file); at != std::string::npos; at = text.find(file, at + 1)) ++lines;
   CHECK(lines == 3);
 }

@@ -7,7 +7,9 @@
 //   2 children failed:
 //   unhandled errors in a task_group (2 errors)
 //     parse: std::invalid_argument: line 3: number expected
+//       through main.cpp:50 in parse, created at main.cpp:60
 //     upload: std::runtime_error: cannot remove the half-written file
+//       through main.cpp:43 in upload, created at main.cpp:59
 
 #include <aio/aio.hpp>
 

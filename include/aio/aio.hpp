@@ -10,6 +10,7 @@
 #include "aio/async_generator.hpp"
 #include "aio/async_run.hpp"
 #include "aio/at_most.hpp"
+#include "aio/await_trace.hpp"
 #include "aio/barrier.hpp"
 #include "aio/broadcast.hpp"
 #include "aio/condition.hpp"

@@ -298,9 +298,9 @@ class event_loop : private detail::loop_core {
   /// condition or queue, except permits that go out of scope; (b) the exception handler hears of every
   /// step of a task and every callback that kept the loop longer than slow_callback_duration(), with
   /// its name and lines; (c) it hears of an error that leaves run(), also one that the caller then
-  /// catches, with the coroutines that it left and where they were; (d) a task fails with usage_error
-  /// in place of its first step if it refers to what is gone then, which is reported of one that has
-  /// begun: see task, `Lifetime:`.
+  /// catches, and which coroutines each error left, and where they were: see await_trace(); (d) a task
+  /// fails with usage_error in place of its first step if it refers to what is gone then, which is
+  /// reported of one that has begun: see task, `Lifetime:`.
   /// Default: false. Threads: that of the loop, before others use it. asyncio: set_debug, LOOP-16.
   using detail::scheduler::debug;
   void set_debug(bool enabled) noexcept { loop_core::set_debug(enabled); }

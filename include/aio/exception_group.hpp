@@ -26,9 +26,14 @@
 
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/nested_drop.hpp"
+#include "aio/detail/source_text.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
+
+namespace detail {
+struct group_of_tasks;
+}
 
 /// The errors of tasks that failed together, in the order in which they were recorded.
 ///
@@ -43,9 +48,11 @@ class exception_group : public std::exception {
   exception_group(exception_group const&) noexcept = default;
   exception_group& operator=(exception_group const&) noexcept = default;
 
-  /// The message, then one line per error: the task's name, the type, its what(); nested groups
-  /// are indented, up to 64 of them. Composed when it is first asked for, once for all copies; the message
-  /// alone where there is no memory for it. Threads: any.
+  /// The message, then for each error a line with its task's name, the type and its what(), and one with what is known
+  /// of its way: "through crawl.cpp:41 in fetch, created at crawl.cpp:60", the last await of the task's function, and
+  /// where the task was created; in debug mode all coroutines that it left, a line each, as await_trace.hpp has them.
+  /// Nested groups are indented, up to 64 of them. Composed when it is first asked for, once for all copies; the
+  /// message alone where there is no memory for it. Threads: any.
   [[nodiscard]] char const* what() const noexcept override { return text(*shared_); }
 
   /// The message alone.
@@ -81,6 +88,10 @@ class exception_group : public std::exception {
   [[nodiscard("these are the errors that were not handled")]] std::optional<exception_group> handle(Fn&& fn) const;
 
  private:
+  friend detail::group_of_tasks;
+  exception_group(std::string message, std::vector<std::exception_ptr> exceptions, std::vector<std::string> task_names,
+                  std::vector<detail::error_origin> origins);
+
   // Groups can be nested in any number, and go with the outermost.
   struct contents final : detail::nested_drop {
     contents() noexcept : nested_drop([](nested_drop& self) noexcept { delete static_cast<contents*>(&self); }) {}
@@ -90,6 +101,7 @@ class exception_group : public std::exception {
     std::string message;
     std::vector<std::exception_ptr> exceptions;
     std::vector<std::string> task_names;
+    std::vector<detail::error_origin> origins;  // of the first of them, where some are known
     std::atomic<std::string const*> mutable text{nullptr};  // null: nobody has asked
   };
 
@@ -113,15 +125,36 @@ class exception_group : public std::exception {
 
 inline exception_group::exception_group(std::string message,
                                         std::vector<std::exception_ptr> exceptions,
-                                        std::vector<std::string> task_names) {
+                                        std::vector<std::string> task_names)
+    : exception_group(std::move(message), std::move(exceptions), std::move(task_names), {}) {}
+
+inline exception_group::exception_group(std::string message, std::vector<std::exception_ptr> exceptions,
+                                        std::vector<std::string> task_names,
+                                        std::vector<detail::error_origin> origins) {
   AIO_ASSERT(!exceptions.empty());
   auto made = std::make_unique<contents>();
   made->message = std::move(message);
   made->exceptions = std::move(exceptions);
   made->task_names = std::move(task_names);
   made->task_names.resize(made->exceptions.size());
+  made->origins = std::move(origins);
   shared_ = std::shared_ptr<contents>(made.release(), [](contents* last) noexcept { last->run(); });
 }
+
+namespace detail {
+
+/// What makes a group of the errors of tasks; `origins[i]` says where `exceptions[i]` came from, as far as there are any.
+struct group_of_tasks {
+  std::vector<std::exception_ptr> exceptions = {};
+  std::vector<std::string> names = {};
+  std::vector<error_origin> origins = {};
+
+  [[nodiscard]] exception_group make(std::string message) && {
+    return exception_group(std::move(message), std::move(exceptions), std::move(names), std::move(origins));
+  }
+};
+
+}  // namespace detail
 
 // Whoever is first stores the text; threads that compose it at the same time find the same.
 inline char const* exception_group::text(contents const& of) noexcept {
@@ -185,6 +218,7 @@ inline std::string exception_group::render(contents const& of) {
       continue;
     }
     std::string const& name = at.group->task_names[at.next];
+    std::string const origin = at.next < at.group->origins.size() ? at.group->origins[at.next].text() : std::string();
     std::exception_ptr const& error = at.group->exceptions[at.next++];
     contents const* found = nullptr;
     add("\n");
@@ -204,6 +238,11 @@ inline std::string exception_group::render(contents const& of) {
       add(detail::describe(error));
     }
     if (found) enter(*found);
+    if (origin.empty()) continue;
+    if (!found) inside.push_back({nullptr});
+    add("\n");
+    add(origin);
+    if (!found) inside.pop_back();
   }
   return text;
 }
@@ -226,19 +265,19 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
 
 template <class E, bool Whole>
 std::pair<std::optional<exception_group>, std::optional<exception_group>> exception_group::split_in() const {
-  struct part {
-    std::vector<std::exception_ptr> exceptions;
-    std::vector<std::string> names;
-    void add(std::exception_ptr error, std::string const& name) {
+  struct part : detail::group_of_tasks {
+    void add(std::exception_ptr error, exception_group const& from, std::size_t index) {
       exceptions.push_back(std::move(error));
-      names.push_back(name);
+      names.push_back(from.task_names()[index]);
+      auto const& known = from.shared_->origins;
+      if (!known.empty()) origins.push_back(index < known.size() ? known[index] : detail::error_origin());
     }
-    void add(std::optional<exception_group> const& group, std::string const& name) {
-      if (group) add(std::make_exception_ptr(*group), name);
+    void add(std::optional<exception_group> const& group, exception_group const& from, std::size_t index) {
+      if (group) add(std::make_exception_ptr(*group), from, index);
     }
     std::optional<exception_group> group(std::string const& message) && {
       if (exceptions.empty()) return std::nullopt;
-      return exception_group(message, std::move(exceptions), std::move(names));
+      return static_cast<part&&>(*this).make(message);
     }
   };
   struct level {
@@ -253,13 +292,13 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
   for (;;) {
     level& at = inside.back();
     if (at.next < at.group.exceptions().size()) {
-      std::string const& name = at.group.task_names()[at.next];
-      std::exception_ptr const& error = at.group.exceptions()[at.next++];
+      std::size_t const index = at.next++;
+      std::exception_ptr const& error = at.group.exceptions()[index];
       auto const nested = Whole && holds<E>(error) ? std::nullopt : nested_in(error);
       if (nested) {
         inside.emplace_back(*nested);
       } else {
-        (holds<E>(error) ? at.matching : at.rest).add(error, name);
+        (holds<E>(error) ? at.matching : at.rest).add(error, at.group, index);
       }
       continue;
     }
@@ -268,9 +307,8 @@ std::pair<std::optional<exception_group>, std::optional<exception_group>> except
     inside.pop_back();
     if (inside.empty()) return {std::move(matching), std::move(rest)};
     level& outer = inside.back();
-    std::string const& name = outer.group.task_names()[outer.next - 1];
-    outer.matching.add(matching, name);
-    outer.rest.add(rest, name);
+    outer.matching.add(matching, outer.group, outer.next - 1);
+    outer.rest.add(rest, outer.group, outer.next - 1);
   }
 }
 

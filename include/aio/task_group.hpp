@@ -460,14 +460,19 @@ inline void task_group::child_failed(detail::task_core& child) noexcept {
 // Of the body, too, if that failed.
 inline exception_group task_group::gather_errors(std::exception_ptr const& of_body) {
   try {
-    std::vector<std::exception_ptr> errors;
-    std::vector<std::string> names;
+    detail::group_of_tasks found;
     for (auto* child = failed_.front(); child; child = failed_.after(*child)) {
-      errors.push_back(child->read_error());
-      names.push_back(child->name());
+      found.exceptions.push_back(child->read_error());
+      found.names.push_back(child->name());
+      found.origins.push_back(child->origin_of(found.exceptions.back(), found.names.back()));
     }
-    if (of_body) errors.push_back(of_body);
-    exception_group gathered("unhandled errors in a task_group", std::move(errors), std::move(names));
+    if (of_body) {
+      found.exceptions.push_back(of_body);
+      if (parent_->loop().debug()) {
+        found.origins.push_back({.trace = parent_->loop().trace_text(of_body, parent_->name())});
+      }
+    }
+    exception_group gathered = std::move(found).make("unhandled errors in a task_group");
     while (detail::task_core* const child = failed_.front()) forget(*child);
     return gathered;
   } catch (...) {  // no memory for it

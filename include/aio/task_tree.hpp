@@ -22,6 +22,7 @@
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
@@ -72,30 +73,6 @@ AIO_ON_DEMAND
 
 namespace detail {
 
-AIO_ON_DEMAND
-std::string place(std::source_location at) {
-  std::string_view file = at.file_name();
-  if (auto const slash = file.rfind('/'); slash != std::string_view::npos) {
-    file.remove_prefix(slash + 1);
-  }
-  return std::string(file) + ":" + std::to_string(at.line());
-}
-
-/// Whether a place is in aio's own headers, which says nothing to a user: in aio/, aio/detail/ or aio/testing/. What
-/// stands before that may differ within one program: precompiled headers and caches of objects give a folder several
-/// names.
-inline bool is_own(std::source_location at) noexcept {
-  std::string_view folder = at.file_name();
-  if (!folder.ends_with(".hpp")) return false;
-  auto const leave = [&folder](std::string_view last) {
-    if (folder.ends_with(last)) folder.remove_suffix(last.size());
-  };
-  folder = folder.substr(0, folder.rfind('/') + 1);
-  leave("detail/");
-  leave("testing/");
-  return folder == "aio/" || folder.ends_with("/aio/");
-}
-
 /// Takes what stands in `open` and `close` out of a text, with them, and puts `instead` there.
 AIO_ON_DEMAND
 std::string without_nested(std::string_view text, char open, char close, std::string_view instead) {
@@ -107,54 +84,6 @@ std::string without_nested(std::string_view text, char open, char close, std::st
     if (c == close && depth > 0) --depth;
   }
   return left;
-}
-
-/// The name of the coroutine of which compilers say
-///   g++:   void app::fetch(app::fetch(int)::_ZN3app5fetchEi.Frame*), app::fetch()::<lambda(int)>
-///   Clang: aio::task<> app::fetch(int), auto main()::(anonymous class)::operator()(int) const
-AIO_ON_DEMAND
-std::string coroutine_name(std::string_view text) {
-  auto const leave = [&text](std::string_view last) {
-    if (text.ends_with(last)) text.remove_suffix(last.size());
-  };
-  if (text.ends_with(']')) text = text.substr(0, text.rfind(" ["));  // [T = int]
-  leave(" const");
-  int depth = 0;
-  std::size_t at = text.size();
-  if (text.ends_with(')')) {
-    do {
-      --at;
-      depth += text[at] == ')' ? 1 : text[at] == '(' ? -1
-                                                     : 0;
-    } while (depth > 0 && at > 0);
-    text = text.substr(0, at);  // without its parameters
-    leave("::operator()");
-  } else if (!text.ends_with(")>")) {
-    return std::string(text);
-  }
-  depth = 0;
-  for (at = text.size(); at > 0; --at) {  // without the type of its result
-    char const c = text[at - 1];
-    depth += c == '>' || c == ')' ? 1 : c == '<' || c == '(' ? -1
-                                                             : 0;
-    if (c == ' ' && depth == 0) break;
-  }
-  std::string name(text.substr(at));
-  for (std::size_t found = 0; (found = name.find("::operator()()::", found)) != name.npos;) name.erase(found, 14);
-  for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) {
-    for (std::size_t found = 0; (found = name.find(scope, found)) != name.npos;) name.erase(found, scope.size());
-  }
-  for (std::string_view const lambda : {"(anonymous class)", "<lambda("}) {
-    for (std::size_t found = 0; (found = name.find(lambda, found)) != name.npos; ++found) {
-      std::size_t end = found + lambda.size();
-      for (int inside = 2; lambda.front() == '<' && end < name.size() && inside > 0; ++end) {
-        inside += name[end] == '(' || name[end] == '<' ? 1 : name[end] == ')' || name[end] == '>' ? -1
-                                                                                                  : 0;
-      }
-      name.replace(found, end - found, "<lambda>");
-    }
-  }
-  return name;
 }
 
 /// What a task waits for, by the class of that: "queue", "event::wait", "async_receive".

@@ -3,6 +3,7 @@
 
 // Errors as text.
 
+#include <cstddef>
 #include <exception>
 #include <string>
 
@@ -34,8 +35,16 @@ class reports {
   trace log_;
 };
 
-/// The type and the text of an error.
-inline std::string said(std::exception_ptr const& error) { return aio::detail::describe(error); }
+/// The type and the text of an error; of a group without the lines about the ways of its errors.
+inline std::string said(std::exception_ptr const& error) {
+  std::string text = aio::detail::describe(error);
+  for (std::size_t at = 0; (at = text.find('\n', at)) != text.npos;) {
+    std::size_t const first = text.find_first_not_of(' ', at + 1);
+    bool const is_way = first != text.npos && (text.compare(first, 8, "through ") == 0 || text.compare(first, 11, "created at ") == 0);
+    is_way ? void(text.erase(at, text.find('\n', first) - at)) : void(++at);
+  }
+  return text;
+}
 template <class T>
 std::string said(aio::result<T> const& outcome) {
   return said(outcome.error());

@@ -11,6 +11,7 @@
 #include <ranges>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -24,6 +25,7 @@
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/task_state.hpp"
 #include "aio/error.hpp"
@@ -221,6 +223,10 @@ struct child_view {
   /// That of the task; empty if it is none.
   [[nodiscard]] std::string name() const {
     return core->is_of_task() ? static_cast<task_core&>(*core).name() : std::string();
+  }
+  /// Where the `error` of a task that is `called` so came from.
+  [[nodiscard]] error_origin origin_of(std::exception_ptr const& error, std::string_view called) const {
+    return core->is_of_task() ? static_cast<task_core&>(*core).origin_of(error, called) : error_origin();
   }
   /// Tells the exception handler of the error of one of its own that nobody has read; it is read then. Somebody else's
   /// is reported by itself when its last handle goes.

@@ -340,15 +340,15 @@ auto race_children(Rule rule, Given&&... given) {
 /// then; where there is no memory for the group, none does: what is its own is reported, as race_awaiter says.
 template <class Children, class Indices>
 exception_group group_of(char const* message, Children& children, Indices const& indices) {
-  std::vector<std::exception_ptr> errors;
-  std::vector<std::string> names;
+  group_of_tasks found;
   for (std::size_t const index : indices) {
     child_view const child = children.at(index);
     if (child.succeeded()) continue;
-    names.push_back(child.name());
-    errors.push_back(child.core->peek_error());
+    found.names.push_back(child.name());
+    found.exceptions.push_back(child.core->peek_error());
+    found.origins.push_back(child.origin_of(found.exceptions.back(), found.names.back()));
   }
-  exception_group made(message, std::move(errors), std::move(names));
+  exception_group made = std::move(found).make(message);
   for (std::size_t const index : indices) children.at(index).core->mark_error_read();
   return made;
 }

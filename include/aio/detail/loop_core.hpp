@@ -35,6 +35,7 @@
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/cancel_walk.hpp"
+#include "aio/detail/error_notes.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/intrusive_list.hpp"
@@ -130,6 +131,8 @@ class loop_core : public scheduler {
   [[nodiscard]] thread_pool& default_executor();
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
+    if (!enabled) watch_errors(nullptr);
+    if (enabled && !errors()) watch_errors(std::unique_ptr<error_watch>(new (std::nothrow) error_notes));
     watch_ = [](loop_core& self, ready_node& node) noexcept { self.run_watched(node); };
     if (waits()) notify_driver();  // handlers watch nothing
   }

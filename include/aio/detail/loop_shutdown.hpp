@@ -225,6 +225,7 @@ inline void loop_core::close() {
   close_inbox();
   wait_for_wakers();  // a loop of another class changes its vptr before it comes to end()
   drop_what_is_left();
+  watch_errors(nullptr);
   guard_.reset();
   if (running()) {
     frame_pool::trim();

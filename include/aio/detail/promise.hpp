@@ -100,6 +100,7 @@ class promise_base {
     } catch (...) {
       frame.error = std::current_exception();
     }
+    detail::note_end(frame);
   }
 
   frame_base* frame_;

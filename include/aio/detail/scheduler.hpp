@@ -47,7 +47,12 @@ struct exception_context {
   std::exception_ptr exception = nullptr;  // may be null
   std::string task = {};                   // the name of the task concerned, if any
   std::source_location created = {};       // where that task was created; line() is 0 if unknown
+  // The coroutines that the exception left, innermost first, a line for each as await_trace.hpp has them; without
+  // debug mode, of a task's own error the last of them. May be empty.
+  std::string trace = {};
 };
+
+struct trace_frame;  // in await_trace.hpp
 
 namespace detail {
 
@@ -95,6 +100,31 @@ class loop_observer {
   virtual void thread_ends(std::uint64_t task, std::thread::id ran_on, time_point began, time_point ended) noexcept = 0;
   /// It is told of nothing any more, but may be inside of run().
   virtual void stop() noexcept = 0;
+};
+
+/// Notes the coroutines that errors leave, where a loop is in debug mode. Apart from the loop so that only programs
+/// that ask for it compile it: error_notes.hpp.
+class error_watch {
+ public:
+  error_watch() noexcept = default;
+  error_watch(error_watch const&) = delete;
+  error_watch& operator=(error_watch const&) = delete;
+  virtual ~error_watch() = default;
+
+  virtual void note(frame_base const& ended) noexcept = 0;
+  [[nodiscard]] virtual bool knows(std::exception_ptr const& error) const noexcept = 0;
+  [[nodiscard]] virtual std::vector<trace_frame> trace(std::exception_ptr const& error) const = 0;
+
+  /// What is said anyway of a task: it is not repeated.
+  enum class told : std::uint8_t {
+    nothing,
+    name,
+    all,
+  };
+  [[nodiscard]] virtual std::string text(std::exception_ptr const& error, told what, std::string_view task) const = 0;
+
+  /// One that knows of this error alone; this does no longer.
+  [[nodiscard]] virtual std::unique_ptr<error_watch> take(std::exception_ptr const& error) = 0;
 };
 
 class scheduler {
@@ -294,16 +324,17 @@ class scheduler {
     on_exception_ = handler ? std::make_shared<exception_handler const>(std::move(handler)) : nullptr;
   }
   AIO_COLD AIO_NEVER_INLINE void call_exception_handler(exception_context const& context) noexcept {
-    if (on_exception_) {
+    if (errors_ && context.exception && errors_->knows(context.exception)) {
       try {
-        auto const handler = on_exception_;  // it may replace itself
-        (*handler)(context);
-        return;
-      } catch (...) {
-        print(context_of("the exception handler itself failed", std::current_exception()));
+        exception_context more = context;
+        more.trace = errors_->text(context.exception,
+                                   context.task.empty() ? error_watch::told::nothing : error_watch::told::all,
+                                   context.task);
+        return hand_over(more);
+      } catch (...) {  // no memory for it
       }
     }
-    print(context);
+    hand_over(context);
   }
 
   /// Tells the running loop's exception handler, or stderr where there is no loop.
@@ -356,32 +387,33 @@ class scheduler {
   /// serial() in fewer bits, and not 0.
   [[nodiscard]] std::uint32_t short_serial() const noexcept { return std::uint32_t(serial_) | 0x80000000U; }
 
-  /// In debug mode: notes that `error` left a coroutine which was at `place`.
-  AIO_COLD AIO_NEVER_INLINE void note_error(std::exception_ptr const& error, std::source_location place) noexcept {
+  /// In debug mode: who notes the errors that leave coroutines. May be null.
+  [[nodiscard]] error_watch* errors() const noexcept { return errors_.get(); }
+  void watch_errors(std::unique_ptr<error_watch> by) noexcept { errors_ = std::move(by); }
+  /// What a group of errors, or a report, says of that task's error in debug mode.
+  AIO_COLD AIO_NEVER_INLINE std::string trace_text(std::exception_ptr const& error, std::string_view task) const {
+    return errors_ ? errors_->text(error, error_watch::told::name, task) : std::string();
+  }
+  /// In debug mode, tells the exception handler that `error` leaves the loop, and which coroutines it left. Those are
+  /// known on this thread until another one does, though this is gone.
+  void report_leaving(std::exception_ptr const& error) noexcept {
+    call_exception_handler({.message = "an error leaves run()", .exception = error});
+    if (!errors_) return;
     try {
-      if (noted_error_ != error) {
-        noted_places_.clear();
-        noted_error_ = error;
-      }
-      if (noted_places_.size() < 100) noted_places_.push_back(place);
+      keep_left(errors_->take(error));
     } catch (...) {  // no memory for it
     }
   }
-  /// In debug mode, tells the exception handler that `error` leaves the loop, and which coroutines it left, the
-  /// innermost first.
-  void report_leaving(std::exception_ptr const& error) noexcept {
-    try {
-      std::string message = "an error leaves run()";
-      if (noted_error_ == error) {
-        for (std::source_location const place : noted_places_) {
-          message.append("\n  through ").append(place.function_name());
-          message.append(", ").append(place.file_name()).append(":").append(std::to_string(place.line()));
-        }
+  /// Who knows of an error on this thread, or null.
+  [[nodiscard]] static error_watch const* find_error_watch(std::exception_ptr const& error) noexcept {
+    {
+      std::lock_guard const lock(living_mutex());
+      for (scheduler* at = living_; at; at = at->next_living_) {
+        if (at->home_thread_.load(std::memory_order_relaxed) != std::this_thread::get_id()) continue;
+        if (at->errors_ && at->errors_->knows(error)) return at->errors_.get();
       }
-      call_exception_handler({.message = std::move(message), .exception = error});
-    } catch (...) {  // no memory for it
     }
-    noted_error_ = nullptr;
+    return left_ && left_->knows(error) ? left_ : nullptr;
   }
 
   /// A step that begins outside the loop's iterations, in a handler: until it is over, what other
@@ -627,6 +659,29 @@ class scheduler {
                       "call_soon_threadsafe or run_coroutine_threadsafe there");
   }
 
+  void hand_over(exception_context const& context) noexcept {
+    if (on_exception_) {
+      try {
+        auto const handler = on_exception_;  // it may replace itself
+        (*handler)(context);
+        return;
+      } catch (...) {
+        print(context_of("the exception handler itself failed", std::current_exception()));
+      }
+    }
+    print(context);
+  }
+
+  /// What is left at the end of a thread goes before the thread's other objects may have gone.
+  AIO_COLD AIO_NEVER_INLINE static void keep_left(std::unique_ptr<error_watch> what) {
+    struct end {
+      ~end() { delete std::exchange(left_, nullptr); }
+    };
+    thread_local end const at_thread_end;
+    (void)at_thread_end;
+    delete std::exchange(left_, what.release());
+  }
+
   static void print(exception_context const& context) noexcept {
     try {
       std::string text = "aio: ";
@@ -637,6 +692,8 @@ class scheduler {
         text.append(":").append(std::to_string(context.created.line()));
       }
       if (context.exception) text.append("\n  ").append(describe(context.exception));
+      if (!context.trace.empty()) text.append("\n  ");
+      for (char const c : context.trace) text.append(1, c).append(c == '\n' ? "  " : "");
       text.append("\n");
       std::fputs(text.c_str(), stderr);
     } catch (...) {
@@ -711,6 +768,7 @@ class scheduler {
   }
 
   inline static thread_local constinit scheduler* running_ = nullptr;
+  inline static thread_local constinit error_watch* left_ = nullptr;  // of the last error that left run()
   inline static constinit scheduler* living_ = nullptr;       // guarded by living_mutex()
   inline static constinit std::uint64_t newest_serial_ = 0;  // guarded by living_mutex()
   inline static constinit std::atomic<bool> debug_in_use_{false};
@@ -741,8 +799,7 @@ class scheduler {
   bool watched_ = false;         // debug_, or there is an observer, or will be, or
   bool always_watched_ = false;  // see watch_always()
   void const* step_base_ = nullptr;  // in debug mode, see step_scope
-  std::exception_ptr noted_error_;  // the last that left a coroutine in debug mode
-  std::vector<std::source_location> noted_places_;
+  std::unique_ptr<error_watch> errors_;  // in debug mode
   std::unique_ptr<loop_observer> last_observer_;  // `observer`, or one that was stopped and may be inside of run()
   std::unique_ptr<loop_observer> next_observer_;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run

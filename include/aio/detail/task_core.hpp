@@ -22,6 +22,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
@@ -327,16 +328,24 @@ class task_core : public future_core,
   }
 
   /// Tells the exception handler of an error that concerns this task, which may outlive its loop.
-  AIO_NEVER_INLINE void report(char const* message, std::exception_ptr error) noexcept {
+  AIO_NEVER_INLINE void report(char const* message, std::exception_ptr error, bool is_own_error = false) noexcept {
     exception_context context = context_of(message, std::move(error), created_);
     try {
       context.task = name();
+      if (is_own_error) context.trace = left_at();
     } catch (...) {  // no memory for it
     }
     scheduler::report_to(&loop(), context);
   }
   /// The same of its own error, which is read then.
-  void report_error(char const* message) noexcept { report(message, read_error()); }
+  void report_error(char const* message) noexcept { report(message, read_error(), true); }
+  /// Where its own `error`, which it ended with, came from. Requires: it may be asked its name().
+  [[nodiscard]] error_origin origin_of(std::exception_ptr const& error, std::string_view called) const {
+    error_origin from{.created = created_, .left = const_cast<task_core*>(this)->root().where};
+    if (loop().debug()) [[unlikely]]
+      from.trace = loop().trace_text(error, called);
+    return from;
+  }
   /// For a `frame` that only calls the coroutine proper, which is at `place`.
   void created_for(frame_base const& frame, std::source_location place) noexcept {
     if (&frame == &root()) created_ = place;
@@ -746,6 +755,12 @@ class task_core : public future_core,
     context.created = created_;
     context.message = "the exception of a task was never read";
     context.task = name();
+    context.trace = left_at();
+  }
+  /// The line that its error left it at; empty if that is not known.
+  [[nodiscard]] std::string left_at() const {
+    std::source_location const left = const_cast<task_core*>(this)->root().where;
+    return is_telling(left) ? detail::through(left) : std::string();
   }
 
   // Invariant, while not done: exactly one of: running; queued; among the timers (a
