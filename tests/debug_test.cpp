@@ -6,6 +6,7 @@
 #include <aio/aio.hpp>
 #include <aio/testing/virtual_clock.hpp>
 #include <chrono>
+#include <csignal>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -172,6 +173,10 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
     auto seen = number.subscribe();
     aio::shared_lock shared;
     aio::limiter slots(0);
+    aio::broadcast<int> news;
+    auto listener = news.subscribe();
+    aio::rendezvous<int> meeting;
+    aio::newest_queue<int> newest(1);
     CHECK(shared.try_acquire());
     CHECK(mutex.try_acquire());
     CHECK(changed.try_acquire());
@@ -183,9 +188,10 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
         aio::create_task(changed.wait()),  aio::create_task(items.get()),       aio::create_task(full.put(2)),
         aio::create_task(full.join()),     aio::create_task(aio::with_task_group(group, in_group)),
         aio::create_task(seen.changed()),  aio::create_task(shared.acquire()),  aio::create_task(slots.acquire()),
+        aio::create_task(listener.next()), aio::create_task(meeting.get()),     aio::create_task(newest.get()),
         aio::create_task(aio::with_timeout(deadline, in_limit))};
         // clang-format on
-    reply.add_done_callback([] {});
+    auto const callback = reply.add_done_callback([] {});
     CHECK(changed.locked());
     co_await aio::sleep_for(0s);
     CHECK(changed.try_acquire());
@@ -212,6 +218,29 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
       refused([&] { full.task_done(); }, "task_done");
       refused([&] { reply.set_result(1); }, "set_result");
       refused([&] { reply.add_done_callback([] {}); }, "add_done_callback");
+      refused([&] { reply.remove_done_callback(callback); }, "remove_done_callback");
+      refused([&] { reply.set_exception(1); }, "set_exception");
+      refused([&] { (void)reply.cancel(); }, "cancel");
+      refused([&] { news.put_nowait(1); }, "broadcast::put_nowait");
+      refused([&] { news.shutdown(); }, "broadcast::shutdown");
+      refused([&] { (void)news.subscribe(); }, "broadcast::subscribe");
+      refused([&] { (void)listener.try_get(); }, "subscription::try_get");
+      refused([&] { (void)meeting.try_get(); }, "rendezvous::try_get");
+      refused([&] { meeting.shutdown(); }, "rendezvous::shutdown");
+      refused([&] { newest.put_nowait(1); }, "put_nowait");
+      refused([&] { newest.shutdown(); }, "shutdown");
+      refused([&] { (void)items.try_get(); }, "try_get");
+      refused([&] { loop.stop(); }, "stop");
+      refused([&] { loop.cancel_all_tasks(); }, "cancel_all_tasks");
+      refused([&] { (void)loop.call_soon([] {}); }, "call_soon");
+#if defined(__unix__) || defined(__APPLE__)
+      refused([&] { loop.add_reader(0, [] {}); }, "add_reader");
+      refused([&] { loop.add_writer(0, [] {}); }, "add_writer");
+      refused([&] { loop.remove_reader(0); }, "remove_reader");
+      refused([&] { loop.remove_writer(0); }, "remove_writer");
+      refused([&] { loop.add_signal_handler(SIGUSR1, [] {}); }, "add_signal_handler");
+      refused([&] { loop.remove_signal_handler(SIGUSR1); }, "remove_signal_handler");
+#endif
       refused([&] { waiting[0].cancel(); }, "cancel");
       refused([&] { waiting[0].cancel("message"); }, "cancel");
       refused([&] { waiting[0].uncancel(); }, "uncancel");
@@ -228,6 +257,43 @@ TEST_CASE("debug: whatever wakes a waiting task is refused on other threads") {
   };
   aio::testing::run(main);
   CHECK(said == "");
+}
+
+TEST_CASE("debug: a semaphore that goes is reported if no permit was kept until its task waited") {
+  auto const report_of = [](auto use) {
+    auto const heard = watched([&]() -> aio::task<> {
+      aio::semaphore permits{2};
+      co_await use(permits);
+    });
+    return heard.empty() ? "" : heard[0].message;
+  };
+  auto const drop = [](aio::semaphore& permits) -> aio::task<> { (void)co_await permits.acquire(); };
+  CHECK(report_of(drop) ==
+        "a semaphore has limited nothing: each permit gave itself back before its task waited again. To hold one write "
+        "auto permit = co_await s.acquire();");
+  CHECK(report_of([](aio::semaphore&) -> aio::task<> { co_return; }) == "");
+  CHECK(report_of([](aio::semaphore& permits) -> aio::task<> {
+          auto const kept = co_await permits.acquire();
+          (void)co_await permits.acquire();
+        }) == "");
+  CHECK(report_of([](aio::semaphore& permits) -> aio::task<> {
+          (void)co_await permits.acquire();
+          auto permit = co_await permits.acquire();
+          permit.release();
+        }) == "");
+  CHECK(report_of([](aio::semaphore& permits) -> aio::task<> {
+          (void)co_await permits.acquire();
+          auto const permit = co_await permits.acquire();
+          co_await aio::sleep_for(1ms);
+        }) == "");
+  CHECK(report_of([&](aio::semaphore& permits) -> aio::task<> {
+          auto kept = std::vector<aio::semaphore::permit>(2);
+          for (auto& each : kept) each = co_await permits.acquire();
+          auto const waits = aio::create_task(drop(permits));
+          co_await aio::sleep_for(1ms);
+          kept.clear();
+          co_await waits;
+        }) == "");
 }
 
 TEST_CASE("debug: a queue that is only joined is not ended on another thread, and stays as it is") {

@@ -137,15 +137,22 @@ class event_loop : private detail::loop_core {
   /// Runs until stop(). asyncio: run_forever.
   void run_forever() { loop_core::run_forever(); }
 
-  /// Ends run_forever() after the current iteration. asyncio: stop, LOOP-10.
-  void stop() noexcept { loop_core::stop(); }
+  /// Ends run_forever() after the current iteration. Throws: usage_error in debug mode on another thread, where it is
+  /// `loop.call_soon_threadsafe([&] { loop.stop(); })`. asyncio: stop, LOOP-10.
+  void stop() {
+    check_thread("stop");
+    loop_core::stop();
+  }
 
   [[nodiscard]] bool is_running() const noexcept { return loop_core::is_running(); }
   [[nodiscard]] bool is_closed() const noexcept { return loop_core::is_closed(); }
 
   /// Cancels every task and runs the loop until all are done; tasks that they make meanwhile are
   /// cancelled too, in rounds (D8). Errors go to the exception handler.
-  void cancel_all_tasks() { loop_core::cancel_all_tasks(); }
+  void cancel_all_tasks() {
+    check_thread("cancel_all_tasks");
+    loop_core::cancel_all_tasks();
+  }
 
   /// Does that, waits for the threads of to_thread, and drops callbacks that did not run.
   ///
@@ -226,15 +233,15 @@ class event_loop : private detail::loop_core {
   void add_writer(int descriptor, Fn&& fn, Args&&... args);
   /// Takes them back: they are not called any more. False: there was none. Closing the loop takes all back.
   /// asyncio: remove_reader, remove_writer, FD-2.
-  bool remove_reader(int descriptor) noexcept;
-  bool remove_writer(int descriptor) noexcept;
+  bool remove_reader(int descriptor);
+  bool remove_writer(int descriptor);
 #else
   template <class... Args>
   void add_reader(Args&&...) = delete;
   template <class... Args>
   void add_writer(Args&&...) = delete;
-  bool remove_reader(int) noexcept = delete;
-  bool remove_writer(int) noexcept = delete;
+  bool remove_reader(int) = delete;
+  bool remove_writer(int) = delete;
 #endif
 
   /// aio::create_task() on this loop, also while it does not run.
@@ -293,9 +300,9 @@ class event_loop : private detail::loop_core {
   [[nodiscard]] detail::thread_pool& default_executor() { return loop_core::default_executor(); }
 
   /// Looks for mistakes, at some cost: (a) calls that belong to the loop's thread are refused on
-  /// others while it runs: call_soon, call_later, call_at, create_task, cancel(), setting a future that
-  /// somebody waits for or giving it callbacks, and whatever may wake a task that waits for an event, lock, semaphore,
-  /// condition or queue, except permits that go out of scope; (b) the exception handler hears of every
+  /// others while it runs: call_soon, call_later, call_at, stop, create_task, cancel(), setting a future that
+  /// somebody waits for or giving it callbacks or taking them back, and whatever may wake a task that waits for an
+  /// event, lock, semaphore, condition or queue, except permits that go out of scope; (b) the exception handler hears of every
   /// step of a task and every callback that kept the loop longer than slow_callback_duration(), with
   /// its name and lines; (c) it hears of an error that leaves run(), also one that the caller then
   /// catches, and which coroutines each error left, and where they were: see await_trace(); (d) a task
@@ -489,11 +496,13 @@ void event_loop::add_writer(int descriptor, Fn&& fn, Args&&... args) {
   detail::descriptor_part::of<detail::loop_core>(*this).add(descriptor, detail::readiness::write, std::move(made));
 }
 
-inline bool event_loop::remove_reader(int descriptor) noexcept {
+inline bool event_loop::remove_reader(int descriptor) {
+  check_thread("remove_reader");
   detail::descriptor_part* const watched = detail::descriptor_part::find(*this);
   return watched && watched->remove(descriptor, detail::readiness::read);
 }
-inline bool event_loop::remove_writer(int descriptor) noexcept {
+inline bool event_loop::remove_writer(int descriptor) {
+  check_thread("remove_writer");
   detail::descriptor_part* const watched = detail::descriptor_part::find(*this);
   return watched && watched->remove(descriptor, detail::readiness::write);
 }

@@ -36,7 +36,7 @@ namespace aio {
 /// Fair: a permit goes to the task that has waited longest, and nobody overtakes it (SE-2).
 /// Threads: belongs to the loop on which a task first waits for it.
 /// Lifetime: must outlive its permits. Tasks that still wait when it goes wait until they are
-/// cancelled.
+/// cancelled. In debug mode, one that goes and has had no permit kept until its task waited is reported.
 /// asyncio: Semaphore, SE-1 to SE-8.
 class semaphore {
   struct line_tag : detail::forgetful {};
@@ -86,6 +86,7 @@ class semaphore {
   [[noreturn]] static void refuse_second_release();
   bool take() noexcept;
   void note_drop() noexcept;
+  void report_useless() const noexcept;
   void hand_over() noexcept;
   void wake_more() noexcept;
 
@@ -105,6 +106,7 @@ class semaphore {
   std::uint64_t newest_in_ = 0;                   // in which iteration
   std::size_t by_hand_ = 0;  // taken without a permit, to be given back by release()
   bool dropped_ = false;     // a permit was gone before its task was suspended again
+  bool kept_ = false;        // and one was not, or was given back by hand
 };
 
 /// A semaphore that refuses to get more permits than it began with.
@@ -137,7 +139,9 @@ class [[nodiscard("the permit is given back at once unless you keep it: "
   /// Throws: std::logic_error, as semaphore::release() of a bounded_semaphore. The destructor lets
   /// that end the program.
   void release() {
-    if (owner_) std::exchange(owner_, nullptr)->give_back(false);
+    if (!owner_) return;
+    owner_->kept_ = true;
+    std::exchange(owner_, nullptr)->give_back(false);
   }
 
   /// Keeps it beyond this object: somebody else calls semaphore::release().
@@ -228,6 +232,8 @@ inline semaphore::semaphore(std::ptrdiff_t permits) : free_(static_cast<std::siz
 }
 
 inline semaphore::~semaphore() {
+  if (dropped_ && detail::scheduler::debug_in_use()) [[unlikely]]
+    report_useless();
   for (line* const each : {&line_, &leaving_}) {
     for (auto* left = each->front(); left; left = each->after(*left)) left->owner_ = nullptr;
   }
@@ -258,7 +264,8 @@ inline void semaphore::release() {
 // A task has one step in an iteration.
 AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
   detail::scheduler const* const on = detail::scheduler::running();
-  if (on && on->current == newest_by_ && on->iteration() == newest_in_) dropped_ = true;
+  bool const at_once = on && on->current == newest_by_ && on->iteration() == newest_in_;
+  (at_once ? dropped_ : kept_) = true;
   newest_by_ = nullptr;
 }
 
@@ -269,8 +276,22 @@ AIO_ALWAYS_INLINE void semaphore::give_back(bool dropped) {
     hand_over();
   } else {
     ++free_;
-    if (dropped && newest_by_) note_drop();
+    if (!dropped) return;
+    if (newest_by_) {
+      note_drop();
+    } else {
+      kept_ = true;  // while another one was given
+    }
   }
+}
+
+// Who held one while nothing else could run kept nobody out.
+AIO_COLD AIO_NEVER_INLINE void semaphore::report_useless() const noexcept {
+  if (kept_ || by_hand_ > 0 || home_.is_known()) return;
+  detail::scheduler::report(detail::context_of(
+      "a semaphore has limited nothing: each permit gave itself back before its task waited again. To hold one write "
+      "auto permit = co_await s.acquire();",
+      nullptr));
 }
 
 AIO_NEVER_INLINE void semaphore::refuse_release() {

@@ -80,6 +80,10 @@ class future_core : public waitable {
     require_loop(caller);
     loop_->check_thread(caller);
   }
+  /// The same of what needs no loop where that is closed.
+  void check_thread(char const* caller) const {
+    if (!done() && scheduler::debug_in_use() && scheduler::is_open(loop_, loop_serial())) loop_->check_thread(caller);
+  }
 
   /// cancel() by somebody with a handle, who no longer asks how it ended if it has.
   bool give_up(cancel_message const& message) {

@@ -165,7 +165,9 @@ class handle_base {
   /// Takes a callback back; false if it was queued already, or is unknown.
   bool remove_done_callback(done_callback const& which) const {
     callback* const made = which.made_.get();
-    if (!made || !made->waits_for(state()) || !state().remove_callback(*made)) return false;
+    if (!made || !made->waits_for(state())) return false;
+    state().check_thread("remove_done_callback");
+    if (!state().remove_callback(*made)) return false;
     made->take_back();
     return true;
   }

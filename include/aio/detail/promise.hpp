@@ -23,6 +23,7 @@
 #include "aio/detail/frame.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/task_state.hpp"
 #include "aio/error.hpp"
@@ -94,7 +95,7 @@ class promise_base {
   AIO_COLD AIO_NEVER_INLINE static void refuse_end(frame_base& frame) noexcept {
     try {
       std::string text = "the coroutine ";
-      text.append(frame.where.function_name()).append(" ended without a co_return; the last line that is known: ");
+      text.append(detail::coroutine_name(frame.where.function_name())).append(" ended without a co_return; the last line that is known: ");
       text.append(frame.where.file_name()).append(":").append(std::to_string(frame.where.line()));
       throw usage_error(text);
     } catch (...) {

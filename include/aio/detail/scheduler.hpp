@@ -820,6 +820,8 @@ class home_loop {
     if (serial_ != loop.serial()) [[unlikely]]
       settle(loop, what);
   }
+  /// Whether a task has waited for it.
+  [[nodiscard]] bool is_known() const noexcept { return serial_ != 0; }
   /// Where that loop is in debug mode, throws usage_error on a thread that does not run it.
   AIO_ALWAYS_INLINE void check_thread(char const* caller) const {
     if (scheduler::debug_in_use()) [[unlikely]]
