@@ -22,6 +22,7 @@
 #include "aio/task_handle.hpp"
 #include "aio/to_thread.hpp"
 #include "support/catch.hpp"
+#include "support/trace.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::ContainsSubstring;
@@ -39,7 +40,7 @@ heard watched(Main main) {
   heard all;
   aio::run_options options;
   options.signals(aio::on_signal::leave).report_hangs(100ms).exception_handler([&](aio::exception_context const& what) {
-    all.text += what.message;
+    all.text += aio_test::without_test_files(what.message);
     ++all.count;
   });
   aio::run(std::move(options), std::move(main));
@@ -140,7 +141,7 @@ class captured_cerr {
   captured_cerr() : before_(std::cerr.rdbuf(text_.rdbuf())) {}
   captured_cerr(captured_cerr const&) = delete;
   ~captured_cerr() { std::cerr.rdbuf(before_); }
-  [[nodiscard]] std::string text() const { return text_.str(); }
+  [[nodiscard]] std::string text() const { return aio_test::without_test_files(text_.str()); }
 
  private:
   std::ostringstream text_;

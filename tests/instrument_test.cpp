@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
 #include "aio/error.hpp"
@@ -49,7 +51,9 @@ class recorder final : public aio::instrument {
     log(name(task) + "]");
   }
   void task_waits(aio::observed_task const& task, aio::time_point) noexcept override {
-    log(name(task) + " waits for " + task.waits_for());
+    std::string what = task.waits_for();
+    if (what.ends_with("a thread for a function") || what.ends_with("runs in a thread")) what = "a thread";
+    log(name(task) + " waits for " + what);
   }
   void task_woken(aio::observed_task const& task, aio::cause by, aio::time_point) noexcept override {
     log("woken " + name(task) + text(by));
@@ -247,7 +251,7 @@ TEST_CASE("instrument: callbacks, threads and operations of Asio wake tasks") {
   };
   CHECK(heard(main()) ==
         "made main | [main | main] | main waits for event::wait | <call_later | woken main by callback | call_later> | "
-        "[main | +thread of main | main] | main waits for a thread for a function | -thread of main ran | "
+        "[main | +thread of main | main] | main waits for a thread | -thread of main ran | "
         "woken main by thread | [main | +io 1 | main] | main waits for async_wait | -io 0 | woken main | [main "
         "| main] | "
         "main ends: value");

@@ -18,6 +18,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/to_thread.hpp"
 #include "support/catch.hpp"
+#include "support/trace.hpp"
 
 using namespace std::chrono_literals;
 using aio_test::ContainsSubstring;
@@ -42,7 +43,7 @@ std::string traced(aio::task<> main) {
     } catch (std::runtime_error const&) {  // NOLINT(bugprone-empty-catch): it is in the trace
     }
   }
-  return out.str();
+  return aio_test::without_test_files(out.str());
 }
 
 /// Without the numbers of lines, which change.
@@ -157,6 +158,7 @@ TEST_CASE("trace_writer: a stream that fails, or throws, is no error of the prog
   aio::trace_writer trace(refusing);
   trace.flush();
   CHECK(refusing.bad());
+  CHECK(trace.lost() == 1);
   CHECK_THROWS_WITH(aio::trace_writer("/no such folder/trace.json"),
                     ContainsSubstring("trace_writer: cannot write /no such folder/trace.json"));
 }

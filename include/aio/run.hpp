@@ -104,8 +104,8 @@ class run_options {
     return *this;
   }
   /// Says on std::cerr when the loop has had no turn for so long, because a task or a callback does not return, and
-  /// which task that is: "aio: a loop has had no turn for 2.0 s: Task-3 runs, and was resumed or begun last at job.cpp:41
-  /// in worker". Once for each time. A thread asks the loop for a turn twice in that time.
+  /// which task that is: "aio: a loop has had no turn for 2.0 s: Task-3 runs, and was resumed or begun last at
+  /// job.cpp:41 in worker". Once for each time. A thread asks the loop for a turn twice in that time.
   /// On POSIX systems, the loop's thread is asked by SIGURG where it is, once for each time, unless the program handles
   /// that: a call of the system that it is in may end with EINTR.
   /// Throws: std::invalid_argument below a tenth of a second; run() throws std::system_error without a thread.

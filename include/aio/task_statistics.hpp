@@ -180,8 +180,8 @@ inline void task_statistics::add(std::map<std::string, task_figures>& kinds, ent
   task_figures& sum = at->second;
   task_figures const& one = of.figures;
   if (added) {
-    std::string name = *of.function ? detail::coroutine_name(of.function) : std::string();
-    sum.name = name.empty() ? one.name : std::move(name);
+    sum.name = detail::coroutine_name(of.function);
+    if (sum.name.empty()) sum.name = one.name;
     sum.created = one.created;
   }
   sum.tasks += one.tasks;
@@ -201,6 +201,7 @@ inline std::vector<task_figures> task_statistics::by_kind() const {
   std::map<std::string, task_figures> kinds = kinds_;
   for (auto const& [id, each] : tasks_) add(kinds, each);
   std::vector<task_figures> all;
+  all.reserve(kinds.size());
   for (auto& [kind, figures] : kinds) all.push_back(std::move(figures));
   std::sort(all.begin(), all.end(), [](task_figures const& a, task_figures const& b) {
     return a.on_loop != b.on_loop ? a.on_loop > b.on_loop : a.name < b.name;
@@ -210,6 +211,7 @@ inline std::vector<task_figures> task_statistics::by_kind() const {
 
 inline std::vector<task_figures> task_statistics::unfinished() const {
   std::vector<task_figures> all;
+  all.reserve(tasks_.size());
   for (auto const& [id, each] : tasks_) all.push_back(each.figures);
   return all;
 }

@@ -57,7 +57,7 @@ class trace_writer final : public instrument {
 
   /// Passes on what it kept together, to `out` or the system.
   inline void flush() noexcept;
-  /// How many events are missing.
+  /// How many events are missing; what a stream refuses at once counts as one.
   [[nodiscard]] std::size_t lost() const noexcept { return lost_; }
 
   inline void task_made(observed_task const& made, cause by, time_point now) noexcept override;
@@ -202,11 +202,14 @@ inline trace_writer::~trace_writer() {
 }
 
 inline void trace_writer::flush() noexcept {
+  bool refused = false;
   try {
     out_->write(buffer_.data(), static_cast<std::streamsize>(buffer_.size()));
     out_->flush();
-  } catch (...) {  // a stream that throws: so it fails
+  } catch (...) {
+    refused = true;
   }
+  if (refused || !*out_) ++lost_;
   buffer_.clear();
 }
 
@@ -216,10 +219,7 @@ void trace_writer::write(time_point now, Fn events) noexcept {
   if (!std::exchange(timed_, true)) zero_ = now;
   last_ = now;
   constexpr std::size_t enough = std::size_t{64} * 1024;
-  if (buffer_.size() >= enough) {
-    flush();
-    if (!*out_) ++lost_;
-  }
+  if (buffer_.size() >= enough) flush();
   std::size_t const before = buffer_.size();
   try {
     events();

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <exception>
 #include <string>
+#include <utility>
 
 #include "aio/detail/exceptions.hpp"
 #include "aio/event_loop.hpp"
@@ -22,7 +23,7 @@ class reports {
       std::string line = context.message;
       if (!context.task.empty()) line += " (" + context.task + ")";
       if (context.exception) line += ": " + aio::detail::describe(context.exception);
-      log_(line);
+      log_(without_test_files(std::move(line)));
     });
   }
   reports(reports const&) = delete;

@@ -8,14 +8,25 @@
 //   log("a start");
 //   CHECK(log.text() == "a start | b start");
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "aio/event_loop.hpp"
 
 namespace aio_test {
+
+/// Without the namespaces that test files get which are compiled together, see AIO_TEST_FILE.
+inline std::string without_test_files(std::string text) {
+  std::string_view const opens = "test_file_";
+  for (std::size_t at = 0; (at = text.find(opens, at)) != text.npos;) {
+    text.erase(at, text.find_first_not_of("0123456789:", at + opens.size()) - at);
+  }
+  return text;
+}
 
 /// Appends what it is called with.
 class trace {

@@ -25,8 +25,8 @@ namespace aio::detail {
 
 /// Tells the exception handler of a loop, with all its tasks, when
 ///  - some have not ended twice in a row that it looked, though a cancellation was requested of them; of each once;
-///  - nothing has run since it looked, no task waits for a time, and neither I/O nor threads of aio are outstanding; once
-///    for each time that this begins.
+///  - nothing has run since it looked, no task waits for a time, and neither I/O nor threads of aio are outstanding;
+///    once for each time that this begins.
 template <class Loop = event_loop>  // as what is AIO_ON_DEMAND
 class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
  public:
