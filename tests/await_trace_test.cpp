@@ -111,7 +111,8 @@ TEST_CASE("await_trace: the coroutines of a task that an error left, then of the
     frames = aio::await_trace(outcome.error());
   };
   CHECK(left_by(looks()) == nullptr);
-  CHECK(in_handler.starts_with("through " + at(2) + " in breaks\nthrough " + at(5) + " in passes_on of child, created at " +
+  CHECK(in_handler.starts_with("through " + at(2) + " in breaks\n" +  //
+                               "through " + at(5) + " in passes_on of child, created at " +
                                at(8) + "\nthrough " + at(9) + " in starts of main, created at await_trace_test.cpp:"));
   REQUIRE(frames.size() == 3);
   CHECK(frames[1].function.ends_with("passes_on"));
@@ -286,10 +287,11 @@ TEST_CASE("exception_group: what() has the way of a nested group above that grou
 TEST_CASE("exception_group: what() has the ways of what first_success() tried, and of the body of a group") {
   auto const tries = []() -> aio::task<> { co_await aio::first_success(passes_on(), breaks()); };
   std::string const text = what_left(tries(), false);
-  CHECK(text.find("std::runtime_error: broken\n    through " + at(5) + " in passes_on, created at await_trace_test.cpp:") !=
-        text.npos);
-  CHECK(text.find("std::runtime_error: broken\n    through " + at(2) + " in breaks, created at await_trace_test.cpp:") !=
-        text.npos);
+  auto const has = [&](std::string const& way) {
+    return text.find("broken\n    through " + way + ", created at await_trace_test.cpp:") != text.npos;
+  };
+  CHECK(has(at(5) + " in passes_on"));
+  CHECK(has(at(2) + " in breaks"));
   auto const body = []() -> aio::task<> {
     co_await aio::with_task_group([](aio::task_group&) -> aio::task<> { return breaks(); });
   };

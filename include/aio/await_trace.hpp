@@ -45,8 +45,8 @@ struct trace_frame {
 ///
 /// Empty for what came out of no coroutine of a loop in debug mode (event_loop::set_debug) that this thread ran last,
 /// and is not closed; but of the last error that left run() on this thread it is known until there is another. A loop
-/// knows, and keeps alive, the last 24 errors and 8 cancellations, of each the innermost 100 frames. Where several tasks
-/// await the one that failed, the frames of all follow, in the order in which it left them.
+/// knows, and keeps alive, the last 24 errors and 8 cancellations, of each the innermost 100 frames. Where several
+/// tasks await the one that failed, the frames of all follow, in the order in which it left them.
 /// Threads: any. asyncio: the traceback of an exception.
 AIO_ON_DEMAND
 [[nodiscard]] std::vector<trace_frame> await_trace(std::exception_ptr const& error);

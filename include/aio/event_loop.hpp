@@ -302,8 +302,8 @@ class event_loop : private detail::loop_core {
   /// Looks for mistakes, at some cost: (a) calls that belong to the loop's thread are refused on
   /// others while it runs: call_soon, call_later, call_at, stop, create_task, cancel(), setting a future that
   /// somebody waits for or giving it callbacks or taking them back, and whatever may wake a task that waits for an
-  /// event, lock, semaphore, condition or queue, except permits that go out of scope; (b) the exception handler hears of every
-  /// step of a task and every callback that kept the loop longer than slow_callback_duration(), with
+  /// event, lock, semaphore, condition or queue, except permits that go out of scope; (b) the exception handler hears
+  /// of every step of a task and every callback that kept the loop longer than slow_callback_duration(), with
   /// its name and lines; (c) it hears of an error that leaves run(), also one that the caller then
   /// catches, and which coroutines each error left, and where they were: see await_trace(); (d) a task
   /// fails with usage_error in place of its first step if it refers to what is gone then, which is

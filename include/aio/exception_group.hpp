@@ -143,7 +143,8 @@ inline exception_group::exception_group(std::string message, std::vector<std::ex
 
 namespace detail {
 
-/// What makes a group of the errors of tasks; `origins[i]` says where `exceptions[i]` came from, as far as there are any.
+/// What makes a group of the errors of tasks; `origins[i]` says where `exceptions[i]` came from, as far as there are
+/// any.
 struct group_of_tasks {
   std::vector<std::exception_ptr> exceptions = {};
   std::vector<std::string> names = {};

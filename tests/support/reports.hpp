@@ -41,7 +41,8 @@ inline std::string said(std::exception_ptr const& error) {
   std::string text = aio::detail::describe(error);
   for (std::size_t at = 0; (at = text.find('\n', at)) != text.npos;) {
     std::size_t const first = text.find_first_not_of(' ', at + 1);
-    bool const is_way = first != text.npos && (text.compare(first, 8, "through ") == 0 || text.compare(first, 11, "created at ") == 0);
+    bool const is_way = first != text.npos && (text.compare(first, 8, "through ") == 0 ||  //
+                                               text.compare(first, 11, "created at ") == 0);
     is_way ? void(text.erase(at, text.find('\n', first) - at)) : void(++at);
   }
   return text;

@@ -30,8 +30,8 @@ inline constexpr bool always_false = false;
 
 inline void note_end(frame_base& ended) noexcept {
   scheduler& on = ended.task->loop();
-  if (error_watch* const watch = on.errors()) [[unlikely]]
-    watch->note(ended);
+  if (on.debug()) [[unlikely]]
+    on.note_error(ended);
 }
 
 /// Ends the coroutines that do nothing with the error of `ended` but to end in it themselves. Gives the one that is to

@@ -95,7 +95,8 @@ class promise_base {
   AIO_COLD AIO_NEVER_INLINE static void refuse_end(frame_base& frame) noexcept {
     try {
       std::string text = "the coroutine ";
-      text.append(detail::coroutine_name(frame.where.function_name())).append(" ended without a co_return; the last line that is known: ");
+      text.append(detail::coroutine_name(frame.where.function_name()));
+      text.append(" ended without a co_return; the last line that is known: ");
       text.append(frame.where.file_name()).append(":").append(std::to_string(frame.where.line()));
       throw usage_error(text);
     } catch (...) {

@@ -390,7 +390,11 @@ class scheduler {
   /// In debug mode: who notes the errors that leave coroutines. May be null.
   [[nodiscard]] error_watch* errors() const noexcept { return errors_.get(); }
   void watch_errors(std::unique_ptr<error_watch> by) noexcept { errors_ = std::move(by); }
-  /// What a group of errors, or a report, says of that task's error in debug mode.
+  /// In debug mode: notes that a coroutine ended in its error.
+  AIO_COLD AIO_NEVER_INLINE void note_error(frame_base const& ended) noexcept {
+    if (errors_) errors_->note(ended);
+  }
+  /// What a group of errors says of that task's error in debug mode.
   AIO_COLD AIO_NEVER_INLINE std::string trace_text(std::exception_ptr const& error, std::string_view task) const {
     return errors_ ? errors_->text(error, error_watch::told::name, task) : std::string();
   }
