@@ -268,6 +268,14 @@ TEST_CASE("debug: a semaphore that goes is reported if no permit was kept until 
     return heard.empty() ? "" : heard[0].message;
   };
   auto const drop = [](aio::semaphore& permits) -> aio::task<> { (void)co_await permits.acquire(); };
+  int heard_without_debug = 0;
+  auto const without_debug = [&]() -> aio::task<> {
+    aio::get_running_loop().set_exception_handler([&](aio::exception_context const&) { ++heard_without_debug; });
+    aio::semaphore permits{2};
+    co_await drop(permits);
+  };
+  aio::testing::run(without_debug);
+  CHECK(heard_without_debug == 0);
   CHECK(report_of(drop) ==
         "a semaphore has limited nothing: each permit gave itself back before its task waited again. To hold one write "
         "auto permit = co_await s.acquire();");

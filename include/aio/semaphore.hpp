@@ -107,6 +107,7 @@ class semaphore {
   std::size_t by_hand_ = 0;  // taken without a permit, to be given back by release()
   bool dropped_ = false;     // a permit was gone before its task was suspended again
   bool kept_ = false;        // and one was not, or was given back by hand
+  bool in_debug_ = false;    // the first happened on a loop in debug mode
 };
 
 /// A semaphore that refuses to get more permits than it began with.
@@ -232,7 +233,7 @@ inline semaphore::semaphore(std::ptrdiff_t permits) : free_(static_cast<std::siz
 }
 
 inline semaphore::~semaphore() {
-  if (dropped_ && detail::scheduler::debug_in_use()) [[unlikely]]
+  if (in_debug_) [[unlikely]]
     report_useless();
   for (line* const each : {&line_, &leaving_}) {
     for (auto* left = each->front(); left; left = each->after(*left)) left->owner_ = nullptr;
@@ -266,6 +267,7 @@ AIO_NEVER_INLINE void semaphore::note_drop() noexcept {
   detail::scheduler const* const on = detail::scheduler::running();
   bool const at_once = on && on->current == newest_by_ && on->iteration() == newest_in_;
   (at_once ? dropped_ : kept_) = true;
+  if (at_once && on->debug()) in_debug_ = true;
   newest_by_ = nullptr;
 }
 
