@@ -293,11 +293,9 @@ class read_until final : public read_operation {
     if (!search_.found()) {
       throw_error();
       if (left == 0) return std::nullopt;
-      return without_return(stream().view(left));
+      return stream().view(left);
     }
-    return without_return(stream().view(search_.end()).substr(0, search_.begin()));
-  }
-  static std::string_view without_return(std::string_view line) noexcept {
+    std::string_view line = stream().view(search_.end()).substr(0, search_.begin());
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     return line;
   }
