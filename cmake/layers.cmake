@@ -9,16 +9,18 @@ set(AIO_LAYERS
     detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/ready_queue.hpp
     detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
-    detail/exceptions.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
+    detail/exceptions.hpp detail/loop_observer.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
     detail/thread_pool.hpp detail/timer_heap.hpp testing/counted.hpp testing/failing_new.hpp
   3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
-  4 await_trace.hpp detail/callback.hpp detail/future_core.hpp detail/repeated_call.hpp
+    detail/task_parts.hpp
+  4 await_trace.hpp detail/callback.hpp detail/future_core.hpp detail/home_loop.hpp detail/repeated_call.hpp
+    detail/scope_timer.hpp
   5 detail/task_core.hpp
   6 context_var.hpp sleep.hpp task_tree.hpp detail/cancel_walk.hpp detail/error_notes.hpp detail/handle_base.hpp
     detail/wait_choice.hpp
   7 future.hpp print_tasks.hpp detail/leaf_waiter.hpp detail/loop_core.hpp detail/task_state.hpp
   8 instrument.hpp semaphore.hpp detail/awaiting.hpp detail/io_operation.hpp detail/loop_descriptors.hpp detail/loop_shutdown.hpp
-    detail/loop_signals.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
+    detail/loop_signals.hpp detail/loop_watch.hpp detail/resolver.hpp detail/socket_transport.hpp detail/stream_state.hpp
     detail/wait_line.hpp
   9 event.hpp getaddrinfo.hpp lock.hpp task_statistics.hpp trace_writer.hpp observable.hpp shared_lock.hpp detail/open_socket.hpp detail/pipe_transport.hpp
     detail/process_state.hpp detail/promise.hpp detail/stream_operations.hpp

@@ -45,6 +45,7 @@
 #include "aio/detail/loop_descriptors.hpp"
 #include "aio/detail/loop_shutdown.hpp"
 #include "aio/detail/loop_signals.hpp"
+#include "aio/detail/loop_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"

@@ -30,6 +30,7 @@
 
 #include "aio/closure.hpp"
 #include "aio/detail/frame.hpp"
+#include "aio/detail/home_loop.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"

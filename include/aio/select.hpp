@@ -27,6 +27,7 @@
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/wait_choice.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"

@@ -21,6 +21,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "aio/detail/home_loop.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"

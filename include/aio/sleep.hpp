@@ -19,6 +19,7 @@
 
 #include "aio/detail/frame.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/task_core.hpp"
 #pragma GCC visibility push(default)
 

@@ -27,6 +27,7 @@
 #include "aio/closure.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
 #include "aio/future.hpp"

@@ -24,6 +24,7 @@
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"

@@ -51,6 +51,7 @@
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/spawn.hpp"
 #include "aio/detail/system_calls.hpp"
 #include "aio/detail/wait_line.hpp"

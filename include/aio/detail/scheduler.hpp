@@ -30,6 +30,7 @@
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/loop_observer.hpp"
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/timer_heap.hpp"
@@ -52,8 +53,6 @@ struct exception_context {
   std::string trace = {};
 };
 
-struct trace_frame;  // in await_trace.hpp
-
 namespace detail {
 
 /// Of an error that nobody is there to receive; `message` ends with `about`. Without memory for the
@@ -73,59 +72,7 @@ AIO_COLD AIO_NEVER_INLINE exception_context context_of(char const* message, std:
 class scheduler;
 scheduler& scheduler_of(event_loop& loop) noexcept;  // in event_loop.hpp
 
-class task_core;
-struct frame_base;
 struct all_tasks_tag : forgetful {};
-
-/// Hears of all that a loop does, see instrument.hpp.
-class loop_observer {
- public:
-  loop_observer() noexcept = default;
-  loop_observer(loop_observer const&) = delete;
-  loop_observer& operator=(loop_observer const&) = delete;
-  virtual ~loop_observer() = default;
-
-  /// What runs in this iteration is in line still, or among the timers.
-  virtual void iteration_begins() noexcept = 0;
-  /// In place of running `node`. `due`: it was among the timers.
-  virtual void run(ready_node& node, bool due) noexcept = 0;
-  /// In place of running a step of `task` inside of what runs.
-  virtual void run_inside(task_core& task) noexcept = 0;
-  /// `node` is about to be taken out of a line.
-  virtual void leaves_line(removable_node const& node) noexcept = 0;
-  virtual void cancel_requested(task_core& task) noexcept = 0;
-  virtual void io_changed(std::size_t pending, bool begins) noexcept = 0;
-  /// A function was given to a thread by `task`; its outcome has arrived, and is about to wake that if it waits still.
-  virtual void thread_begins(task_core& task) noexcept = 0;
-  virtual void thread_ends(std::uint64_t task, std::thread::id ran_on, time_point began, time_point ended) noexcept = 0;
-  /// It is told of nothing any more, but may be inside of run().
-  virtual void stop() noexcept = 0;
-};
-
-/// Notes the coroutines that errors leave, where a loop is in debug mode. Apart from the loop so that only programs
-/// that ask for it compile it: error_notes.hpp.
-class error_watch {
- public:
-  error_watch() noexcept = default;
-  error_watch(error_watch const&) = delete;
-  error_watch& operator=(error_watch const&) = delete;
-  virtual ~error_watch() = default;
-
-  virtual void note(frame_base const& ended) noexcept = 0;
-  [[nodiscard]] virtual bool knows(std::exception_ptr const& error) const noexcept = 0;
-  [[nodiscard]] virtual std::vector<trace_frame> trace(std::exception_ptr const& error) const = 0;
-
-  /// What is said anyway of a task: it is not repeated.
-  enum class told : std::uint8_t {
-    nothing,
-    name,
-    all,
-  };
-  [[nodiscard]] virtual std::string text(std::exception_ptr const& error, told what, std::string_view task) const = 0;
-
-  /// One that knows of this error alone; this does no longer.
-  [[nodiscard]] virtual std::unique_ptr<error_watch> take(std::exception_ptr const& error) = 0;
-};
 
 class scheduler {
  public:
@@ -814,66 +761,6 @@ class scheduler {
   std::atomic<ready_node*> inbox_{nullptr};
   std::uint32_t wakers_ = 0;                   // threads that were to wake the loop, as far as it knows
   std::atomic<std::uint32_t> wakers_gone_{0};  // those that are done with it
-};
-
-/// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).
-class home_loop {
- public:
-  /// Throws: usage_error if `loop` is another one.
-  AIO_ALWAYS_INLINE void require(scheduler const& loop, char const* what) {
-    if (serial_ != loop.serial()) [[unlikely]]
-      settle(loop, what);
-  }
-  /// Whether a task has waited for it.
-  [[nodiscard]] bool is_known() const noexcept { return serial_ != 0; }
-  /// Where that loop is in debug mode, throws usage_error on a thread that does not run it.
-  AIO_ALWAYS_INLINE void check_thread(char const* caller) const {
-    if (scheduler::debug_in_use()) [[unlikely]]
-      scheduler::check_thread_of(serial_, caller);
-  }
-
- private:
-  AIO_NEVER_INLINE void settle(scheduler const& loop, char const* what) {
-    if (serial_ != 0) {
-      throw usage_error(std::string("this ") + what +
-                        " belongs to another event loop: tasks of one loop only can wait for it");
-    }
-    serial_ = loop.serial();
-  }
-
-  // Not its address, where another loop may be when it is gone.
-  std::uint64_t serial_ = 0;
-};
-
-/// A timer that lives in an awaiter or a scope, which takes it down before it goes.
-class scope_timer : public removable_node {
- public:
-  using removable_node::removable_node;
-
-  void arm(scheduler& on, time_point deadline) {
-    on.add_timer(*this, deadline);
-    state_ = state::timed;
-  }
-  /// Fires in the next iteration.
-  void arm_now(scheduler& on) noexcept {
-    on.push_removable(*this);
-    state_ = state::queued;
-  }
-  void disarm(scheduler& on) noexcept {
-    state const before = std::exchange(state_, state::idle);
-    if (before == state::timed) on.remove_timer(*this);
-    if (before == state::queued) on.forget(*this);
-  }
-  /// To be called by `run`.
-  void fired() noexcept { state_ = state::idle; }
-
- private:
-  enum class state : std::uint8_t {
-    idle,
-    timed,
-    queued,
-  };
-  state state_ = state::idle;
 };
 
 }  // namespace detail

@@ -39,6 +39,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/open_socket.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/stream_state.hpp"

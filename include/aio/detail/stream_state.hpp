@@ -30,6 +30,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/stream_buffer.hpp"
 #include "aio/error.hpp"

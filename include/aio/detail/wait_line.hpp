@@ -65,6 +65,7 @@
 #include <cstddef>
 #include <string>
 
+#include "aio/detail/home_loop.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/scheduler.hpp"

@@ -18,6 +18,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/scope_timer.hpp"
 #include "aio/detail/wait_line.hpp"
 #include "aio/event_loop.hpp"
 #pragma GCC visibility push(default)
