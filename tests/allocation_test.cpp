@@ -15,6 +15,7 @@
 #include <barrier>
 #include <cstdlib>
 #include <functional>
+#include <ranges>
 #include <thread>
 #include <utility>
 #include <vector>

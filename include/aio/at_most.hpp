@@ -3,6 +3,8 @@
 
 // Many things to do, so many of them at a time.
 //
+//   #include <ranges>
+//
 //   auto calls = urls | std::views::transform(fetch);   // a call is made when it is its turn
 //   std::vector<page> pages = co_await aio::gather(aio::at_most(10), calls);
 //
@@ -21,7 +23,6 @@
 #include <functional>
 #include <iterator>
 #include <optional>
-#include <ranges>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
@@ -32,6 +33,7 @@
 #include "aio/detail/awaiting.hpp"
 #include "aio/detail/children.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
@@ -382,12 +384,16 @@ class bounded_run {
   std::exception_ptr error_;
 };
 
-/// Whether a view has a function in it that g++ 12 destroys twice.
+/// Whether a view has a function in it that g++ 12 destroys twice. Views are known by what they are made of, for their
+/// header takes long to compile: View<Base, Fn>, such as transform_view, and View<Base>, such as take_view.
 template <class View>
 inline constexpr bool view_of_closure = false;
-template <class Base, class Fn>
-inline constexpr bool view_of_closure<std::ranges::transform_view<Base, Fn>> =
-    destroyed_twice<Fn> || view_of_closure<Base>;
+template <template <class, class> class View, class Base, class Fn>
+  requires std::ranges::view<View<Base, Fn>>
+inline constexpr bool view_of_closure<View<Base, Fn>> = destroyed_twice<Fn> || view_of_closure<Base>;
+template <template <class> class View, class Base>
+  requires std::ranges::view<View<Base>>
+inline constexpr bool view_of_closure<View<Base>> = view_of_closure<Base>;
 
 #define AIO_REFUSE_CLOSURE_IN_VIEW(name, ...)                                                                         \
   static_assert(std::is_lvalue_reference_v<__VA_ARGS__> ||                                                            \

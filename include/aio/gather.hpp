@@ -14,7 +14,6 @@
 
 #include "aio/config.hpp"
 
-#include <ranges>
 #include <type_traits>
 #include <utility>
 

@@ -14,7 +14,6 @@
 #include <array>
 #include <coroutine>
 #include <cstddef>
-#include <ranges>
 #include <stdexcept>
 #include <tuple>
 #include <type_traits>
@@ -25,6 +24,7 @@
 #include "aio/closure.hpp"
 #include "aio/detail/awaiting.hpp"
 #include "aio/detail/handle_base.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/scope_timer.hpp"

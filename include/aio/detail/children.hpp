@@ -8,7 +8,6 @@
 
 #include <cstddef>
 #include <exception>
-#include <ranges>
 #include <source_location>
 #include <string>
 #include <string_view>

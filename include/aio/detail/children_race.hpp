@@ -81,7 +81,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <ranges>
 #include <string>
 #include <type_traits>
 #include <utility>

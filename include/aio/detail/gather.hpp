@@ -10,7 +10,6 @@
 #include <exception>
 #include <memory>
 #include <optional>
-#include <ranges>
 #include <source_location>
 #include <tuple>
 #include <type_traits>
@@ -26,6 +25,7 @@
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/handle_base.hpp"
 #include "aio/detail/leaf_waiter.hpp"
+#include "aio/detail/lighter_std.hpp"
 #include "aio/detail/nested_drop.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"

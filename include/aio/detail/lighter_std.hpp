@@ -3,8 +3,8 @@
 
 // Parts of the standard library whose own headers take long to compile, from where libstdc++ has them, too:
 //
-//   std::ranges::input_range and its like    <ranges> has all the views
-//   std::push_heap, std::pop_heap            <algorithm> has all algorithms, twice
+//   std::ranges::input_range, view and their like    <ranges> has all the views
+//   std::push_heap, std::pop_heap                    <algorithm> has all algorithms, twice
 
 #include "aio/config.hpp"
 
