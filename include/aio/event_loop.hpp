@@ -46,6 +46,7 @@
 #include "aio/detail/loop_shutdown.hpp"
 #include "aio/detail/loop_signals.hpp"
 #include "aio/detail/loop_watch.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
@@ -333,7 +334,8 @@ class event_loop : private detail::loop_core {
   template <class Instrument>
   void set_instrument(Instrument* by) {
     check_thread("set_instrument");
-    set_observer(by ? make_observer(static_cast<detail::loop_core&>(*this), *by) : nullptr);
+    if (!by) return set_observer(nullptr);
+    set_observer(make_observer(static_cast<detail::loop_core&>(*this), *by));
   }
   void set_instrument(std::nullptr_t) {
     check_thread("set_instrument");

@@ -30,6 +30,7 @@
 #include "aio/detail/callback.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -401,8 +402,8 @@ class observation final : public loop_observer {
 };
 
 /// For event_loop::set_instrument(), which finds it by its arguments.
-inline std::unique_ptr<loop_observer> make_observer(loop_core& loop, instrument& to) {
-  return std::make_unique<observation<>>(loop, to);
+inline owner<loop_observer> make_observer(loop_core& loop, instrument& to) {
+  return owner<loop_observer>(new observation<>(loop, to));
 }
 
 }  // namespace detail

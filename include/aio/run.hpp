@@ -29,6 +29,7 @@
 #include "aio/context_var.hpp"
 #include "aio/detail/hang_watch.hpp"
 #include "aio/detail/interrupts.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/stall_watch.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/print_tasks.hpp"
@@ -116,7 +117,7 @@ class run_options {
     }
     stall_limit_ = limit;
     watch_stalls_ = [](event_loop& loop, std::chrono::nanoseconds longest) {
-      return std::unique_ptr<detail::runner_companion>(std::make_unique<detail::stall_watch<>>(loop, longest));
+      return detail::owner<detail::runner_companion>(new detail::stall_watch<>(loop, longest));
     };
     return *this;
   }
@@ -153,7 +154,7 @@ class run_options {
   // These, too
   void (*watch_)(event_loop&, std::chrono::nanoseconds) = nullptr;
   std::chrono::nanoseconds hang_interval_{};
-  std::unique_ptr<detail::runner_companion> (*watch_stalls_)(event_loop&, std::chrono::nanoseconds) = nullptr;
+  detail::owner<detail::runner_companion> (*watch_stalls_)(event_loop&, std::chrono::nanoseconds) = nullptr;
   std::chrono::nanoseconds stall_limit_{};
   void (*print_on_)(event_loop&, int) = nullptr;
   int tasks_signal_ = 0;
@@ -267,8 +268,9 @@ T runner::run(task<T>&& main, std::source_location created) {
   require_startable();
   task_handle<T> const handle =
       loop_->create_task(task_options().context(context_), std::move(main), created);
-  std::unique_ptr<detail::runner_companion> const watch =
-      options_.watch_stalls_ ? options_.watch_stalls_(*loop_, options_.stall_limit_) : nullptr;
+  using companion = detail::owner<detail::runner_companion>;
+  companion const watch =
+      options_.watch_stalls_ ? options_.watch_stalls_(*loop_, options_.stall_limit_) : companion();
   int caught = 0;
   {
     bool told = false;  // the signal has cancelled main

@@ -18,6 +18,7 @@
 
 #include "aio/await_trace.hpp"
 #include "aio/detail/frame.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/source_text.hpp"
 #include "aio/detail/task_core.hpp"
@@ -61,8 +62,8 @@ class error_notes final : public error_watch {
     return detail::trace_text(trace(error), what, task);
   }
 
-  [[nodiscard]] std::unique_ptr<error_watch> take(std::exception_ptr const& error) override {
-    auto taken = std::make_unique<error_notes>();
+  [[nodiscard]] owner<error_watch> take(std::exception_ptr const& error) override {
+    owner<error_notes> taken(new error_notes);
     taken->errors_.reserve(1);
     for (auto* list : {&errors_, &cancellations_}) {
       auto const at = std::find_if(list->begin(), list->end(), [&](auto const& each) { return each.error == error; });
@@ -70,7 +71,7 @@ class error_notes final : public error_watch {
       taken->errors_.push_back(std::move(*at));
       list->erase(at);
     }
-    return taken;
+    return owner<error_watch>(taken.release());
   }
 
  private:

@@ -48,6 +48,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
 #include "aio/detail/host_context.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 
@@ -132,11 +133,11 @@ class loop_core : public scheduler {
   void set_debug(bool enabled) noexcept {
     scheduler::set_debug(enabled);
     if (!enabled) watch_errors(nullptr);
-    if (enabled && !errors()) watch_errors(std::unique_ptr<error_watch>(new (std::nothrow) error_notes));
+    if (enabled && !errors()) watch_errors(owner<error_watch>(new (std::nothrow) error_notes));
     watch_ = [](loop_core& self, ready_node& node) noexcept { self.run_watched(node); };
     if (waits()) notify_driver();  // handlers watch nothing
   }
-  void set_observer(std::unique_ptr<loop_observer> next) noexcept {
+  void set_observer(owner<loop_observer> next) noexcept {
     replace_observer(std::move(next));
     if (waits()) notify_driver();
   }
@@ -173,7 +174,7 @@ class loop_core : public scheduler {
 
   /// Null: there was no use for it.
   [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
-  void set_part(part_kind kind, std::unique_ptr<loop_part> made) noexcept {
+  void set_part(part_kind kind, owner<loop_part> made) noexcept {
     parts_[static_cast<std::size_t>(kind)] = std::move(made);
   }
 
@@ -412,7 +413,7 @@ class loop_core : public scheduler {
 
   std::shared_ptr<loop_address> const address_ = std::make_shared<loop_address>(context_);
 
-  std::array<std::unique_ptr<loop_part>, 3> parts_;
+  std::array<owner<loop_part>, 3> parts_;
 
   // Through pointers, so that programs which do without do not compile it.
   void (*watch_)(loop_core&, ready_node&) noexcept = nullptr;  // runs a node in debug mode

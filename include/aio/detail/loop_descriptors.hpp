@@ -39,6 +39,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -392,7 +393,7 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
 
 template <class Loop>
 descriptor_part& descriptor_part::of(Loop& loop) {
-  if (!find(loop)) loop.set_part(kind, std::make_unique<loop_descriptors<Loop>>(loop));
+  if (!find(loop)) loop.set_part(kind, owner<loop_part>(new loop_descriptors<Loop>(loop)));
   return *find(loop);
 }
 

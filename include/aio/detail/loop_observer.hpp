@@ -15,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
 #pragma GCC visibility push(default)
 
@@ -75,7 +76,7 @@ class error_watch {
   [[nodiscard]] virtual std::string text(std::exception_ptr const& error, told what, std::string_view task) const = 0;
 
   /// One that knows of this error alone; this does no longer.
-  [[nodiscard]] virtual std::unique_ptr<error_watch> take(std::exception_ptr const& error) = 0;
+  [[nodiscard]] virtual owner<error_watch> take(std::exception_ptr const& error) = 0;
 };
 
 }  // namespace detail

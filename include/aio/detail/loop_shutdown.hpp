@@ -164,7 +164,7 @@ inline void loop_core::drop_what_is_left() noexcept {
 
 // What they own may ask for them again when it goes: they are not there any more.
 AIO_COLD AIO_NEVER_INLINE void loop_core::drop_parts() noexcept {
-  for (auto& each : parts_) std::exchange(each, nullptr).reset();
+  for (auto& each : parts_) each = nullptr;
 }
 
 // Called by exit(), which never returns into the step that called it.

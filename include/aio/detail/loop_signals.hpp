@@ -27,6 +27,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/system_calls.hpp"
@@ -304,7 +305,7 @@ class loop_signals final : public signal_part, private repeated_calls {
 
 template <class Loop>
 signal_part& signal_part::of(Loop& loop) {
-  if (!find(loop)) loop.set_part(kind, std::make_unique<loop_signals<Loop>>(loop));
+  if (!find(loop)) loop.set_part(kind, owner<loop_part>(new loop_signals<Loop>(loop)));
   return *find(loop);
 }
 

@@ -32,6 +32,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_observer.hpp"
 #include "aio/detail/never_destroyed.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
@@ -336,7 +337,7 @@ class scheduler {
 
   /// In debug mode: who notes the errors that leave coroutines. May be null.
   [[nodiscard]] error_watch* errors() const noexcept { return errors_.get(); }
-  void watch_errors(std::unique_ptr<error_watch> by) noexcept { errors_ = std::move(by); }
+  void watch_errors(owner<error_watch> by) noexcept { errors_ = std::move(by); }
   /// In debug mode: notes that a coroutine ended in its error.
   AIO_COLD AIO_NEVER_INLINE void note_error(frame_base const& ended) noexcept {
     if (errors_) errors_->note(ended);
@@ -447,7 +448,7 @@ class scheduler {
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
 
   /// Makes `next` the observer from the next iteration on; null for none. The one before is told of nothing any more.
-  void replace_observer(std::unique_ptr<loop_observer> next) noexcept {
+  void replace_observer(owner<loop_observer> next) noexcept {
     if (observer) std::exchange(observer, nullptr)->stop();
     next_observer_ = std::move(next);
     watched_ = debug_ || next_observer_ || always_watched_;
@@ -624,7 +625,7 @@ class scheduler {
   }
 
   /// What is left at the end of a thread goes before the thread's other objects may have gone.
-  AIO_COLD AIO_NEVER_INLINE static void keep_left(std::unique_ptr<error_watch> what) {
+  AIO_COLD AIO_NEVER_INLINE static void keep_left(owner<error_watch> what) {
     struct end {
       ~end() { delete std::exchange(left_, nullptr); }
     };
@@ -750,9 +751,9 @@ class scheduler {
   bool watched_ = false;         // debug_, or there is an observer, or will be, or
   bool always_watched_ = false;  // see watch_always()
   void const* step_base_ = nullptr;  // in debug mode, see step_scope
-  std::unique_ptr<error_watch> errors_;  // in debug mode
-  std::unique_ptr<loop_observer> last_observer_;  // `observer`, or one that was stopped and may be inside of run()
-  std::unique_ptr<loop_observer> next_observer_;
+  owner<error_watch> errors_;  // in debug mode
+  owner<loop_observer> last_observer_;  // `observer`, or one that was stopped and may be inside of run()
+  owner<loop_observer> next_observer_;
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
   std::atomic<std::thread::id> home_thread_{std::this_thread::get_id()};  // ran it last, or made it
 

@@ -20,6 +20,7 @@
 #include <thread>
 #include <utility>
 
+#include "aio/detail/owner.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/signal_table.hpp"
 #include "aio/detail/task_core.hpp"

@@ -16,6 +16,7 @@
 #include <memory>
 
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/scope_timer.hpp"
@@ -59,11 +60,11 @@ class blocked_part final : public loop_part {
   /// Null: nobody has asked for it, and the time is not virtual.
   static blocked_part* find(loop_core& loop) noexcept { return static_cast<blocked_part*>(loop.part(kind)); }
   static blocked_part& of(loop_core& loop) {
-    if (!find(loop)) loop.set_part(kind, std::make_unique<blocked_part>(loop, false));
+    if (!find(loop)) loop.set_part(kind, owner<loop_part>(new blocked_part(loop, false)));
     return *find(loop);
   }
   /// In the constructor of a loop with virtual time.
-  static void add_to(loop_core& loop) { loop.set_part(kind, std::make_unique<blocked_part>(loop, true)); }
+  static void add_to(loop_core& loop) { loop.set_part(kind, owner<loop_part>(new blocked_part(loop, true))); }
 
   [[nodiscard]] bool virtual_time() const noexcept { return clock_looks_; }
 
