@@ -128,7 +128,8 @@ TEST_CASE("task_tree: primitives say how many are before a task") {
     auto const waits_for = [&]() -> aio::task<> { co_await signal.wait(); };
     std::vector<aio::task_handle<void>> const all{
         named("s1", acquires()), named("s2", acquires()), named("p1", puts()), named("p2", puts()),
-        named("g1", gets(empty)), named("g2", gets(empty)), named("l1", borrows()), named("l2", borrows()), named("e1", waits_for())};
+        named("g1", gets(empty)), named("g2", gets(empty)), named("l1", borrows()), named("l2", borrows()),
+        named("e1", waits_for())};
     co_await hops(2);
     CHECK(waits() ==
           "s1: semaphore::acquire, 0 before it | s2: semaphore::acquire, 1 before it | p1: queue::put, 0 before it | "
