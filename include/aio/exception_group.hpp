@@ -218,9 +218,10 @@ inline std::string exception_group::render(contents const& of) {
       inside.pop_back();
       continue;
     }
-    std::string const& name = at.group->task_names[at.next];
-    std::string const origin = at.next < at.group->origins.size() ? at.group->origins[at.next].text() : std::string();
-    std::exception_ptr const& error = at.group->exceptions[at.next++];
+    contents const& group = *at.group;
+    std::size_t const index = at.next++;
+    std::string const& name = group.task_names[index];
+    std::exception_ptr const& error = group.exceptions[index];
     contents const* found = nullptr;
     add("\n");
     if (!name.empty()) {
@@ -239,6 +240,7 @@ inline std::string exception_group::render(contents const& of) {
       add(detail::describe(error));
     }
     if (found) enter(*found);
+    std::string const origin = index < group.origins.size() ? group.origins[index].text() : std::string();
     if (origin.empty()) continue;
     if (!found) inside.push_back({nullptr});
     add("\n");

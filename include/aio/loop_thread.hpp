@@ -99,7 +99,7 @@ class loop_thread {
     static void on_end(ready_node* node) noexcept {
       auto& self = *static_cast<state*>(node);
       self.ended_ = true;
-      self.loop->stop();
+      detail::loop_access::core(*self.loop).stop();
     }
     bool ended_ = false;  // of its thread
   };

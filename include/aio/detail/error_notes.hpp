@@ -113,8 +113,8 @@ class error_notes final : public error_watch {
 
   [[nodiscard]] note_of_error const* find(std::exception_ptr const& error) const noexcept {
     for (notes const* list : {&errors_, &cancellations_}) {
-      for (auto at = list->rbegin(); at != list->rend(); ++at) {
-        if (at->error == error) return &*at;
+      for (note_of_error const& each : *list) {
+        if (each.error == error) return &each;
       }
     }
     return nullptr;

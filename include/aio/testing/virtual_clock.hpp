@@ -151,7 +151,7 @@ namespace detail {
 inline void abandon(event_loop& loop) noexcept {
   for (int rounds = 0; rounds < 10; ++rounds) {
     try {
-      loop.cancel_all_tasks();
+      aio::detail::loop_access::core(loop).cancel_all_tasks();
       return;
     } catch (deadlock_error const&) {  // NOLINT(bugprone-empty-catch): some may end in the next round
     }
