@@ -12,6 +12,9 @@
 #include <thread>
 #include <utility>
 
+#include <asio/error_code.hpp>
+#include <asio/steady_timer.hpp>
+
 #include "aio/as_result.hpp"
 #include "aio/error.hpp"
 #include "aio/event.hpp"
@@ -125,6 +128,15 @@ TEST_CASE("report_hangs: who waits for time, or for a thread, does not hang") {
   heard const all = watched([]() -> aio::task<> {
     co_await aio::sleep_for(400ms);
     co_await aio::to_thread([] { std::this_thread::sleep_for(400ms); });
+  });
+  CHECK(all.text.empty());
+}
+
+TEST_CASE("report_hangs: who was woken in the same turn of the loop as it looks does not hang") {
+  heard const all = watched([]() -> aio::task<> {
+    asio::steady_timer late(aio::get_running_loop().context(), 130ms);
+    late.async_wait([](asio::error_code) { std::this_thread::sleep_for(130ms); });  // and not an iteration meanwhile
+    co_await aio::to_thread([] { std::this_thread::sleep_for(190ms); });
   });
   CHECK(all.text.empty());
 }

@@ -49,7 +49,9 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     loop_core& core = loop_access::core(loop_);
     bool const nothing_ran = core.iteration() == seen_iteration_ + 1;
     seen_iteration_ = core.iteration();
-    if (!nothing_ran || core.next_deadline() != (time_point::max)() || core.waits_for_outside() || core.tasks.empty()) {
+    bool const something_to_come = !core.nothing_to_run() ||  // a thread or Asio may have woken a task just now
+                                   core.next_deadline() != (time_point::max)() || core.waits_for_outside();
+    if (!nothing_ran || something_to_come || core.tasks.empty()) {
       idle_told_ = false;
     } else if (!std::exchange(idle_told_, true)) {
       tell("nothing has run for " + seconds() + ", and nothing that aio knows of will wake one of these tasks");
