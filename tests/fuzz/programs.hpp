@@ -40,10 +40,11 @@ class program {
  private:
   using seconds = std::chrono::seconds;
 
-  struct actor {
-    explicit actor(int& of) noexcept : count(of) { ++count; }
-    actor(actor const&) = delete;
-    ~actor() { --count; }
+  /// Counts itself while it lives.
+  struct one_more {
+    explicit one_more(int& of) noexcept : count(of) { ++count; }
+    one_more(one_more const&) = delete;
+    ~one_more() { --count; }
     int& count;
   };
 
@@ -66,7 +67,7 @@ class program {
 
   /// A few operations, as the next bytes say.
   aio::task<> act(int depth) {
-    actor const alive(actors_);
+    one_more const alive(actors_);
     for (std::size_t left = 1 + in_.below(3); left > 0 && !in_.empty(); --left) {
       co_await one(depth);
       note(100 + std::uint64_t(depth));
@@ -74,7 +75,7 @@ class program {
   }
 
   aio::task<> one(int depth) {
-    actor const alive(actors_);
+    one_more const alive(actors_);
     std::size_t const what = in_.below(depth < 6 ? 26 : 14);
     seconds const time(in_.below(4));
     note(what);
@@ -187,42 +188,29 @@ class program {
   aio::task<> with_lock(int depth, seconds time) {
     auto const held = co_await aio::try_for(time, lock_.acquire());
     if (!held) co_return;
-    require(++inside_ == 1, "two tasks hold a lock");
-    struct leave {
-      ~leave() { --inside; }
-      int& inside;
-    } const at_end{inside_};
+    one_more const inside(inside_);
+    require(inside_ == 1, "two tasks hold a lock");
     co_await act(depth + 1);
   }
   aio::task<> with_slot(int depth, seconds time) {
     auto const held = co_await aio::try_for(time, slots_.acquire());
     if (!held) co_return;
-    require(++holders_ <= 2, "three tasks hold two permits");
-    struct leave {
-      ~leave() { --holders; }
-      int& holders;
-    } const at_end{holders_};
+    one_more const holder(holders_);
+    require(holders_ <= 2, "three tasks hold two permits");
     co_await act(depth + 1);
   }
   aio::task<> with_shared(int depth, seconds time) {
     if (in_.below(2) == 0) {
       auto const held = co_await aio::try_for(time, shared_.acquire());
       if (!held) co_return;
-      require(++writers_ == 1 && readers_ == 0, "a writer is not alone");
-      struct leave {
-        ~leave() { --writers; }
-        int& writers;
-      } const at_end{writers_};
+      one_more const writer(writers_);
+      require(writers_ == 1 && readers_ == 0, "a writer is not alone");
       co_await act(depth + 1);
     } else {
       auto const held = co_await aio::try_for(time, shared_.acquire_shared());
       if (!held) co_return;
-      ++readers_;
+      one_more const reader(readers_);
       require(writers_ == 0, "a writer is not alone");
-      struct leave {
-        ~leave() { --readers; }
-        int& readers;
-      } const at_end{readers_};
       co_await act(depth + 1);
     }
   }
@@ -239,7 +227,7 @@ class program {
   }
 
   aio::task<> member(int depth, int& inside) {
-    actor const within(inside);
+    one_more const within(inside);
     co_await act(depth);
   }
   aio::task<> in_group(int depth) {
