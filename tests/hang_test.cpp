@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <asio/error_code.hpp>
 #include <asio/steady_timer.hpp>
@@ -32,121 +33,6 @@ using aio_test::ContainsSubstring;
 
 namespace {
 
-/// What the exception handler hears of a main that looks for hangs ten times in a second, and how often.
-struct heard {
-  std::string text;
-  int count = 0;
-};
-
-template <class Main>
-heard watched(Main main) {
-  heard all;
-  aio::run_options options;
-  options.signals(aio::on_signal::leave).report_hangs(100ms).exception_handler([&](aio::exception_context const& what) {
-    all.text += aio_test::without_test_files(what.message);
-    ++all.count;
-  });
-  aio::run(std::move(options), std::move(main));
-  return all;
-}
-
-/// Cancels a task from a thread of its own, of which the loop knows nothing.
-class rescuer {
- public:
-  rescuer(aio::any_task_handle stuck, std::chrono::milliseconds after)
-      : thread_([&loop = aio::get_running_loop(), stuck = std::move(stuck), after]() mutable {
-          std::this_thread::sleep_for(after);
-          loop.call_soon_threadsafe([stuck = std::move(stuck)] { stuck.cancel(); });
-        }) {}
-  rescuer(rescuer const&) = delete;
-  ~rescuer() { thread_.join(); }
-
- private:
-  std::thread thread_;
-};
-
-aio::task<> both(aio::lock& first, aio::lock& second) {
-  auto const one = co_await first.acquire();
-  co_await aio::sleep_for(1ms);
-  auto const other = co_await second.acquire();
-}
-
-}  // namespace
-
-TEST_CASE("report_hangs: two locks in opposite order are told once, with who holds what") {
-  heard const all = watched([]() -> aio::task<> {
-    aio::lock a;
-    aio::lock b;
-    auto const left = aio::create_task(aio::task_options().name("left"), both(a, b));
-    auto const right = aio::create_task(aio::task_options().name("right"), both(b, a));
-    rescuer const help(left, 700ms);
-    (void)co_await aio::as_result(left);
-    co_await right;
-  });
-  CHECK(all.count == 1);
-  CHECK_THAT(all.text, ContainsSubstring("nothing has run for 0.1 s, and nothing that aio knows of will wake one of "
-                                         "these tasks:\n"));
-  CHECK_THAT(all.text, ContainsSubstring("in both\n        for lock::acquire, held by right, 0 before it\n"));
-  CHECK_THAT(all.text, ContainsSubstring("in both\n    for lock::acquire, held by left, 0 before it\n"));
-}
-
-TEST_CASE("report_hangs: a queue that nobody fills is told, and again when it hangs again") {
-  heard const all = watched([]() -> aio::task<> {
-    aio::queue<int> empty;
-    auto const gets = [&]() -> aio::task<> { (void)co_await empty.get(); };
-    for (int i = 0; i < 2; ++i) {
-      auto const waiting = aio::create_task(gets());
-      rescuer const help(waiting, 500ms);
-      (void)co_await aio::as_result(waiting);
-      co_await aio::sleep_for(250ms);
-    }
-  });
-  CHECK(all.count == 2);
-  CHECK_THAT(all.text, ContainsSubstring("for queue::get, 0 before it\n"));
-}
-
-TEST_CASE("report_hangs: a task that does not react to its cancellation is told once") {
-  heard const all = watched([]() -> aio::task<> {
-    aio::event enough;
-    auto const deaf = [&]() -> aio::task<> {
-      while (!enough.is_set()) (void)co_await aio::as_result(enough.wait());
-    };
-    auto const child = aio::create_task(aio::task_options().name("deaf"), deaf());
-    co_await aio::sleep_for(10ms);
-    child.cancel();
-    co_await aio::sleep_for(900ms);
-    enough.set();
-    (void)co_await aio::as_result(child);
-  });
-  CHECK(all.count == 1);
-  CHECK_THAT(all.text, ContainsSubstring("tasks were asked to cancel more than 0.1 s ago, and have not ended:\n"));
-  CHECK_THAT(all.text, ContainsSubstring("deaf, created at hang_test.cpp"));
-  CHECK_THAT(all.text, ContainsSubstring(", asked to cancel\n"));
-}
-
-TEST_CASE("report_hangs: who waits for time, or for a thread, does not hang") {
-  heard const all = watched([]() -> aio::task<> {
-    co_await aio::sleep_for(400ms);
-    co_await aio::to_thread([] { std::this_thread::sleep_for(400ms); });
-  });
-  CHECK(all.text.empty());
-}
-
-TEST_CASE("report_hangs: who was woken in the same turn of the loop as it looks does not hang") {
-  heard const all = watched([]() -> aio::task<> {
-    asio::steady_timer late(aio::get_running_loop().context(), 130ms);
-    late.async_wait([](asio::error_code) { std::this_thread::sleep_for(130ms); });  // and not an iteration meanwhile
-    co_await aio::to_thread([] { std::this_thread::sleep_for(190ms); });
-  });
-  CHECK(all.text.empty());
-}
-
-TEST_CASE("report_hangs: cannot look more often than ten times in a second") {
-  CHECK_THROWS_AS(aio::run_options().report_hangs(1ms), std::invalid_argument);
-}
-
-namespace {
-
 /// What is written to std::cerr while it lives.
 class captured_cerr {
  public:
@@ -159,6 +45,244 @@ class captured_cerr {
   std::ostringstream text_;
   std::streambuf* before_;
 };
+
+/// Where a program hangs, a thread of its own, of which the loop knows nothing, first sends the process a signal, if it
+/// is to, and later cancels a task.
+class rescuer {
+ public:
+  explicit rescuer(aio::any_task_handle stuck, int signal)
+      : thread_([&loop = aio::get_running_loop(), stuck = std::move(stuck), signal]() mutable {
+          std::this_thread::sleep_for(300ms);
+          if (signal != 0) std::raise(signal);
+          std::this_thread::sleep_for(400ms);
+          loop.call_soon_threadsafe([stuck = std::move(stuck)] { stuck.cancel(); });
+        }) {}
+  rescuer(rescuer const&) = delete;
+  ~rescuer() { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+using program = aio::task<>(int signal);
+
+/// What the exception handler hears of a main that looks for hangs ten times in a second, and how often.
+struct heard {
+  std::string text;
+  int count = 0;
+};
+
+constexpr unsigned watched_line = __LINE__ + 8;
+heard watched(program* main) {
+  heard all;
+  aio::run_options options;
+  options.signals(aio::on_signal::leave).report_hangs(100ms).exception_handler([&](aio::exception_context const& what) {
+    all.text += aio_test::without_test_files(what.message) + "\n";
+    ++all.count;
+  });
+  aio::run(std::move(options), main(0));
+  return all;
+}
+
+#if !defined(_WIN32)
+constexpr unsigned on_signal_line = __LINE__ + 3;
+std::string on_signal(program* main) {
+  captured_cerr const printed;
+  aio::run(aio::run_options().signals(aio::on_signal::leave).tasks_on_signal(SIGUSR2), main(SIGUSR2));
+  return printed.text();
+}
+#endif
+
+std::string at(unsigned line) { return "hang_test.cpp:" + std::to_string(line); }
+
+// ---- two locks, which two tasks take in opposite order
+
+constexpr unsigned both_line = __LINE__ + 4;
+aio::task<> both(aio::lock& first, aio::lock& second) {
+  auto const one = co_await first.acquire();
+  co_await aio::sleep_for(1ms);
+  auto const other = co_await second.acquire();
+}
+
+constexpr unsigned two_locks_line = __LINE__ + 5;
+aio::task<> two_locks(int signal) {
+  aio::current_task().set_name("main");
+  aio::lock a;
+  aio::lock b;
+  auto const left = aio::create_task(aio::task_options().name("left"), both(a, b));
+  auto const right = aio::create_task(aio::task_options().name("right"), both(b, a));
+  rescuer const help(left, signal);
+  (void)co_await aio::as_result(left);
+  co_await right;
+}
+
+std::string two_locks_text(unsigned run_line) {
+  return "  main, created at " + at(run_line) +
+         "\n"
+         "    awaits at " +
+         at(two_locks_line + 3) + " in two_locks\n"
+                                  "    for left\n"
+                                  "      left, created at " +
+         at(two_locks_line) + "\n"
+                              "        awaits at " +
+         at(both_line) + " in both\n"
+                         "        for lock::acquire, held by right, 0 before it\n"
+                         "  right, created at " +
+         at(two_locks_line + 1) + "\n"
+                                  "    awaits at " +
+         at(both_line) + " in both\n"
+                         "    for lock::acquire, held by left, 0 before it\n";
+}
+
+// ---- a child that does not react to its cancellation
+
+constexpr unsigned deaf_line = __LINE__ + 2;
+aio::task<> deaf(aio::event& enough) {
+  while (!enough.is_set()) (void)co_await aio::as_result(enough.wait());
+}
+
+constexpr unsigned frees_line = __LINE__ + 3;
+aio::task<> frees(aio::event& enough) {
+  aio::event never;
+  (void)co_await aio::as_result(never.wait());
+  enough.set();
+}
+
+constexpr unsigned deaf_child_line = __LINE__ + 4;
+aio::task<> deaf_child(int signal) {
+  aio::current_task().set_name("main");
+  aio::event enough;
+  auto const child = aio::create_task(aio::task_options().name("deaf"), deaf(enough));
+  co_await aio::sleep_for(10ms);
+  child.cancel();
+  auto const other = aio::create_task(aio::task_options().name("frees"), frees(enough));
+  rescuer const help(other, signal);
+  (void)co_await aio::as_result(child);
+}
+
+std::string deaf_child_text(unsigned run_line) {
+  return "  main, created at " + at(run_line) + "\n"
+                                                "    awaits at " +
+         at(deaf_child_line + 5) + " in deaf_child\n"
+                                   "    for deaf\n"
+                                   "      deaf, created at " +
+         at(deaf_child_line) + ", asked to cancel\n"
+                               "        awaits at " +
+         at(deaf_line) + " in deaf\n"
+                         "        for event::wait\n"
+                         "  frees, created at " +
+         at(deaf_child_line + 3) + "\n"
+                                   "    awaits at " +
+         at(frees_line) + " in frees\n"
+                          "    for event::wait\n";
+}
+
+// ---- a queue that nobody fills
+
+constexpr unsigned gets_line = __LINE__ + 1;
+aio::task<> gets(aio::queue<int>& orders) { (void)co_await orders.get(); }
+
+constexpr unsigned empty_queue_line = __LINE__ + 4;
+aio::task<> empty_queue(int signal) {
+  aio::current_task().set_name("main");
+  aio::queue<int> orders;
+  auto const waiting = aio::create_task(aio::task_options().name("gets"), gets(orders));
+  rescuer const help(waiting, signal);
+  (void)co_await aio::as_result(waiting);
+}
+
+std::string empty_queue_text(unsigned run_line) {
+  return "  main, created at " + at(run_line) + "\n"
+                                                "    awaits at " +
+         at(empty_queue_line + 2) + " in empty_queue\n"
+                                    "    for gets\n"
+                                    "      gets, created at " +
+         at(empty_queue_line) + "\n"
+                                "        awaits at " +
+         at(gets_line) + " in gets\n"
+                         "        for queue::get, 0 before it\n";
+}
+
+std::string const hangs = "nothing has run for 0.1 s, and nothing that aio knows of will wake one of these tasks:\n";
+
+}  // namespace
+
+TEST_CASE("report_hangs: two locks in opposite order are told once, with who holds what") {
+  heard const all = watched(two_locks);
+  CHECK(all.text == hangs + two_locks_text(watched_line) + "\n");
+  CHECK(all.count == 1);
+}
+
+TEST_CASE("report_hangs: a child that does not react to its cancellation is told, and that all wait for it") {
+  std::string const tasks = deaf_child_text(watched_line) + "\n";
+  heard const all = watched(deaf_child);
+  CHECK(all.text == hangs + tasks +
+                        "asked to cancel more than 0.1 s ago, but not ended: deaf; of these tasks:\n" + tasks);
+  CHECK(all.count == 2);
+}
+
+TEST_CASE("report_hangs: a queue that nobody fills is told") {
+  heard const all = watched(empty_queue);
+  CHECK(all.text == hangs + empty_queue_text(watched_line) + "\n");
+  CHECK(all.count == 1);
+}
+
+TEST_CASE("report_hangs: what hangs again is told again") {
+  heard const all = watched([](int) -> aio::task<> {
+    co_await empty_queue(0);
+    co_await aio::sleep_for(250ms);
+    co_await empty_queue(0);
+  });
+  CHECK(all.count == 2);
+}
+
+#if !defined(_WIN32)
+TEST_CASE("tasks_on_signal: says what a program that hangs waits for", "[alone]") {
+  CHECK(on_signal(two_locks) == two_locks_text(on_signal_line));
+  CHECK(on_signal(deaf_child) == deaf_child_text(on_signal_line));
+  CHECK(on_signal(empty_queue) == empty_queue_text(on_signal_line));
+}
+#endif
+
+TEST_CASE("report_hangs: many that do not react to their cancellation are told by some names, and their number") {
+  heard const all = watched([](int) -> aio::task<> {
+    aio::event enough;
+    std::vector<aio::task_handle<>> all;
+    for (int i = 0; i < 100; ++i) {
+      all.push_back(aio::create_task(aio::task_options().name("worker-" + std::to_string(i)), deaf(enough)));
+    }
+    co_await aio::sleep_for(1ms);
+    for (auto const& each : all) each.cancel();
+    co_await aio::sleep_for(500ms);
+    enough.set();
+  });
+  CHECK_THAT(all.text, ContainsSubstring("not ended: worker-0, worker-1, "));
+  CHECK_THAT(all.text, ContainsSubstring(", worker-10 and 89 more; of these tasks:\n"));
+  CHECK(all.count == 1);
+}
+
+TEST_CASE("report_hangs: who waits for time, or for a thread, does not hang") {
+  heard const all = watched([](int) -> aio::task<> {
+    co_await aio::sleep_for(400ms);
+    co_await aio::to_thread([] { std::this_thread::sleep_for(400ms); });
+  });
+  CHECK(all.text.empty());
+}
+
+TEST_CASE("report_hangs: who was woken in the same turn of the loop as it looks does not hang") {
+  heard const all = watched([](int) -> aio::task<> {
+    asio::steady_timer late(aio::get_running_loop().context(), 130ms);
+    late.async_wait([](asio::error_code) { std::this_thread::sleep_for(130ms); });  // and not an iteration meanwhile
+    co_await aio::to_thread([] { std::this_thread::sleep_for(190ms); });
+  });
+  CHECK(all.text.empty());
+}
+
+TEST_CASE("report_hangs: cannot look more often than ten times in a second") {
+  CHECK_THROWS_AS(aio::run_options().report_hangs(1ms), std::invalid_argument);
+}
+
+namespace {
 
 void block() {
   auto const end = std::chrono::steady_clock::now() + 500ms;

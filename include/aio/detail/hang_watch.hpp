@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -62,18 +63,26 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     // Both by their numbers, which rise in the order of creation.
     std::vector<std::uint64_t> asked;
     std::vector<std::uint64_t> told;
-    bool old = false;
+    std::string deaf;
+    std::size_t more = 0;
     scheduler& of = loop_access::core(loop_);
     for (task_core* task = of.tasks.front(); task; task = of.tasks.after(*task)) {
       if (task->cancelling() == 0) continue;
       asked.push_back(task->number());
       if (!std::binary_search(asked_.begin(), asked_.end(), task->number())) continue;
-      if (!std::binary_search(told_.begin(), told_.end(), task->number())) old = true;
+      if (!std::binary_search(told_.begin(), told_.end(), task->number())) {
+        if (deaf.size() < 100) {
+          deaf += (deaf.empty() ? "" : ", ") + task->name();
+        } else {
+          ++more;
+        }
+      }
       told.push_back(task->number());
     }
     asked_ = std::move(asked);
     told_ = std::move(told);
-    if (old) tell("tasks were asked to cancel more than " + seconds() + " ago, and have not ended");
+    if (more != 0) deaf += " and " + std::to_string(more) + " more";
+    if (!deaf.empty()) tell("asked to cancel more than " + seconds() + " ago, but not ended: " + deaf + "; of these tasks");
   }
 
   void tell(std::string const& what) {

@@ -144,7 +144,7 @@ class scheduler {
   /// Takes a node out that was pushed as a removable one, and must not run any more.
   void forget(removable_node& node) noexcept {
     if (observer) [[unlikely]]
-      observer->leaves_line(node);
+      tell_left(node);
     ready_queue::remove_from_either(batch_, ready_, node);
   }
   /// What will run in the next iteration, so far.
@@ -216,7 +216,7 @@ class scheduler {
   [[nodiscard]] bool debug() const noexcept { return debug_; }
   void set_debug(bool enabled) noexcept {
     debug_ = enabled;
-    watched_ = debug_ || observer || next_observer_ || always_watched_;
+    find_whether_watched();
     if (enabled) debug_in_use_.store(true, std::memory_order_relaxed);
   }
   /// Whether there was a loop in debug mode: until then primitives do not look for theirs.
@@ -451,7 +451,7 @@ class scheduler {
   void replace_observer(owner<loop_observer> next) noexcept {
     if (observer) std::exchange(observer, nullptr)->stop();
     next_observer_ = std::move(next);
-    watched_ = debug_ || next_observer_ || always_watched_;
+    find_whether_watched();
   }
   void begin_observing() noexcept {
     if (next_observer_) {
@@ -652,6 +652,9 @@ class scheduler {
       std::fprintf(stderr, "aio: %s\n  (out of memory while this was reported)\n", context.message.c_str());
     }
   }
+
+  void find_whether_watched() noexcept { watched_ = debug_ || observer || next_observer_ || always_watched_; }
+  AIO_COLD AIO_NEVER_INLINE void tell_left(removable_node const& node) noexcept { observer->leaves_line(node); }
 
   AIO_COLD AIO_NEVER_INLINE static bool is_open_elsewhere(scheduler const* loop, std::uint32_t serial) noexcept {
     std::lock_guard const lock(living_mutex());
