@@ -64,16 +64,15 @@ class rescuer {
   std::thread thread_;
 };
 
-using program = aio::task<>(int signal);
-
 /// What the exception handler hears of a main that looks for hangs ten times in a second, and how often.
 struct heard {
   std::string text;
   int count = 0;
 };
 
-constexpr unsigned watched_line = __LINE__ + 8;
-heard watched(program* main) {
+constexpr unsigned watched_line = __LINE__ + 9;
+template <class Program>  // aio::task<>(int signal)
+heard watched(Program main) {
   heard all;
   aio::run_options options;
   options.signals(aio::on_signal::leave).report_hangs(100ms).exception_handler([&](aio::exception_context const& what) {
@@ -85,8 +84,9 @@ heard watched(program* main) {
 }
 
 #if !defined(_WIN32)
-constexpr unsigned on_signal_line = __LINE__ + 3;
-std::string on_signal(program* main) {
+constexpr unsigned on_signal_line = __LINE__ + 4;
+template <class Program>
+std::string on_signal(Program main) {
   captured_cerr const printed;
   aio::run(aio::run_options().signals(aio::on_signal::leave).tasks_on_signal(SIGUSR2), main(SIGUSR2));
   return printed.text();
@@ -300,7 +300,7 @@ aio::task<> blocks() {
 
 TEST_CASE("report_stalls: a task that does not return is told once, and where it was resumed", "[alone]") {
   captured_cerr const printed;
-  aio::run(aio::run_options().signals(aio::on_signal::leave).report_stalls(150ms), []() -> aio::task<> {
+  aio::run(aio::run_options().signals(aio::on_signal::leave).report_stalls(200ms), []() -> aio::task<> {
     co_await aio::create_task(aio::task_options().name("worker"), blocks());
     co_await aio::sleep_for(300ms);  // no stall
     aio::get_running_loop().call_soon(block);
@@ -308,8 +308,8 @@ TEST_CASE("report_stalls: a task that does not return is told once, and where it
   });
 #if defined(__unix__) || defined(__APPLE__)
   CHECK(printed.text() ==
-        "aio: a loop has had no turn for 0.1 s: worker runs, and was resumed or begun last at hang_test.cpp:" +
-            std::to_string(blocks_line) + " in blocks\naio: a loop has had no turn for 0.1 s: a callback, or a handler "
+        "aio: a loop has had no turn for 0.2 s: worker runs, and was resumed or begun last at hang_test.cpp:" +
+            std::to_string(blocks_line) + " in blocks\naio: a loop has had no turn for 0.2 s: a callback, or a handler "
                                           "of Asio's, runs\n");
 #endif
 }

@@ -20,12 +20,14 @@
 #include "aio/gather.hpp"
 #include "aio/limiter.hpp"
 #include "aio/lock.hpp"
+#include "aio/open_connection.hpp"
 #include "aio/print_tasks.hpp"
 #include "aio/queue.hpp"
 #include "aio/race.hpp"
 #include "aio/run.hpp"
 #include "aio/semaphore.hpp"
 #include "aio/sleep.hpp"
+#include "aio/stream.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
@@ -244,6 +246,75 @@ TEST_CASE("task_tree: threads and operations of Asio are said by what they are")
     go_on = true;
     accepting.cancel();
     co_await blocking;
+  });
+}
+
+TEST_CASE("task_tree: streams say where their peer is") {
+  aio::run([]() -> aio::task<> {
+    aio::current_task().set_name("main");
+    auto& context = aio::get_running_loop().context();
+    asio::ip::tcp::acceptor acceptor(context, {asio::ip::address_v4::loopback(), 0});
+    auto const port = acceptor.local_endpoint().port();
+    auto [reader, writer] = co_await aio::open_connection("127.0.0.1", port);
+    auto const peer = co_await acceptor.async_accept(aio::use_awaitable);
+    auto const reads = [](aio::stream_reader from) -> aio::task<> { (void)co_await from.readline(); };
+    auto const writes = [](aio::stream_writer& to) -> aio::task<> {
+      to.write(std::string(50'000'000, 'x'));
+      co_await to.drain();
+    };
+    auto const reading = named("reads", reads(std::move(reader)));
+    auto const writing = named("writes", writes(writer));
+    co_await aio::sleep_for(10ms);
+    std::string const address = "127.0.0.1:" + std::to_string(port);
+#if AIO_HAS_TYPEID
+    CHECK(waits() == "reads: stream_reader::readline from " + address + " | writes: drain, to " + address);
+#else
+    CHECK(waits() == "reads: stream_reader::readline from " + address + " | writes: something, to " + address);
+#endif
+    reading.cancel();
+    writing.cancel();
+    (void)co_await aio::as_result(reading);
+    (void)co_await aio::as_result(writing);
+    writer.abort();
+  });
+}
+
+TEST_CASE("task_tree: in debug mode tasks say when they began, and threads how long they run") {
+  aio::run(aio::run_options().debug(true), []() -> aio::task<> {
+    aio::current_task().set_name("main");
+    std::atomic<bool> go_on{false};
+    auto const in_thread = [&]() -> aio::task<> {
+      co_await aio::to_thread([&] {
+        while (!go_on) std::this_thread::sleep_for(1ms);
+      });
+    };
+    auto const blocking = named("blocks", in_thread());
+    auto const text = [] {
+      for (aio::task_info const& task : aio::task_tree()) {
+        if (task.name == "blocks") return task.waits_for;
+      }
+      return std::string();
+    };
+    for (int i = 0; i < 1000 && text() <= "a function that runs in a thread, for 0.1 s"; ++i) co_await aio::sleep_for(10ms);
+    CHECK_THAT(text(), ContainsSubstring("a function that runs in a thread, for 0."));
+    for (aio::task_info const& task : aio::task_tree()) CHECK(task.age.value_or(0s) >= 100ms);
+    go_on = true;
+    co_await blocking;
+  });
+  aio::run([]() -> aio::task<> {
+    for (aio::task_info const& task : aio::task_tree()) CHECK_FALSE(task.age);
+    co_return;
+  });
+}
+
+TEST_CASE("print_tasks: in debug mode tasks say when they began, by the loop's clock") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::get_running_loop().set_debug(true);
+    aio::current_task().set_name("main");
+    auto const sleeping = named("sleeps", sleeps(90s));
+    co_await aio::sleep_for(61'500ms);
+    CHECK_THAT(printed(), ContainsSubstring(", began 61.5 s ago\n    awaits at"));
+    co_await sleeping;
   });
 }
 

@@ -351,7 +351,7 @@ TEST_CASE("testing::run: real time passes while a thread works") {
 
 namespace {
 
-/// That of the example in event_loop.hpp, which goes faster.
+/// That of the example in event_loop.hpp, but faster still.
 class fast_loop final : public aio::event_loop {
  public:
   ~fast_loop() override { close_in_destructor(); }

@@ -359,15 +359,19 @@ class event_loop : private detail::loop_core {
   //     aio::time_point const begin_ = std::chrono::steady_clock::now();
   //   };
   //
-  //   aio::runner runner(aio::run_options(), std::make_unique<fast_loop>());
-  //   runner.run(fn, args...);
+  //   template <class Fn, class... Args>
+  //   decltype(auto) run_fast(Fn&& fn, Args&&... args) {  // with aio/run.hpp; a runner closes when it goes
+  //     aio::runner once(aio::run_options(), std::make_unique<fast_loop>());
+  //     return once.run(std::forward<Fn>(fn), std::forward<Args>(args)...);
+  //   }
   //
-  // testing/virtual_clock.hpp is one whose time jumps. Not for a loop on a context that the program runs: wait() is not
+  // testing/virtual_clock.hpp is one whose time jumps, and only there advance() and all_blocked() work. Not for a loop on a context that the program runs: wait() is not
   // called there. The private bases have names, too: of its own members those with an underscore meet none of them.
 
-  /// The time that deadlines are measured in. Not negative, and never goes back. max() is a deadline that never comes;
-  /// deadlines that would be beyond it are that. All of aio that waits for a time goes by it, limits such as a stream's
-  /// linger, too; real are slow_callback_duration and what Asio's own timers, threads and processes take.
+  /// The time that deadlines are measured in. Not negative, never goes back, and stays below max(): that is a deadline
+  /// that never comes, and so are deadlines that would be beyond it. All of aio that waits for a time goes by it, limits
+  /// such as a stream's linger, too; real are slow_callback_duration and what Asio's own timers, threads and processes
+  /// take.
   /// Threads: the loop's.
   using detail::scheduler::now;
   /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a

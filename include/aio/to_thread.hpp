@@ -135,7 +135,7 @@ class thread_job : public pool_job, private ready_node {
   void run() noexcept override {
     phase expected = phase::queued;
     if (phase_.compare_exchange_strong(expected, phase::running)) {
-      observed_for_ != 0 ? call_observed() : call();
+      timed_ ? call_timed() : call();
       arrive();
     } else {
       release();  // withdrawn: the loop has forgotten it, and may be gone
@@ -164,14 +164,18 @@ class thread_job : public pool_job, private ready_node {
   }
 
   [[nodiscard]] bool has_begun() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::running; }
+  /// When it began, if it has, and is timed.
+  [[nodiscard]] time_point began() const noexcept { return began_.load(std::memory_order_relaxed); }
 
   void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
   }
 
-  /// Has the loop's observer told of it, before it is submitted.
-  AIO_COLD AIO_NEVER_INLINE void observe(task_core& task) noexcept {
+  /// Has the loop's observer told of it, before it is submitted; in debug mode it is timed, too.
+  AIO_COLD AIO_NEVER_INLINE void watch(task_core& task) noexcept {
+    timed_ = true;
+    if (!loop_.observer) return;
     observed_for_ = task.number();
     loop_.observer->thread_begins(task);
   }
@@ -202,14 +206,14 @@ class thread_job : public pool_job, private ready_node {
     self.release();
   }
 
-  AIO_COLD AIO_NEVER_INLINE void call_observed() noexcept {
+  AIO_COLD AIO_NEVER_INLINE void call_timed() noexcept {
     ran_on_ = std::this_thread::get_id();
-    began_ = std::chrono::steady_clock::now();
+    began_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
     call();
     ended_ = std::chrono::steady_clock::now();
   }
   AIO_COLD AIO_NEVER_INLINE void tell_observer() noexcept {
-    if (loop_.observer) loop_.observer->thread_ends(observed_for_, ran_on_, began_, ended_);
+    if (loop_.observer) loop_.observer->thread_ends(observed_for_, ran_on_, began(), ended_);
   }
 
   loop_core& loop_;
@@ -218,7 +222,8 @@ class thread_job : public pool_job, private ready_node {
 
   std::uint64_t observed_for_ = 0;  // the number of the task that waits; 0: no observer is to be told
   std::thread::id ran_on_;          // of no thread if it did not run
-  time_point began_{};
+  bool timed_ = false;
+  std::atomic<time_point> began_{};  // zero if it did not, or is not timed
   time_point ended_{};
 };
 
@@ -335,8 +340,8 @@ class thread_awaiter final : public leaf_waiter {
     on.work_started();
     frame_base const& before = task().innermost();
     suspend();
-    if (on.observer) [[unlikely]]
-      job_->observe(task());
+    if (on.observer || on.debug()) [[unlikely]]
+      job_->watch(task());
     try {
       submit_(on, *job_);
     } catch (...) {
@@ -359,7 +364,12 @@ class thread_awaiter final : public leaf_waiter {
   }
 
   [[nodiscard]] std::string describe_wait(task_core const&) const override {
-    return job_ && job_->has_begun() ? "a function that runs in a thread" : "a thread for a function";
+    if (!job_ || !job_->has_begun()) return "a thread for a function";
+    std::string text = "a function that runs in a thread";
+    if (time_point const began = job_->began(); began != time_point()) {
+      text += ", for " + detail::seconds_text(std::chrono::steady_clock::now() - began);
+    }
+    return text;
   }
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     if (!waiting()) return false;

@@ -37,8 +37,9 @@
 //     return detail::race_children(detail::any_two(), std::forward<Given>(given)...);
 //   }
 //
-// One that throws the errors of several has them from group_of(). What a rule can ask of a child stands at child_view,
-// in detail/children.hpp.
+// One that throws the errors of several has them from group_of(). What a rule can ask of a child_view: succeeded(),
+// failed(), cancelled(); error(), null of one that succeeded; name(), empty of a future; own(), whether race_children
+// started it.
 //
 // A rule has
 //
@@ -49,8 +50,8 @@
 //   auto take(Children& children);
 //   static constexpr bool keeps_values = true;  // optional
 //
-// begin: there are so many children. It is called once and first, and nothing else says their number. If it throws,
-// nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
+// begin: there are so many children. It is called once and first, by the co_await, and nothing else says their number.
+// If it throws, nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
 // is enough with none: nothing is started, and take() is called. So it is with no children, unless it throws.
 // enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is asked once
 // about each, in the order in which they end; first about those of others that were done before any was started, in
@@ -61,8 +62,8 @@
 // `children` are argument_children or element_children: take(index) gives a Children::value_type, or throws what that
 // child ended with; at(index) is its child_view. The value_type is the one type that all children give, std::monostate
 // for void; children of several types, and of references, are refused by take() with a sentence. To give one as race
-// does, in a std::variant or as a winner, call race_results<Children>::take(children, index) of race.hpp, above which
-// the header stands then. Errors of its own that were not taken by then, by children.take(),
+// does, call race_results<Children>::take(children, index) of race.hpp, above which the header stands then: a
+// std::variant of all types for arguments, an aio::winner<T>, which has `index` and, but for void, `value`, for a range. Errors of its own that were not taken by then, by children.take(),
 // child_view::error() or group_of(), are reported as too_late, also where take() throws: to drop one on purpose, call
 // error() of its view. Take none before: where the task is cancelled take() is not called.
 //

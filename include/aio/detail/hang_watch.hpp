@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/task_tree.hpp"
@@ -55,7 +56,7 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     if (!nothing_ran || something_to_come || core.tasks.empty()) {
       idle_told_ = false;
     } else if (!std::exchange(idle_told_, true)) {
-      tell("nothing has run for " + seconds() + ", and nothing that aio knows of will wake one of these tasks");
+      tell("nothing has run for " + detail::seconds_text(every_) + ", and nothing that aio knows of will wake one of these tasks");
     }
   }
 
@@ -82,17 +83,12 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     asked_ = std::move(asked);
     told_ = std::move(told);
     if (more != 0) deaf += " and " + std::to_string(more) + " more";
-    if (!deaf.empty()) tell("asked to cancel more than " + seconds() + " ago, but not ended: " + deaf + "; of these tasks");
+    if (!deaf.empty()) tell("asked to cancel more than " + detail::seconds_text(every_) + " ago, but not ended: " + deaf + "; of these tasks");
   }
 
   void tell(std::string const& what) {
     loop_.call_exception_handler({.message = what + ":\n" + detail::list_tasks(loop_access::core(loop_))});
   }
-  [[nodiscard]] std::string seconds() const {
-    auto const tenths = every_.count() / 100'000'000;
-    return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
-  }
-
   Loop& loop_;
   std::chrono::nanoseconds const every_;
   std::uint64_t seen_iteration_ = 0;

@@ -331,6 +331,7 @@ class loop_core : public scheduler {
   void iterate_inside() noexcept;
   void wake_later(task_core& task) noexcept;
   void run_watched(ready_node& node) noexcept;
+  void note_begin(task_core& task) noexcept;
   bool look_at_arguments(task_core& task) noexcept;
   void report_slow(task_core const* task, std::source_location from, char const* origin,
                    std::chrono::nanoseconds took) noexcept;

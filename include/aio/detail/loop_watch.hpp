@@ -17,6 +17,7 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/repeated_call.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
@@ -36,6 +37,7 @@ AIO_NEVER_INLINE void loop_core::run_watched(ready_node& node) noexcept {
     task = state_ptr<task_core>::share(static_cast<task_core&>(node));
     from = task->innermost().where;
     if (!look_at_arguments(*task)) return;
+    if (task->about_to_begin()) note_begin(*task);
   } else if (callback::is_callback(node)) {
     origin = static_cast<callback&>(node).origin();
   } else if (repeated_calls::is_one(node)) {
@@ -47,6 +49,13 @@ AIO_NEVER_INLINE void loop_core::run_watched(ready_node& node) noexcept {
   if (took >= slow_after) report_slow(task.get(), from, origin, took);
 }
 
+inline void loop_core::note_begin(task_core& task) noexcept {
+  try {
+    task.note_begin();
+  } catch (...) {  // no memory: nobody will be told how old it is
+  }
+}
+
 // Says whether the task can run. One that has begun may have no more use for what is gone.
 inline bool loop_core::look_at_arguments(task_core& task) noexcept {
   int left = 100;  // of a deep recursion, the innermost
@@ -55,8 +64,7 @@ inline bool loop_core::look_at_arguments(task_core& task) noexcept {
       continue;
     try {
       std::string text = "the coroutine ";
-      text.append(frame->where.function_name()).append(", ").append(frame->where.file_name()).append(":");
-      text.append(std::to_string(frame->where.line()));
+      text.append(frame->where.function_name()).append(", ").append(detail::place(frame->where));
       text.append(", refers to an object that was on the stack of the code that called it, and is gone: take it by "
                   "value, or give the function and its arguments to create_task(fn, args...), which keeps them");
       if (!task.about_to_begin()) {
@@ -74,14 +82,11 @@ inline bool loop_core::look_at_arguments(task_core& task) noexcept {
 inline void loop_core::report_slow(task_core const* task, std::source_location from,
                                    char const* origin, std::chrono::nanoseconds took) noexcept {
   try {
-    auto const place = [](std::source_location at) {
-      return std::string(at.file_name()) + ":" + std::to_string(at.line());
-    };
     auto const ms = std::chrono::ceil<std::chrono::milliseconds>(took).count();
     std::string const kept = " kept the loop for " + std::to_string(ms) + " ms";
     if (task) {
-      std::string const until = task->done() ? "its end" : place(task->innermost().where);
-      call_exception_handler({.message = "a task" + kept + ", from " + place(from) + " to " + until,
+      std::string const until = task->done() ? "its end" : detail::place(task->innermost().where);
+      call_exception_handler({.message = "a task" + kept + ", from " + detail::place(from) + " to " + until,
                               .task = task->name(),
                               .created = task->created()});
     } else {

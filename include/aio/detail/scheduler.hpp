@@ -144,7 +144,7 @@ class scheduler {
   /// Takes a node out that was pushed as a removable one, and must not run any more.
   void forget(removable_node& node) noexcept {
     if (observer) [[unlikely]]
-      tell_left(node);
+      observer->leaves_line(node);
     ready_queue::remove_from_either(batch_, ready_, node);
   }
   /// What will run in the next iteration, so far.
@@ -654,7 +654,6 @@ class scheduler {
   }
 
   void find_whether_watched() noexcept { watched_ = debug_ || observer || next_observer_ || always_watched_; }
-  AIO_COLD AIO_NEVER_INLINE void tell_left(removable_node const& node) noexcept { observer->leaves_line(node); }
 
   AIO_COLD AIO_NEVER_INLINE static bool is_open_elsewhere(scheduler const* loop, std::uint32_t serial) noexcept {
     std::lock_guard const lock(living_mutex());

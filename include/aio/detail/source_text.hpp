@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Places in programs as people write them: files and lines, and the names of coroutines.
+// Places in programs as people write them: files and lines, and the names of coroutines; and lengths of time.
 
 #include "aio/config.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <source_location>
 #include <string>
@@ -21,6 +22,13 @@ std::string place(std::source_location at) {
     file.remove_prefix(slash + 1);
   }
   return std::string(file) + ":" + std::to_string(at.line());
+}
+
+/// "1.2 s"
+AIO_ON_DEMAND
+std::string seconds_text(std::chrono::nanoseconds length) {
+  auto const tenths = (std::chrono::ceil<std::chrono::milliseconds>(length).count() + 50) / 100;
+  return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s";
 }
 
 /// Whether a place is in aio's own headers, which says nothing to a user: in aio/, aio/detail/ or aio/testing/. What

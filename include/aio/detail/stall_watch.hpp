@@ -133,9 +133,7 @@ class stall_watch final : public runner_companion {
   }
 
   void tell(std::chrono::nanoseconds limit) {
-    auto const tenths = limit.count() / 100'000'000;
-    std::string text = "aio: a loop has had no turn for " + std::to_string(tenths / 10) + "." +
-                       std::to_string(tenths % 10) + " s";
+    std::string text = "aio: a loop has had no turn for " + detail::seconds_text(limit);
 #if AIO_HAS_SIGACTION
     if (std::string const place = ask(); !place.empty()) text += ": " + place;
 #endif

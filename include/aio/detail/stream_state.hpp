@@ -51,10 +51,7 @@ class read_operation : public leaf_waiter {
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     return leaf_waiter::cancel_wait(task, message);
   }
-  [[nodiscard]] std::string describe_wait(task_core const&) const override {
-    std::string_view name = name_;
-    return "stream_reader::" + std::string(name.substr(0, name.find('(')));
-  }
+  [[nodiscard]] std::string describe_wait(task_core const&) const override;
 
  protected:
   read_operation(state_ptr<stream_state> stream, char const* name) noexcept : stream_(std::move(stream)), name_(name) {}
@@ -96,6 +93,7 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
     leave_line();
     return true;
   }
+  [[nodiscard]] std::string describe_wait(task_core const&) const override;
 
  protected:
   explicit write_operation(state_ptr<stream_state> stream) noexcept : stream_(std::move(stream)) {}
@@ -634,6 +632,18 @@ class stream_half {
 
 inline read_operation::~read_operation() {
   if (stream_) stream_->end_reading(*this);
+}
+
+inline std::string read_operation::describe_wait(task_core const&) const {
+  std::string_view const name = name_;
+  std::string text = "stream_reader::" + std::string(name.substr(0, name.find('(')));
+  if (socket_address const peer = stream_->remote_address(); !peer.empty()) text += " from " + peer.to_string();
+  return text;
+}
+
+inline std::string write_operation::describe_wait(task_core const&) const {
+  socket_address const peer = stream_->remote_address();
+  return peer.empty() ? std::string() : ", to " + peer.to_string();
 }
 
 inline bool read_operation::await_ready() {

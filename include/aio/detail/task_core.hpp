@@ -216,6 +216,12 @@ class task_core : public future_core,
     to[length] = 0;
   }
   void set_name(std::string name) { extras().name = std::move(name); }
+  /// When it began by its loop's clock, if that was noted.
+  [[nodiscard]] std::optional<time_point> begun() const noexcept {
+    auto const* const own = find_extras();
+    return own ? own->begun : std::nullopt;
+  }
+  void note_begin() { extras().begun = loop().now(); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }
   /// What it is called by without a name; never 0.
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
@@ -433,9 +439,7 @@ class task_core : public future_core,
   }
   [[nodiscard]] AIO_COLD std::string describe_sleep() const {
     if (!is(node_kind::sleeper)) return "sleep";
-    auto const left = std::chrono::ceil<std::chrono::milliseconds>(loop().deadline_of(*this) - loop().now());
-    auto const tenths = (left.count() + 50) / 100;
-    return "sleep, " + std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s left";
+    return "sleep, " + detail::seconds_text(loop().deadline_of(*this) - loop().now()) + " left";
   }
   /// Takes the timer down, and says whether the task slept.
   bool stop_sleeping() noexcept {
