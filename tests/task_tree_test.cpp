@@ -295,7 +295,9 @@ TEST_CASE("task_tree: in debug mode tasks say when they began, and threads how l
       }
       return std::string();
     };
-    for (int i = 0; i < 1000 && text() <= "a function that runs in a thread, for 0.1 s"; ++i) co_await aio::sleep_for(10ms);
+    for (int i = 0; i < 1000 && text() <= "a function that runs in a thread, for 0.1 s"; ++i) {
+      co_await aio::sleep_for(10ms);
+    }
     CHECK_THAT(text(), ContainsSubstring("a function that runs in a thread, for 0."));
     for (aio::task_info const& task : aio::task_tree()) CHECK(task.age.value_or(0s) >= 100ms);
     go_on = true;

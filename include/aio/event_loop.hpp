@@ -365,13 +365,14 @@ class event_loop : private detail::loop_core {
   //     return once.run(std::forward<Fn>(fn), std::forward<Args>(args)...);
   //   }
   //
-  // testing/virtual_clock.hpp is one whose time jumps, and only there advance() and all_blocked() work. Not for a loop on a context that the program runs: wait() is not
-  // called there. The private bases have names, too: of its own members those with an underscore meet none of them.
+  // testing/virtual_clock.hpp is one whose time jumps, and only there advance() and all_blocked() work. Not for a loop
+  // on a context that the program runs: wait() is not called there. The private bases have names, too: of its own
+  // members those with an underscore meet none of them.
 
   /// The time that deadlines are measured in. Not negative, never goes back, and stays below max(): that is a deadline
-  /// that never comes, and so are deadlines that would be beyond it. All of aio that waits for a time goes by it, limits
-  /// such as a stream's linger, too; real are slow_callback_duration and what Asio's own timers, threads and processes
-  /// take.
+  /// that never comes, and so are deadlines that would be beyond it. All of aio that waits for a time goes by it,
+  /// limits such as a stream's linger, too; real are slow_callback_duration and what Asio's own timers, threads and
+  /// processes take.
   /// Threads: the loop's.
   using detail::scheduler::now;
   /// Called where nothing is ready. Waits, in the context, until that may have changed: by a handler, which is a

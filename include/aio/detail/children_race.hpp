@@ -51,8 +51,9 @@
 //   static constexpr bool keeps_values = true;  // optional
 //
 // begin: there are so many children. It is called once and first, by the co_await, and nothing else says their number.
-// If it throws, nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it gives true, there
-// is enough with none: nothing is started, and take() is called. So it is with no children, unless it throws.
+// If it throws, nothing is started, and the co_await throws that. It reserves what memory enough_with needs. If it
+// gives true, there is enough with none: nothing is started, and take() is called. So it is with no children, unless it
+// throws.
 // enough_with: the child at `index` is done, and until now there was not enough. Is there with it? It is asked once
 // about each, in the order in which they end; first about those of others that were done before any was started, in
 // the order in which they were given. It is not asked again after it said so, nor after a cancellation: what fails
@@ -63,9 +64,10 @@
 // child ended with; at(index) is its child_view. The value_type is the one type that all children give, std::monostate
 // for void; children of several types, and of references, are refused by take() with a sentence. To give one as race
 // does, call race_results<Children>::take(children, index) of race.hpp, above which the header stands then: a
-// std::variant of all types for arguments, an aio::winner<T>, which has `index` and, but for void, `value`, for a range. Errors of its own that were not taken by then, by children.take(),
-// child_view::error() or group_of(), are reported as too_late, also where take() throws: to drop one on purpose, call
-// error() of its view. Take none before: where the task is cancelled take() is not called.
+// std::variant of all types for arguments, an aio::winner<T>, which has `index` and, but for void, `value`, for a
+// range. Errors of its own that were not taken by then, by children.take(), child_view::error() or group_of(), are
+// reported as too_late, also where take() throws: to drop one on purpose, call error() of its view. Take none before:
+// where the task is cancelled take() is not called.
 //
 // In enough_with and in take, for any index that enough_with was asked about, child_view::core is not null, and the
 // child is done. Of other indices take() asks only where there was not enough before any was started, in which case

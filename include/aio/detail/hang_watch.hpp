@@ -56,7 +56,8 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     if (!nothing_ran || something_to_come || core.tasks.empty()) {
       idle_told_ = false;
     } else if (!std::exchange(idle_told_, true)) {
-      tell("nothing has run for " + detail::seconds_text(every_) + ", and nothing that aio knows of will wake one of these tasks");
+      tell("nothing has run for " + detail::seconds_text(every_) +
+           ", and nothing that aio knows of will wake one of these tasks");
     }
   }
 
@@ -83,7 +84,9 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
     asked_ = std::move(asked);
     told_ = std::move(told);
     if (more != 0) deaf += " and " + std::to_string(more) + " more";
-    if (!deaf.empty()) tell("asked to cancel more than " + detail::seconds_text(every_) + " ago, but not ended: " + deaf + "; of these tasks");
+    if (deaf.empty()) return;
+    tell("asked to cancel more than " + detail::seconds_text(every_) + " ago, but not ended: " + deaf +
+         "; of these tasks");
   }
 
   void tell(std::string const& what) {

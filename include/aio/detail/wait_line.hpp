@@ -55,10 +55,10 @@
 //     detail::handing_line line_;
 //   };
 //
-// join() throws usage_error, where another loop or thread may not wait, before it has changed anything. suspend() throws
-// nothing here, and nobody runs inside of it: a task whose cancellation is pending is woken with it, and cancel_wait()
-// was called. wake() and hand_over() throw nothing. Without `selectable`, select() refuses the awaiter in a sentence:
-// right for one that has done something by waiting which cannot be taken back.
+// join() throws usage_error, where another loop or thread may not wait, before it has changed anything. suspend()
+// throws nothing here, and nobody runs inside of it: a task whose cancellation is pending is woken with it, and
+// cancel_wait() was called. wake() and hand_over() throw nothing. Without `selectable`, select() refuses the awaiter in
+// a sentence: right for one that has done something by waiting which cannot be taken back.
 //
 // To close such a line, hand over nothing to each: receive() is true then, and pass_on() is called of who was
 // cancelled, so both have to look at what the awaiter has. What gives itself back is made as semaphore::permit is.
