@@ -21,6 +21,7 @@
 #include "aio/aio.hpp"
 #include "aio/testing/cancel_everywhere.hpp"
 #include "aio/testing/explore.hpp"
+#include "support/asked_for.hpp"
 #include "support/catch.hpp"
 
 using namespace std::chrono_literals;
@@ -64,8 +65,7 @@ aio::task<> run_cancelling(program const& of, std::size_t victim, aio::testing::
 
 /// Runs a program, made anew each time, with each of its tasks as the one that is cancelled.
 void check(char const* name, std::function<program()> const& make) {
-  char const* const up_to = std::getenv("AIO_EXPLORE");
-  long const most = up_to ? std::atol(up_to) : 50;
+  auto const most = static_cast<long>(aio_test::asked_for("AIO_EXPLORE", 50));
   auto const options = aio::testing::explore_options().enumerate_up_to(most).seeds((std::min)(most, 1000L));
   std::size_t schedules = 0;
   std::size_t choices = 0;
@@ -83,7 +83,7 @@ void check(char const* name, std::function<program()> const& make) {
     all = all && ran.all;
   }
   CHECK(schedules > tasks);
-  if (up_to) {
+  if (most > 50) {
     std::printf("| %s | %zu | %zu%s | %zu |\n", name, tasks, schedules, all ? ", which are all" : "", choices);
   }
 }

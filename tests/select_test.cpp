@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -39,6 +38,7 @@
 #include "aio/task_set.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
+#include "support/asked_for.hpp"
 #include "support/catch.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"
@@ -738,7 +738,6 @@ aio::task<> random_program(unsigned seed) {
 
 // AIO_SELECT_PROGRAMS=1000000 runs a million of them.
 TEST_CASE("select: in any order of what happens each item is taken once, and each permit comes back") {
-  char const* const wanted = std::getenv("AIO_SELECT_PROGRAMS");
-  unsigned const count = wanted ? static_cast<unsigned>(std::stoul(wanted)) : 1500;
+  auto const count = static_cast<unsigned>(aio_test::asked_for("AIO_SELECT_PROGRAMS", 1500));
   for (unsigned seed = 0; seed < count; ++seed) aio::testing::run([seed] { return random_program(seed); });
 }
