@@ -21,6 +21,9 @@
 #include <vector>
 
 #include "aio/aio.hpp"
+#include "aio/detail/frame.hpp"
+#include "aio/detail/leaf_waiter.hpp"
+#include "aio/detail/task_core.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
 #include "support/peers.hpp"
@@ -165,6 +168,16 @@ TEST_CASE("allocation: none from malloc per task, spawned and awaited, or droppe
 
 TEST_CASE("allocation: none from malloc per task made of a function and arguments") {
   CHECK(allocations_of([]() -> aio::task<> { co_await aio::create_task(sleeps, 1); }) == 0);
+}
+
+TEST_CASE("allocation: coroutines and tasks are as small as they were before anything could watch them") {
+#if defined(__x86_64__) && defined(__GLIBCXX__) && !defined(__ILP32__)
+  CHECK(sizeof(aio::detail::frame_base) <= 40);
+  CHECK(sizeof(aio::detail::task_core) <= 152);
+  CHECK(sizeof(aio::detail::leaf_waiter) <= 24);
+#else
+  SUCCEED("is not counted here");
+#endif
 }
 
 TEST_CASE("allocation: one block of the pool per spawned task") {
