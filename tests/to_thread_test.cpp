@@ -502,6 +502,12 @@ aio::task<int> add(int a, int b) {
 
 }  // namespace
 
+TEST_CASE("run_coroutine_threadsafe: a future of none is empty, as a std::future is") {
+  aio::concurrent_future<int> future;
+  CHECK_FALSE(future.valid());
+  CHECK_THROWS_AS(future.cancel(), std::future_error);
+}
+
 TEST_CASE("run_coroutine_threadsafe: gives the value to another thread") {
   background other;
   CHECK(aio::run_coroutine_threadsafe(add(1, 2), other.loop).get() == 3);

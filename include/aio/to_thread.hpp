@@ -95,12 +95,14 @@ class concurrent_future;
 template <class T>
 concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& loop);
 
-/// A std::future whose task can be cancelled, from any thread.
+/// A std::future whose task can be cancelled, from any thread. Empty without one, as a std::future.
 template <class T>
 class [[nodiscard]] concurrent_future : public std::future<T> {
  public:
+  concurrent_future() noexcept = default;
+
   /// Cancels the task on its loop; false if its result is there already.
-  /// Threads: any. Requires: the loop is not gone.
+  /// Throws: std::future_error (no_state) if it is empty. Threads: any. Requires: the loop is not gone.
   bool cancel();
 
  private:
@@ -491,6 +493,7 @@ auto run_in_executor(Executor const& executor, Fn&& fn, Args&&... args) {
 
 template <class T>
 bool concurrent_future<T>::cancel() {
+  if (!link_) throw std::future_error(std::future_errc::no_state);
   if (link_->done.load(std::memory_order_acquire)) return false;
   link_->loop.call_soon_threadsafe([shared = link_] {
     if (shared->handle.valid()) {
