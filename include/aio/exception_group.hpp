@@ -115,7 +115,7 @@ class exception_group : public std::exception {
   [[nodiscard]] std::pair<std::optional<exception_group>, std::optional<exception_group>> split_in() const;
   template <class E, class Visit>
   void each_of(Visit visit) const;
-  static std::string render(contents const& of);
+  class text_of_all;
   static char const* text(contents const& of) noexcept;
 
   std::shared_ptr<contents const> shared_;  // copying an exception must not throw
@@ -157,22 +157,6 @@ struct group_of_tasks {
 
 }  // namespace detail
 
-// Whoever is first stores the text; threads that compose it at the same time find the same.
-inline char const* exception_group::text(contents const& of) noexcept {
-  std::string const* found = of.text.load(std::memory_order_acquire);
-  if (!found) {
-    try {
-      auto made = std::make_unique<std::string const>(render(of));
-      if (of.text.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
-        found = made.release();
-      }
-    } catch (...) {
-      return of.message.c_str();
-    }
-  }
-  return found->c_str();
-}
-
 inline std::optional<exception_group> exception_group::nested_in(std::exception_ptr const& error) {
   try {
     std::rethrow_exception(error);
@@ -183,71 +167,94 @@ inline std::optional<exception_group> exception_group::nested_in(std::exception_
   }
 }
 
-// With a loop: tasks that fail inside each other's groups can be any number.
-inline std::string exception_group::render(contents const& of) {
-  constexpr std::size_t most_indented = 64;
+/// What a group says, with the groups inside of it.
+class exception_group::text_of_all {
+ public:
+  // With a loop: tasks that fail inside each other's groups can be any number.
+  explicit text_of_all(contents const& of) {
+    enter(of);
+    while (!inside_.empty()) {
+      place& at = inside_.back();
+      if (at.next == at.group->exceptions.size()) {
+        inside_.pop_back();
+      } else {
+        add_error(*at.group, at.next++);
+      }
+    }
+  }
+  [[nodiscard]] std::string take() && { return std::move(text_); }
+
+ private:
+  static constexpr std::size_t most_indented = 64;
   struct place {
     contents const* group;  // kept by the one around it
     std::size_t next = 0;
   };
-  std::vector<place> inside;
-  std::string text;
-  auto const add = [&](std::string_view piece) {
+
+  void add(std::string_view piece) {
     for (char const c : piece) {
-      text += c;
-      if (c == '\n') text.append(2 * (std::min)(inside.size(), most_indented), ' ');
+      text_ += c;
+      if (c == '\n') text_.append(2 * (std::min)(inside_.size(), most_indented), ' ');
     }
-  };
-  auto const has_own_text = []([[maybe_unused]] exception_group const& group) {
+  }
+  void enter(contents const& group) {
+    std::size_t const count = group.exceptions.size();
+    add(group.message);
+    add(" (" + std::to_string(count) + (count == 1 ? " error)" : " errors)"));
+    inside_.push_back({&group});
+  }
+  static bool has_own_text([[maybe_unused]] exception_group const& group) {
 #if AIO_HAS_TYPEID
     return typeid(group) != typeid(exception_group);
 #else
     return false;
 #endif
-  };
-  auto const enter = [&](contents const& group) {
-    std::size_t const count = group.exceptions.size();
-    add(group.message);
-    add(" (" + std::to_string(count) + (count == 1 ? " error)" : " errors)"));
-    inside.push_back({&group});
-  };
-  enter(of);
-  while (!inside.empty()) {
-    place& at = inside.back();
-    if (at.next == at.group->exceptions.size()) {
-      inside.pop_back();
-      continue;
-    }
-    contents const& group = *at.group;
-    std::size_t const index = at.next++;
-    std::string const& name = group.task_names[index];
-    std::exception_ptr const& error = group.exceptions[index];
-    contents const* found = nullptr;
+  }
+  void add_error(contents const& group, std::size_t index) {
     add("\n");
-    if (!name.empty()) {
+    if (std::string const& name = group.task_names[index]; !name.empty()) {
       add(name);
       add(": ");
     }
+    contents const* nested = nullptr;
     try {
-      std::rethrow_exception(error);
-    } catch (exception_group const& nested) {
-      if (has_own_text(nested)) {
-        add(nested.what());
+      std::rethrow_exception(group.exceptions[index]);
+    } catch (exception_group const& found) {
+      if (has_own_text(found)) {
+        add(found.what());
       } else {
-        found = nested.shared_.get();
+        nested = found.shared_.get();
       }
     } catch (...) {
-      add(detail::describe(error));
+      add(detail::describe(group.exceptions[index]));
     }
-    if (found) enter(*found);
+    if (nested) enter(*nested);
     std::string const origin = index < group.origins.size() ? group.origins[index].text() : std::string();
-    if (origin.empty()) continue;
-    if (!found) inside.push_back({nullptr});
+    if (origin.empty()) return;
+    if (!nested) inside_.push_back({nullptr});
     add("\n");
     add(origin);
-    if (!found) inside.pop_back();
+    if (!nested) inside_.pop_back();
   }
-  return text;
+
+  std::string text_;
+  std::vector<place> inside_;
+};
+
+// Whoever is first stores the text; threads that compose it at the same time find the same.
+inline char const* exception_group::text(contents const& of) noexcept {
+  std::string const* found = of.text.load(std::memory_order_acquire);
+  if (!found) {
+    try {
+      auto made = std::make_unique<std::string const>(text_of_all(of).take());
+      if (of.text.compare_exchange_strong(found, made.get(), std::memory_order_acq_rel, std::memory_order_acquire)) {
+        found = made.release();
+      }
+    } catch (...) {
+      return of.message.c_str();
+    }
+  }
+  return found->c_str();
 }
 
 template <class E>

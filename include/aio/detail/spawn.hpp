@@ -223,24 +223,11 @@ inline void keep_children() {
   ::sigaction(SIGCHLD, &usual, nullptr);
 }
 
-/// Starts it, and gives the number of the process. Blocks until exec() has succeeded.
-/// Throws: std::system_error; std::invalid_argument; std::bad_alloc. Nothing runs then.
-AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
-  if (of.command.empty() || of.command.front().empty()) throw std::invalid_argument("a process needs a program");
-  detail::keep_children();
-  auto const arguments = detail::spawn_strings(of.command, "an argument");
-  auto const environment =
-      of.env ? detail::spawn_strings(*of.env, "the environment") : std::vector<char*>();
-  char* const* const variables = of.env ? environment.data() : environ;
-  if (of.cwd.find('\0') != std::string::npos) {
-    throw std::invalid_argument("the directory of a process has a character 0 in it");
-  }
-
-  spawn_attributes const attributes(of);
-  spawn_actions actions;
-  if (!of.cwd.empty()) actions.change_directory(of.cwd.c_str());
+/// Which descriptors the process will have, in that order: the standard ones, those it is passed, no others.
+/// `copies`: to be kept until it has started.
+inline void arrange_descriptors(spawn_request const& of, spawn_actions& actions,
+                                std::vector<owned_descriptor>& copies) {
   // A standard descriptor of this process may be another one of the new process: it is out of the way then.
-  std::vector<owned_descriptor> copies;
   int sources[3];
   for (int i = 0; i < 3; ++i) {
     sources[i] = of.standard[i];
@@ -263,23 +250,18 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
   kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
   for (int const each : kept) actions.put(each, each);  // no longer closed on exec
   actions.close_others(kept);
+}
 
-  ::pid_t made = -1;
-  auto const start = [&](char const* file) {
-    return ::posix_spawn(&made, file, actions.get(), attributes.get(), arguments.data(), variables);
-  };
-  std::string const& program = of.command.front();
-  if (program.find('/') != std::string::npos) {
-    if (int const error = start(program.c_str()); error != 0) detail::spawn_failed(of, error);
-    return made;
-  }
+/// Calls start(file) for the program in each directory of the search path, until one starts. Gives 0, or the error.
+template <class Start>
+int start_on_path(spawn_request const& of, Start start) {
   int error = ENOENT;
   std::string const path = detail::search_path(of);
   for (std::size_t from = 0; from <= path.size();) {
     std::size_t const to = (std::min)(path.find(':', from), path.size());
     std::string file = path.substr(from, to - from);
     file += file.empty() ? "./" : "/";
-    file += program;
+    file += of.command.front();
     from = to + 1;
     // A relative one is looked for in the directory where the process begins.
     if (file.front() == '/' && ::access(file.c_str(), X_OK) != 0) {
@@ -287,14 +269,41 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
       continue;
     }
     int const outcome = start(file.c_str());
-    if (outcome == 0) return made;
     if (outcome == EACCES) {
       error = EACCES;
     } else if (outcome != ENOENT && outcome != ENOTDIR) {
-      detail::spawn_failed(of, outcome);
+      return outcome;
     }
   }
-  detail::spawn_failed(of, error);
+  return error;
+}
+
+/// Starts it, and gives the number of the process. Blocks until exec() has succeeded.
+/// Throws: std::system_error; std::invalid_argument; std::bad_alloc. Nothing runs then.
+AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
+  if (of.command.empty() || of.command.front().empty()) throw std::invalid_argument("a process needs a program");
+  detail::keep_children();
+  auto const arguments = detail::spawn_strings(of.command, "an argument");
+  auto const environment = of.env ? detail::spawn_strings(*of.env, "the environment") : std::vector<char*>();
+  char* const* const variables = of.env ? environment.data() : environ;
+  if (of.cwd.find('\0') != std::string::npos) {
+    throw std::invalid_argument("the directory of a process has a character 0 in it");
+  }
+
+  spawn_attributes const attributes(of);
+  spawn_actions actions;
+  if (!of.cwd.empty()) actions.change_directory(of.cwd.c_str());
+  std::vector<owned_descriptor> copies;
+  detail::arrange_descriptors(of, actions, copies);
+  ::pid_t made = -1;
+  auto const start = [&](char const* file) {
+    return ::posix_spawn(&made, file, actions.get(), attributes.get(), arguments.data(), variables);
+  };
+  std::string const& program = of.command.front();
+  bool const is_path = program.find('/') != std::string::npos;
+  int const error = is_path ? start(program.c_str()) : detail::start_on_path(of, start);
+  if (error != 0) detail::spawn_failed(of, error);
+  return made;
 }
 
 }  // namespace aio::detail
