@@ -45,8 +45,10 @@
 #include <cstdint>
 #include <fcntl.h>
 #include <fstream>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #endif
 
@@ -122,6 +124,19 @@ one_way over_standard_sockets() {
   ::setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &few, sizeof few);
   return over_standard_streams(descriptor(ends[0]), descriptor(ends[1]));
 }
+/// A terminal that passes on every byte as it is: the standard input; and who types there, the standard output.
+one_way over_a_terminal() {
+  descriptor types(::posix_openpt(O_RDWR | O_NOCTTY));
+  if (types.get() < 0 || ::grantpt(types.get()) != 0 || ::unlockpt(types.get()) != 0) {
+    throw std::runtime_error("there is no terminal");
+  }
+  descriptor terminal(::open(::ptsname(types.get()), O_RDWR | O_NOCTTY));
+  termios mode{};
+  if (::tcgetattr(terminal.get(), &mode) != 0) throw std::runtime_error("this is no terminal");
+  ::cfmakeraw(&mode);
+  ::tcsetattr(terminal.get(), TCSANOW, &mode);
+  return over_standard_streams(terminal, types);
+}
 /// A pipe of which nobody may change whether it blocks.
 one_way over_a_shared_pipe() {
   auto ends = aio::detail::make_pipe();
@@ -165,6 +180,30 @@ TEST_CASE("cancelled everywhere: whatever reads a stream, every byte is there on
     }
   }
 }
+
+#if defined(__unix__) || defined(__APPLE__)
+// In one that is hung up the system throws away what was not read.
+TEST_CASE("cancelled everywhere: who reads lines from a terminal has each once", "[native]") {
+  int const moments = cancel_everywhere([](cancellation& when) -> aio::task<> {
+    auto ends = over_a_terminal();
+    auto const types = [](aio::stream_writer& to) -> aio::task<> {
+      co_await to.send("one\ntw");
+      co_await aio::sleep_for(1ms);
+      co_await to.send("o\n");
+    };
+    auto const typing = aio::create_task(types(ends.to));
+    std::string got;
+    auto const reads = [&]() -> aio::task<> {
+      while (got.size() < 8) got += co_await ends.from.readline();
+    };
+    co_await when.meet(reads());
+    co_await reads();
+    CHECK(got == "one\ntwo\n");
+    co_await typing;
+  });
+  CHECK(moments > 5);
+}
+#endif
 
 TEST_CASE("cancelled everywhere: who reads much at once, with no buffer between, has every byte once") {
   auto const memory = [] {

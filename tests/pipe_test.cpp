@@ -28,6 +28,7 @@
 #include "aio/sleep.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/timeout.hpp"
+#include "aio/wait_readable.hpp"
 #include "support/catch.hpp"
 #include "support/descriptors.hpp"
 #include "support/order.hpp"
@@ -534,6 +535,29 @@ TEST_CASE("pipe: a terminal that is hung up is at its end", "[native]") {
     screen.master.reset();
     auto const all = co_await reading;
     CHECK(all.empty());
+  });
+}
+
+TEST_CASE("pipe: the end of a terminal that a program has for another one is used as it is", "[native]") {
+  terminal screen;
+  run([&]() -> aio::task<> {
+    int const given = screen.master.get();
+    {
+      auto keys = aio::connect_write_pipe(aio::detail::duplicate(screen.master.get(), "keys").release());
+      auto shown = aio::connect_read_pipe(screen.master.release());
+      co_await keys.send("typed\n");
+      co_await aio::wait_for(aio::wait_readable(screen.slave.get()), 60s);
+      CHECK(take(screen.slave.get()) == "typed\n");
+      auto const echo = co_await shown.readline();
+      CHECK(echo == "typed\r\n");
+      put(screen.slave.get(), "printed\n");
+      auto const line = co_await shown.readline();
+      CHECK(line == "printed\r\n");
+      screen.slave.reset();
+      auto const rest = co_await shown.read();
+      CHECK(rest.empty());
+    }
+    CHECK(open_descriptors().count(given) == 0);
   });
 }
 

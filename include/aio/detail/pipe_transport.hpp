@@ -40,6 +40,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -240,8 +242,22 @@ inline opened_pipe open_unshared(owned_descriptor end) {
   return {std::move(end), pipe_access::unshared};
 }
 
+/// Whether to open that once more gives the same. Devices may give another one each time: the end of a terminal that
+/// programs like terminal emulators and ssh have, /dev/net/tun.
+inline bool same_again(int number, struct stat const& file) noexcept {
+  if (S_ISFIFO(file.st_mode)) return true;
+  if (!S_ISCHR(file.st_mode) || ::isatty(number) == 0) return false;
+#if defined(TIOCGPTN)
+  unsigned of_terminal = 0;
+  return ::ioctl(number, TIOCGPTN, &of_terminal) != 0;
+#else
+  return ::ptsname(number) == nullptr;
+#endif
+}
+
 /// The same file, opened once more, so that it may be made non-blocking; none, if that cannot be.
 inline owned_descriptor open_again(int number, struct stat const& file, pipe_direction direction) noexcept {
+  if (!detail::same_again(number, file)) return owned_descriptor();
   int const flags = (direction == pipe_direction::in ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
 #if defined(__linux__)
   char path[32];
