@@ -524,6 +524,14 @@ TEST_CASE("memory: a loop that has nothing to do gives back what a burst needed"
     },
                    before));
   }
+  SECTION("before its next deadline") {
+    CHECK(aio::run([](long none) -> aio::task<bool> {
+      co_await burst<1000>(4000, 1ms);
+      co_await aio::sleep_for(500ms);
+      co_return living <= none + 512 * kibibyte;
+    },
+                   before));
+  }
   SECTION("on a context that the program runs") {
     asio::io_context context;
     aio::event_loop loop(context);

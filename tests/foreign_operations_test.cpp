@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <asio/any_io_executor.hpp>
+#include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/bind_executor.hpp>
@@ -371,7 +372,52 @@ TEST_CASE("foreign operation: an object that goes ends its operation, also when 
   });
 }
 
+TEST_CASE("foreign operation: one that has ended is not asked to, though its handler is in line still") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    aio_test::trace log;
+    auto const operation = [&]() -> aio::task<int> {
+      co_return co_await own_operation<int>([&](auto handler) {
+        asio::get_associated_cancellation_slot(*handler).assign([&](asio::cancellation_type) { log("asked"); });
+        asio::post(context, [&, handler] {
+          log("ends");
+          (*handler)(7);
+        });
+        log("begins");
+      });
+    };
+    auto const waiting = aio::create_task(operation);
+    auto const cancelling = aio::create_task([&]() -> aio::task<> {
+      log("cancel");
+      waiting.cancel();
+      co_return;
+    });
+    log(std::to_string(co_await waiting));
+    CHECK(log.text() == "begins | cancel | ends | 7");
+  });
+}
+
 // ---- handlers that leave no peace
+
+TEST_CASE("foreign operation: a task that yields beside an operation has its turns, whatever a handler posts") {
+  aio::testing::run([]() -> aio::task<> {
+    auto& context = aio::get_running_loop().context();
+    asio::steady_timer timer(context, 1h);
+    auto const waiting = aio::create_task(wait_on(timer));
+    int ran = 0;
+    std::function<void()> again = [&] {
+      if (++ran < 100'000) asio::post(context, again);
+    };
+    asio::post(context, again);
+    for (int i = 0; i < 10; ++i) co_await aio::sleep_for(0s);
+    CHECK(ran > 0);
+    CHECK(ran < 100);  // some in each turn
+    ran = 100'000;
+    waiting.cancel();
+    auto const ended = co_await aio::as_result(waiting);
+    CHECK(ended.cancelled());
+  });
+}
 
 TEST_CASE("foreign operation: tasks, timers and cancellations have their turns beside a handler that posts itself") {
   aio::run([]() -> aio::task<> {

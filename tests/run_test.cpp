@@ -237,6 +237,35 @@ TEST_CASE("run: waits for functions that still run in threads") {
   CHECK(ended == then);
 }
 
+TEST_CASE("run: what is ready when main ends runs for as many iterations as asyncio takes to shut down") {
+  int calls = 0;
+  std::function<void()> again = [&] {
+    ++calls;
+    aio::get_running_loop().call_soon(std::ref(again));
+  };
+  aio::run([&]() -> aio::task<> {
+    aio::get_running_loop().call_soon(std::ref(again));
+    co_return;
+  });
+  CHECK(calls == 5);  // once beside the end of main, and in the four iterations of the shutdown
+}
+
+TEST_CASE("run: who asked to hear of a task that ends with main is told") {
+  aio_test::trace log;
+  aio::run([&]() -> aio::task<> {
+    auto child = aio::create_task([&]() -> aio::task<> {
+      log("child ends");
+      co_return;
+    });
+    child.add_done_callback([&](aio::task_handle<> const&) {
+      log("told");
+      aio::get_running_loop().call_soon([&] { log("and later"); });
+    });
+    co_await aio::sleep_for(0s);
+  });
+  CHECK(log.text() == "child ends | told | and later");
+}
+
 TEST_CASE("run: leaves no running loop behind") {
   aio::run(answer);
   CHECK_THROWS_AS(aio::get_running_loop(), aio::usage_error);

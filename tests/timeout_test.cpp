@@ -5,13 +5,18 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
+#include <asio/async_result.hpp>
 #include <asio/post.hpp>
 
 #include "aio/as_result.hpp"
 #include "aio/event_loop.hpp"
+#include "aio/exception_group.hpp"
 #include "aio/run.hpp"
+#include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/use_awaitable.hpp"
@@ -477,19 +482,51 @@ TEST_CASE("with_timeout: a cancellation that came too late for an operation pass
   });
 }
 
+TEST_CASE("with_timeout: a cancellation that a group throws once more passes a block that is over at once") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto const fails_when_cancelled = []() -> aio::task<> {
+      (void)co_await aio::as_result(wait_long());
+      throw std::runtime_error("clean-up");
+    };
+    auto const group = [&](aio::task_group& children) -> aio::task<> {
+      children.create_task(fails_when_cancelled);
+      co_await wait_long();
+    };
+    auto const worker = aio::create_task([&]() -> aio::task<> {
+      auto const grouped = co_await aio::as_result(aio::with_task_group(group));
+      CHECK_THROWS_AS(grouped.rethrow(), aio::exception_group);
+      auto const ended = co_await aio::as_result(aio::with_timeout(0s, wait_long));
+      log(said(ended));
+    });
+    co_await aio::sleep_for(0s);
+    worker.cancel();
+    co_await worker;
+    CHECK(log.text() == "aio::cancelled_error");
+  });
+}
+
 TEST_CASE("with_timeout: its own cancellation that came too late for an operation goes with it") {
   aio::testing::run([]() -> aio::task<> {
     aio::current_task().cancel();
     (void)co_await aio::as_result(aio::sleep_for(1s));  // swallowed, and never taken back
     auto& loop = aio::get_running_loop();
+    // The time is over while the operation is pending, which does not listen and ends well.
     auto body = [&](aio::timeout& limit) -> aio::task<int> {
-      // The time is over in the iteration in which the operation is.
-      loop.call_soon([&] { limit.reschedule(loop.time()); });
-      co_await asio::post(loop.get_executor(), aio::use_awaitable);
-      co_return 1;
+      co_return co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
+          [&](auto handler) {
+            auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
+            loop.call_soon([&, kept] {
+              limit.reschedule(loop.time());
+              loop.call_soon([kept] { (*kept)(1); });
+            });
+          },
+          aio::use_awaitable);
     };
-    auto const got = co_await aio::as_result(aio::with_timeout(1h, body));
+    aio::timeout limit(loop.time() + 1h);
+    auto const got = co_await aio::as_result(aio::with_timeout(limit, body));
     CHECK(got.has_value());
+    CHECK(limit.expired());
     co_await aio::sleep_for(1s);  // not cancelled
     CHECK(aio::current_task().cancelling() == 1);
   });
