@@ -13,7 +13,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <source_location>
 #include <string>
 #include <string_view>
@@ -57,7 +56,7 @@ struct task_info {
   task_status status = task_status::waiting;
   bool cancelling = false;       // a cancellation was requested and not taken back
   std::source_location created;  // line 0 where that is not known
-  std::optional<std::chrono::nanoseconds> age;  // in debug mode, since it began; by the loop's clock
+  std::chrono::nanoseconds age{-1};  // since it began, by the loop's clock; in debug mode, else -1
   std::vector<task_frame> stack;  // outermost first, without aio's own
   /// Of one that waits: "sleep, 1.2 s left", "lock::acquire, held by Task-3, 2 before it", "async_receive".
   std::string waits_for;
@@ -200,7 +199,7 @@ task_info describe_task(task_core& task, std::size_t depth) {
   info.name = task.name();
   info.depth = depth;
   info.cancelling = task.cancelling() > 0;
-  if (auto const begun = task.begun()) info.age = task.loop().now() - *begun;
+  if (time_point const begun = task.begun(); begun != (time_point::min)()) info.age = task.loop().now() - begun;
   if (!is_own(task.created())) info.created = task.created();
   bool const running = task.is_running();
   waitable const* const what = task.waiting_for();
@@ -269,7 +268,7 @@ class task_printer {
   static void add(std::string& text, Info const& task, std::string const& margin) {
     text += margin + task.name;
     if (task.created.line() != 0) text += ", created at " + detail::place(task.created);
-    if (task.age) text += ", began " + detail::seconds_text(*task.age) + " ago";
+    if (task.age.count() >= 0) text += ", began " + detail::seconds_text(task.age) + " ago";
     if (task.status == task_status::running) text += ", running";
     if (task.cancelling) text += ", asked to cancel";
     text += "\n";

@@ -167,7 +167,9 @@ class thread_job : public pool_job, private ready_node {
 
   [[nodiscard]] bool has_begun() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::running; }
   /// When it began, if it has, and is timed.
-  [[nodiscard]] time_point began() const noexcept { return began_.load(std::memory_order_relaxed); }
+  [[nodiscard]] time_point began() const noexcept {
+    return time_point(time_point::duration(began_.load(std::memory_order_relaxed)));
+  }
 
   void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
@@ -210,7 +212,7 @@ class thread_job : public pool_job, private ready_node {
 
   AIO_COLD AIO_NEVER_INLINE void call_timed() noexcept {
     ran_on_ = std::this_thread::get_id();
-    began_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
+    began_.store(std::chrono::steady_clock::now().time_since_epoch().count(), std::memory_order_relaxed);
     call();
     ended_ = std::chrono::steady_clock::now();
   }
@@ -225,7 +227,7 @@ class thread_job : public pool_job, private ready_node {
   std::uint64_t observed_for_ = 0;  // the number of the task that waits; 0: no observer is to be told
   std::thread::id ran_on_;          // of no thread if it did not run
   bool timed_ = false;
-  std::atomic<time_point> began_{};  // zero if it did not, or is not timed
+  std::atomic<time_point::rep> began_{0};  // zero if it did not, or is not timed
   time_point ended_{};
 };
 

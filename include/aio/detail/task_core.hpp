@@ -216,10 +216,10 @@ class task_core : public future_core,
     to[length] = 0;
   }
   void set_name(std::string name) { extras().name = std::move(name); }
-  /// When it began by its loop's clock, if that was noted.
-  [[nodiscard]] std::optional<time_point> begun() const noexcept {
+  /// When it began by its loop's clock; min() if that was not noted.
+  [[nodiscard]] time_point begun() const noexcept {
     auto const* const own = find_extras();
-    return own ? own->begun : std::nullopt;
+    return own ? own->begun : (time_point::min)();
   }
   void note_begin() { extras().begun = loop().now(); }
   [[nodiscard]] std::source_location created() const noexcept { return created_; }

@@ -112,7 +112,7 @@ struct task_extras : task_block {
   cancel_message delivered;  // of the cancellation that is on its way to the awaiter
   cancel_message repeated;   // by the last of the requests that were not passed on
   unsigned not_passed_on = 0;
-  std::optional<time_point> begun;  // in debug mode
+  time_point begun = (time_point::min)();  // in debug mode
   context_values values;     // of context variables
   // In place of `values` from the first time on that one is set, or that they are shared.
   std::shared_ptr<context_values> shared_values;
