@@ -197,6 +197,9 @@ TEST_CASE("process: a program that is not there is an error of the call, which n
     std::string const cut("a\0b", 3);
     auto const zero = co_await refused([&] { return aio::create_subprocess_exec(all, "true", cut); });
     CHECK(zero == "an argument of a process has a character 0 in it");
+    auto const there = process_options().cwd(cut);
+    auto const nowhere = co_await refused([&] { return aio::create_subprocess_exec(there, "true"); });
+    CHECK(nowhere == "the directory of a process has a character 0 in it");
     CHECK(open_descriptors() == inside);
     CHECK(no_child_is_left());
   });

@@ -185,6 +185,70 @@ TEST_CASE("server: with one port on all interfaces it is reached by IPv4 and IPv
   });
 }
 
+TEST_CASE("server: of one family only, where that is asked for", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto server = co_await aio::start_server(echo, "", 0, aio::server_options().family(AF_INET));
+    CHECK(server.sockets().size() == 1);
+    CHECK(server.sockets().at(0).family() == AF_INET);
+  });
+}
+
+TEST_CASE("server: without reuse_address() a port is not free while connections of it are being forgotten", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto const leave = [](aio::stream_reader, aio::stream_writer writer) { writer.close(); };
+    auto server = co_await aio::start_server(leave, "127.0.0.1", 0);
+    auto const port = port_of(server);
+    auto client = co_await client_of(server);
+    (void)co_await client.reader.read();  // the server is first to close, and the system waits
+    client.writer.close();
+    co_await client.writer.wait_closed();
+    server.close();
+    co_await server.wait_closed();
+    auto const strict = aio::server_options().reuse_address(false);
+    auto const refused = co_await aio::as_result(aio::start_server(echo, "127.0.0.1", port, strict));
+    CHECK(said(refused).find("Address already in use") != std::string::npos);
+    server = co_await aio::start_server(echo, "127.0.0.1", port);
+    client = co_await client_of(server);
+    std::string const answer = co_await ask(client, "x");
+    CHECK(answer == "x\n");
+  });
+}
+
+TEST_CASE("server: one that is assigned another is closed, and its handlers are cancelled", "[native]") {
+  aio::run([]() -> aio::task<> {
+    auto server = co_await aio::start_server(idle, "127.0.0.1", 0);
+    auto const port = port_of(server);
+    auto client = co_await client_of(server);
+    bool const there = co_await comes_true([&] { return server.connections() == 1; });
+    CHECK(there);
+    server = co_await aio::start_server(echo, "127.0.0.1", 0);
+    auto const end = co_await end_of(client);
+    CHECK(end == "end:");
+    auto const gone = co_await aio::as_result(aio::open_connection("127.0.0.1", port));
+    CHECK(!gone.has_value());
+    auto next = co_await client_of(server);
+    std::string const answer = co_await ask(next, "x");
+    CHECK(answer == "x\n");
+  });
+}
+
+TEST_CASE("server: what a handler has written is sent for as long as linger() says", "[native]") {
+  aio::run([]() -> aio::task<> {
+    std::string told;
+    auto const writes_much = [&told](aio::stream_reader, aio::stream_writer writer) -> aio::task<> {
+      writer.write(std::string(16 << 20, 'x'));
+      writer.close();
+      auto const outcome = co_await aio::as_result(writer.wait_closed());
+      told = said(outcome);
+    };
+    auto server = co_await aio::start_server(writes_much, "127.0.0.1", 0, aio::server_options().linger(20ms));
+    auto client = co_await client_of(server);  // reads nothing
+    bool const ended = co_await comes_true([&] { return !told.empty(); });
+    CHECK(ended);
+    CHECK(told.find("timeout_error") != std::string::npos);
+  });
+}
+
 TEST_CASE("server: of however few may wait, it accepts one after the other", "[native]") {
   aio::run([]() -> aio::task<> {
     for (int const backlog : {0, 1, 5}) {

@@ -1070,6 +1070,26 @@ TEST_CASE("stream: abort drops what is queued, resets the peer and frees who wai
   });
 }
 
+TEST_CASE("stream: ends that are assigned others let go of their own connection, which ends with the last of them") {
+  aio::testing::run([]() -> aio::task<> {
+    memory_peer first, second;
+    auto [reader, writer] = first.open();
+    auto [next_reader, next_writer] = second.open();
+    reader = std::move(next_reader);
+    CHECK(!first.ended());
+    writer = std::move(next_writer);
+    CHECK(first.ended());
+    CHECK(!first.was_reset());
+    second.feed("line\n");
+    auto const line = co_await reader.readline();
+    CHECK(line == "line\n");
+    writer.write("answer");
+    co_await writer.drain();
+    CHECK(second.take_sent() == "answer");
+    CHECK(!second.ended());
+  });
+}
+
 TEST_CASE("stream: ends that go close it, with something unsent that is told, and the peer is reset") {
   aio::testing::run([]() -> aio::task<> {
     reports heard;

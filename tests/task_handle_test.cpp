@@ -356,6 +356,25 @@ TEST_CASE("task_handle: a task cannot await itself") {
   });
 }
 
+TEST_CASE("task_handle: who awaits a task that has awaited itself, and not ended of that, is told so") {
+  aio::testing::run([]() -> aio::task<> {
+    aio::task_handle<> self;
+    auto const stubborn = [](aio::task_handle<>& me) -> aio::task<> {
+      auto const outcome = co_await aio::as_result(me);
+      CHECK(said(outcome) == "aio::usage_error: a task cannot await itself");
+      co_await aio::sleep_for(1s);
+    };
+    self = aio::create_task(stubborn, std::ref(self));
+    co_await aio::sleep_for(0s);
+    auto const early = co_await aio::as_result(self);
+    CHECK(said(early) == "aio::usage_error: this task awaited itself: it is not awaited by others either, who would "
+                         "share its mistake");
+    co_await aio::sleep_for(2s);
+    auto const late = co_await aio::as_result(self);
+    CHECK(late.has_value());
+  });
+}
+
 TEST_CASE("task_handle: an empty handle says that it is empty, to whatever it is asked") {
   aio::testing::run([]() -> aio::task<> {
     aio::task_handle<int> empty;

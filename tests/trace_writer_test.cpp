@@ -9,6 +9,9 @@
 #include <string_view>
 #include <utility>
 
+#include <asio/post.hpp>
+
+#include "aio/as_result.hpp"
 #include "aio/event.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/run.hpp"
@@ -17,6 +20,7 @@
 #include "aio/task_handle.hpp"
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/to_thread.hpp"
+#include "aio/use_awaitable.hpp"
 #include "support/catch.hpp"
 #include "support/trace.hpp"
 
@@ -147,6 +151,26 @@ TEST_CASE("trace_writer: functions in threads are slices with an arrow to the st
   CHECK_THAT(text, ContainsSubstring(R"("cat":"thread","name":"main)"));
   CHECK_THAT(text, ContainsSubstring(R"({"ph":"s","pid":2,"tid":1,)"));
   CHECK_THAT(text, ContainsSubstring(R"("cat":"arrow","name":"then","id":1,"bp":"e"})"));
+}
+
+TEST_CASE("trace_writer: cancellations, callbacks and operations of Asio are in it") {
+  auto const main = []() -> aio::task<> {
+    aio::current_task().set_name("main");
+    aio::event never;
+    auto const a = aio::create_task(aio::task_options().name("a"), waiter(never));
+    aio::get_running_loop().call_later(1ms, [] {});
+    co_await aio::sleep_for(2ms);
+    a.cancel();
+    auto const outcome = co_await aio::as_result(a);
+    CHECK(outcome.cancelled());
+    co_await asio::post(aio::get_running_loop().get_executor(), aio::use_awaitable);
+  };
+  std::string const text = traced(main());
+  CHECK_THAT(text, ContainsSubstring(R"("tid":0,"ts":1000.000,"dur":0.000,"cat":"step","name":"call_later"})"));
+  CHECK_THAT(text, ContainsSubstring(R"("ts":2000.000,"s":"t","name":"cancel requested","args":{"by":"main)"));
+  CHECK_THAT(text, ContainsSubstring(R"("ts":2000.000,"s":"t","name":"is cancelled"})"));
+  CHECK_THAT(text, ContainsSubstring(R"("name":"I/O","args":{"operations":1}})"));
+  CHECK_THAT(text, ContainsSubstring(R"("name":"I/O","args":{"operations":0}})"));
 }
 
 TEST_CASE("trace_writer: a stream that fails, or throws, is no error of the program") {

@@ -228,14 +228,6 @@ struct stream_access {
   static stream_reader reader(stream_state& state) noexcept { return stream_reader(stream_half(state)); }
   static stream_writer writer(stream_state& state) noexcept { return stream_writer(stream_half(state)); }
 
-  /// Takes a connection out of its ends, which are as if moved from then; and what has arrived. Throws: usage_error, if
-  /// they are not two ends of one that is open, a task waits at one, or something is not sent; what ended it.
-  static std::unique_ptr<transport> take_transport(stream_reader& from, stream_writer& to, std::string& arrived) {
-    if (&state(from) != &state(to)) throw usage_error("the two ends belong to different streams");
-    auto taken = state(from).take_transport(arrived);
-    stream_half const ended[] = {std::move(from.state_), std::move(to.state_)};
-    return taken;
-  }
   /// The name that it was connected by, or none.
   static std::string host(stream_writer const& end) { return state(end).host(); }
 

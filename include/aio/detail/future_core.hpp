@@ -151,7 +151,6 @@ class future_core : public waitable {
       refuse_value();
   }
   void mark_value_taken() noexcept { status_.value_taken = true; }
-  [[nodiscard]] bool value_taken() const noexcept { return status_.value_taken; }
 
   void mark_error_read() noexcept { status_.error_was_read = true; }
   [[nodiscard]] bool error_was_read() const noexcept { return status_.error_was_read; }

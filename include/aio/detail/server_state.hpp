@@ -98,7 +98,6 @@ class server_connection final : private server_connection_base, public list_link
   static void* operator new(std::size_t size) { return frame_pool::allocate(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { frame_pool::deallocate(memory, size); }
 
-  [[nodiscard]] server_state& server() const noexcept { return *server_; }
   /// Empty, if it has none: it came by a Unix socket.
   [[nodiscard]] socket_address peer() const noexcept {
     if (family_ == 6) return {asio::ip::address_v6(host_), port_};
