@@ -70,7 +70,8 @@ namespace aio {
 namespace detail {
 struct process_access;
 struct process_parts;
-class process_creation;
+AIO_ON_DEMAND class process_start;
+using process_creation = process_start<>;
 }  // namespace detail
 
 /// What becomes the standard input, output or error of a process.
@@ -225,7 +226,7 @@ class process {
   bool kill() { return send_signal(SIGKILL); }
 
  private:
-  friend class detail::process_creation;
+  friend detail::process_creation;
   explicit process(std::shared_ptr<detail::process_parts> made) noexcept : parts_(std::move(made)) {}
   [[nodiscard]] inline detail::process_parts& parts() const;
 
@@ -407,9 +408,10 @@ struct process_parts {
 };
 
 /// Starts a process when it is awaited, without suspending.
-class process_creation {
+template <class>
+class process_start {
  public:
-  process_creation(process_options const& options, std::vector<std::string> command, bool shell)
+  process_start(process_options const& options, std::vector<std::string> command, bool shell)
       : options_(options), command_(std::move(command)), shell_(shell) {}
 
   void attach(frame_base& frame) noexcept { loop_ = &static_cast<loop_core&>(frame.task->loop()); }

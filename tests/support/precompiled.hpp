@@ -101,6 +101,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <fcntl.h>
+#include <stdlib.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -111,6 +112,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 #endif
 
@@ -128,6 +130,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/trace_writer.hpp"
 #include "support/asio_adapters.hpp"
+#include "support/asked_for.hpp"
 #include "support/cancel_everywhere.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"

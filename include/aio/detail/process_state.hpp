@@ -161,6 +161,7 @@ class process_state final : public context_member<process_state> {
   }
 
   /// It runs, and begins to be watched. Throws: it was killed and is gone then.
+  AIO_ON_DEMAND
   static void start(std::shared_ptr<process_state> const& self, spawn_request const& what, bool leads_group,
                     bool daemon) {
     self->pid_ = detail::spawn(what);

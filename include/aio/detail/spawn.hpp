@@ -225,8 +225,8 @@ inline void keep_children() {
 
 /// Which descriptors the process will have, in that order: the standard ones, those it is passed, no others.
 /// `copies`: to be kept until it has started.
-inline void arrange_descriptors(spawn_request const& of, spawn_actions& actions,
-                                std::vector<owned_descriptor>& copies) {
+AIO_ON_DEMAND
+void arrange_descriptors(spawn_request const& of, spawn_actions& actions, std::vector<owned_descriptor>& copies) {
   // A standard descriptor of this process may be another one of the new process: it is out of the way then.
   int sources[3];
   for (int i = 0; i < 3; ++i) {
@@ -280,6 +280,7 @@ int start_on_path(spawn_request const& of, Start start) {
 
 /// Starts it, and gives the number of the process. Blocks until exec() has succeeded.
 /// Throws: std::system_error; std::invalid_argument; std::bad_alloc. Nothing runs then.
+AIO_ON_DEMAND
 AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
   if (of.command.empty() || of.command.front().empty()) throw std::invalid_argument("a process needs a program");
   detail::keep_children();
