@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 
-TESTS = ("event_test", "queue_test", "stream_test", "gather_test")
+TESTS = ("event_test", "queue_test", "stream_test", "gather_test", "await_trace_test")
 NOT_ADDED = {"aio/testing/failing_new.hpp"}  # it replaces operator new
 
 EXCHANGE = """
@@ -61,9 +61,9 @@ class Try:
         self.compiler = compiler
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def make(self, name, *added):
-        """The folder to include from; the header is <aio/aio.hpp> there."""
-        command = [sys.executable, self.project / "tools/single_header.py", self.folder / name / "aio/aio.hpp"]
+    def make(self, name, *added, file="aio/aio.hpp"):
+        """The folder to include from, and the header there."""
+        command = [sys.executable, self.project / "tools/single_header.py", self.folder / name / file]
         for header in added:
             command += ["--add", header]
         subprocess.run(command, check=True)
@@ -126,13 +126,14 @@ def whole_tests(this):
     headers = sorted(str(path.relative_to(this.project / "include"))
                      for path in (this.project / "include").rglob("aio/testing/*.hpp"))
     added = [name.removeprefix("aio/") for name in headers if name not in NOT_ADDED]
-    single = this.make("with_testing", *added)
+    # Not in a folder aio: its places are aio's own by its name.
+    single = this.make("with_testing", *added, file="aio.hpp")
     # Their includes of parts lead to the whole.
     for name in (this.project / "include").rglob("aio/**/*.hpp"):
         part = name.relative_to(this.project / "include")
-        if str(part) != "aio/aio.hpp" and str(part) not in NOT_ADDED:
+        if str(part) not in NOT_ADDED:
             (single / part).parent.mkdir(parents=True, exist_ok=True)
-            (single / part).write_text('#include <aio/aio.hpp>\n', encoding="utf-8")
+            (single / part).write_text('#include <aio.hpp>\n', encoding="utf-8")
     this.write("main.cpp", "#define CATCH_CONFIG_MAIN\n#include <catch2/catch.hpp>\n")
     version_2 = subprocess.run([*this.compiler, "-std=c++20", "-E", "main.cpp"], cwd=this.folder,
                                capture_output=True).returncode == 0
