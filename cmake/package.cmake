@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 
-# `cpack -G DEB` and `cpack -G TGZ` in a build folder: what `cmake --install` installs, as a package. Nothing is built for
-# it, so a folder that was only configured will do.
+# `cpack -G DEB` and `cpack -G TGZ` in a build folder: what `cmake --install` installs, as a package. Nothing is built
+# for it, so a folder that was only configured will do.
 
 set(CPACK_PACKAGE_NAME aio)
 set(CPACK_PACKAGE_FILE_NAME "aio-${PROJECT_VERSION}")

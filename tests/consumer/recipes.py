@@ -66,7 +66,8 @@ def mistakes_of(read):
         json.loads(read("packages/vcpkg/aio/vcpkg.json"))
     except json.JSONDecodeError as error:
         mistakes.append(f"packages/vcpkg/aio/vcpkg.json: {error}")
-    for name in (*(f"packages/conan/{name}conanfile.py" for name in ("", "test_package/")), "MODULE.bazel", "BUILD.bazel"):
+    for name in ("packages/conan/conanfile.py", "packages/conan/test_package/conanfile.py", "MODULE.bazel",
+                 "BUILD.bazel"):
         try:
             ast.parse(read(name))  # what Bazel reads is Python's grammar, too
         except SyntaxError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The system's Asio in place of ConanCenter's, for tests/consumer/packages: its folder is the environment's AIO_ASIO."""
+"""The system's Asio in place of ConanCenter's, for tests/consumer/packages: its folder is AIO_ASIO's."""
 
 import os
 
