@@ -43,3 +43,8 @@ set(AIO_LAYERS
 set(AIO_HEADERS ${AIO_LAYERS})
 list(FILTER AIO_HEADERS EXCLUDE REGEX "^[0-9]+$")
 list(TRANSFORM AIO_HEADERS PREPEND include/aio/)
+
+# Those that need OpenSSL belong to a target of their own, aio::tls.
+set(AIO_TLS_HEADERS ${AIO_HEADERS})
+list(FILTER AIO_TLS_HEADERS INCLUDE REGEX "/tls[._]")
+list(REMOVE_ITEM AIO_HEADERS ${AIO_TLS_HEADERS})

@@ -4,7 +4,10 @@
 // The version of aio, its assertion, and what it knows about compilers. The first include of every other
 // header: a compiler that will not do says so in one sentence.
 
-#if defined(__clang__) && (defined(__apple_build_version__) ? __clang_major__ < 15 : __clang_major__ < 16)
+#if defined(AIO_SINGLE_HEADER)
+#define AIO_UNFIT
+#error aio is here already as a single file, and a source file can have that or headers: single_header.py --add HEADER
+#elif defined(__clang__) && (defined(__apple_build_version__) ? __clang_major__ < 15 : __clang_major__ < 16)
 #define AIO_UNFIT
 #error aio needs Clang 16 or newer (Apple clang 15)
 #elif defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12

@@ -33,10 +33,11 @@ std::string seconds_text(std::chrono::nanoseconds length) {
 
 /// Whether a place is in aio's own headers, which says nothing to a user: in aio/, aio/detail/ or aio/testing/. What
 /// stands before that may differ within one program: precompiled headers and caches of objects give a folder several
-/// names.
+/// names. As a single file they are an aio.hpp wherever the program has it.
 inline bool is_own(std::source_location at) noexcept {
   std::string_view folder = at.file_name();
   if (!folder.ends_with(".hpp")) return false;
+  if (folder == "aio.hpp" || folder.ends_with("/aio.hpp")) return true;
   auto const leave = [&folder](std::string_view last) {
     if (folder.ends_with(last)) folder.remove_suffix(last.size());
   };
