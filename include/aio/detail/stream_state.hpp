@@ -51,7 +51,7 @@ class read_operation : public leaf_waiter {
   bool cancel_wait(task_core& task, cancel_message const& message) override {
     return leaf_waiter::cancel_wait(task, message);
   }
-  [[nodiscard]] std::string describe_wait(task_core const&) const override;
+  [[nodiscard]] inline std::string describe_wait(task_core const&) const override;
 
  protected:
   read_operation(state_ptr<stream_state> stream, char const* name) noexcept : stream_(std::move(stream)), name_(name) {}
@@ -66,7 +66,8 @@ class read_operation : public leaf_waiter {
   void throw_error() const;
 
   /// How large the buffer may be for it.
-  [[nodiscard]] virtual std::size_t ceiling() const noexcept;
+  // Said to be inline here already, as all its virtual functions: else programs without streams compile the class.
+  [[nodiscard]] inline virtual std::size_t ceiling() const noexcept;
 
  private:
   friend class stream_state;
@@ -74,7 +75,7 @@ class read_operation : public leaf_waiter {
   /// Whether there is enough.
   virtual bool look() noexcept = 0;
   /// Receives; false: nothing has come. Throws: std::bad_alloc.
-  virtual bool receive();
+  inline virtual bool receive();
   /// Whether it is over, and need not wait.
   bool go_on();
 
@@ -93,7 +94,7 @@ class write_operation : public leaf_waiter, public list_link<stream_line_tag> {
     leave_line();
     return true;
   }
-  [[nodiscard]] std::string describe_wait(task_core const&) const override;
+  [[nodiscard]] inline std::string describe_wait(task_core const&) const override;
 
  protected:
   explicit write_operation(state_ptr<stream_state> stream) noexcept : stream_(std::move(stream)) {}
