@@ -97,7 +97,7 @@ class worker {
       own_.loop = nullptr;
       sent = own_.sent;
     }
-    while (own_.heard < sent) co_await aio::sleep_for(0s);
+    for (int i = 0; own_.heard < sent && i < 60'000; ++i) co_await aio::sleep_for(1ms);
     sum_.sent += sent;
     sum_.heard += own_.heard;
   }
