@@ -54,7 +54,6 @@ class Row:
 
 
 SECRET = ("tls", "handshake")  # clients
-TLS = ("asyncio", "uvloop", "aio", "callbacks")
 PROCESSES = ("asyncio", "uvloop", "aio", "floor")
 COLUMNS = ("asyncio", "uvloop", "aio", "callbacks", "floor")
 
@@ -68,11 +67,9 @@ ROWS = {
     "IOown": Row("the same, by read_some() and send()", "own", "echo", rounds=2500, size=65536,
                  share=(1.09, "floor"), variants=("aio", "callbacks", "epoll")),
     "IOaccept": Row("accept, a line, reset", "lines", "accept", rounds=2500, share=(1.72, "floor")),
-    "IOtls": Row("TLS 1.3, echo of a line", "lines", "tls", rounds=5000, share=(0.375, "asyncio"), variants=TLS),
-    "IOhandshake": Row("TLS 1.3, handshake, a line, close", "lines", "handshake", rounds=200, share=(0.845, "asyncio"),
-                       variants=TLS),
-    "IOtlsblock": Row("TLS 1.3, echo of 64 KiB", "blocks", "tls", rounds=1500, size=65536, share=(0.69, "asyncio"),
-                      variants=TLS),
+    "IOtls": Row("TLS 1.3, echo of a line", "lines", "tls", rounds=5000, share=(0.375, "asyncio")),
+    "IOhandshake": Row("TLS 1.3, handshake, a line, close", "lines", "handshake", rounds=200, share=(0.845, "asyncio")),
+    "IOtlsblock": Row("TLS 1.3, echo of 64 KiB", "blocks", "tls", rounds=1500, size=65536, share=(0.69, "asyncio")),
     "IOidle": Row("an idle connection, bytes", "lines", "echo", 2000, target=1024),
     "IOspawn": Row("/bin/true", "spawn", rounds=300, share=(1.5, "floor"), variants=PROCESSES),
     "IOspawn16": Row("/bin/true, 16 at once", "together", rounds=320, share=(1.5, "floor"), variants=PROCESSES),

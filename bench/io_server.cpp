@@ -166,7 +166,65 @@ void callbacks([[maybe_unused]] std::span<char*> tls) {
 
 // ---- nothing but the system: one read and one write for each event
 
-void bare_epoll() {
+#if defined(BENCH_TLS)
+/// And nothing but OpenSSL, on the socket itself: records are received many at once, and answered when all are read.
+class bare_tls {
+ public:
+  bare_tls(char const* chain, char const* key) : context_(::SSL_CTX_new(::TLS_server_method())) {
+    require(::SSL_CTX_use_certificate_chain_file(context_, chain) == 1 &&
+                ::SSL_CTX_use_PrivateKey_file(context_, key, SSL_FILETYPE_PEM) == 1,
+            "certificate");
+    ::SSL_CTX_set_read_ahead(context_, 1);
+    ::SSL_CTX_set_mode(context_, SSL_MODE_RELEASE_BUFFERS);
+  }
+  void accepted(int descriptor) {
+    auto const index = static_cast<std::size_t>(descriptor);
+    if (streams_.size() <= index) streams_.resize(index + 1);
+    streams_[index] = ::SSL_new(context_);
+    ::SSL_set_fd(streams_[index], descriptor);
+    ::SSL_set_accept_state(streams_[index]);
+  }
+  /// What came goes back. False: the connection has ended.
+  bool echo(int descriptor, std::span<char> block) {
+    SSL* const stream = streams_[static_cast<std::size_t>(descriptor)];
+    ::ERR_clear_error();
+    std::size_t size = 0;
+    int got = 1;
+    while (size < block.size()) {
+      got = ::SSL_read(stream, block.data() + size, static_cast<int>(block.size() - size));  // and the handshake
+      if (got <= 0) break;
+      size += static_cast<std::size_t>(got);
+    }
+    bool const open = got > 0 || ::SSL_get_error(stream, got) == SSL_ERROR_WANT_READ;
+    if (open && (size == 0 || written(stream, descriptor, block.first(size)))) return true;
+    ::SSL_shutdown(stream);
+    ::SSL_free(stream);
+    return false;
+  }
+
+ private:
+  static bool written(SSL* stream, int descriptor, std::span<char const> all) {
+    for (;;) {
+      int const sent = ::SSL_write(stream, all.data(), static_cast<int>(all.size()));
+      if (sent > 0) return true;
+      if (::SSL_get_error(stream, sent) != SSL_ERROR_WANT_WRITE) return false;
+      ::pollfd room{descriptor, POLLOUT, 0};
+      ::poll(&room, 1, -1);
+    }
+  }
+
+  SSL_CTX* context_;
+  std::vector<SSL*> streams_;
+};
+#endif
+
+bool echo_plain(int descriptor, std::span<char> block) {
+  auto const got = ::read(descriptor, block.data(), block.size());
+  return got > 0 && ::write(descriptor, block.data(), static_cast<std::size_t>(got)) == got;
+}
+
+template <class Accepted, class Echo>
+void bare_epoll(Accepted accepted, Echo echo) {
   int const listens = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   ::sockaddr_in at{};
   at.sin_family = AF_INET;
@@ -197,13 +255,25 @@ void bare_epoll() {
         int const peer = ::accept4(listens, nullptr, nullptr, SOCK_NONBLOCK);
         if (peer < 0) continue;
         ::setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        accepted(peer);
         watch(peer);
-        continue;
+      } else if (!echo(descriptor, block)) {
+        ::close(descriptor);
       }
-      auto const got = ::read(descriptor, block.data(), block.size());
-      if (got <= 0 || ::write(descriptor, block.data(), static_cast<std::size_t>(got)) != got) ::close(descriptor);
     }
   }
+}
+
+void bare_epoll([[maybe_unused]] std::span<char*> tls) {
+#if defined(BENCH_TLS)
+  if (tls.size() == 2) {
+    bare_tls secrets(tls[0], tls[1]);
+    bare_epoll([&](int peer) { secrets.accepted(peer); },
+               [&](int peer, std::span<char> block) { return secrets.echo(peer, block); });
+    return;
+  }
+#endif
+  bare_epoll([](int) {}, echo_plain);
 }
 
 // ---- other programs
@@ -310,7 +380,7 @@ int main(int count, char** given) {
   std::span<char*> const further(given + 3, given + count);
   if (what == "lines" || what == "blocks" || what == "own") {
     if (variant == "epoll") {
-      bare_epoll();
+      bare_epoll(further);
     } else if (variant == "callbacks") {
       callbacks(further);
     } else {
