@@ -21,4 +21,8 @@ install(FILES
   DESTINATION ${package})
 install(FILES "${PROJECT_BINARY_DIR}/aio.pc" "${PROJECT_BINARY_DIR}/aio-tls.pc" DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig")
 install(FILES tools/aio_gdb.py DESTINATION "${CMAKE_INSTALL_DATADIR}/aio")  # docs/debugging.md
+install(FILES cmake/new_project.cmake DESTINATION "${CMAKE_INSTALL_DATADIR}/aio")
+install(DIRECTORY examples DESTINATION "${CMAKE_INSTALL_DATADIR}/aio"
+  FILES_MATCHING PATTERN "*.cpp" PATTERN "*.hpp" PATTERN "*/CMakeLists.txt"
+  REGEX "examples/(CMakeLists.txt|tests|[a-z_]+/tests)$" EXCLUDE)  # its templates
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+# cmake -D script=... -D folder=... -P new_project.cmake: a project of each template, as the installed script makes it,
+# is in that folder afterwards, and what is no project is refused.
+
+file(REMOVE_RECURSE "${folder}")
+file(MAKE_DIRECTORY "${folder}")
+
+function(make expected)
+  execute_process(COMMAND ${CMAKE_COMMAND} -P "${script}" ${ARGN}
+    WORKING_DIRECTORY "${folder}" RESULT_VARIABLE status OUTPUT_VARIABLE said ERROR_VARIABLE said)
+  string(REGEX REPLACE "[ \n]+" " " said "${said}")
+  if(NOT said MATCHES "${expected}")
+    message(SEND_ERROR "${ARGN}: expected \"${expected}\" and not\n${said}")
+  endif()
+  set(said "${said}" PARENT_SCOPE)
+  set(status "${status}" PARENT_SCOPE)
+endfunction()
+
+function(refuses expected)
+  make("${expected}" ${ARGN})
+  if(status EQUAL 0)
+    message(SEND_ERROR "${ARGN}: was not refused")
+  endif()
+endfunction()
+
+make("The templates: .*fetch: Fetches many URLs at once.*hello: The smallest program")
+string(REGEX REPLACE ".*The templates: " " " listed "${said}")
+string(REGEX MATCHALL " [a-z_]+: [A-Za-z]" templates "${listed}")
+list(LENGTH templates count)
+if(count LESS 20)
+  message(SEND_ERROR "only ${count} templates")
+endif()
+foreach(each IN LISTS templates)
+  string(REGEX REPLACE " ([a-z_]+):.*" "\\1" template "${each}")
+  make("my-${template} is made of the example ${template}[.] Now:" my-${template} ${template})
+  file(READ "${folder}/my-${template}/CMakeLists.txt" text)
+  if(NOT text MATCHES "project\\(my-${template} LANGUAGES CXX\\).*include\\(local.cmake OPTIONAL\\).*\nFetchContent_Declare")
+    message(SEND_ERROR "${template}:\n${text}")
+  endif()
+  foreach(file IN ITEMS main.cpp local.cmake CMakePresets.json .gitignore)
+    if(NOT EXISTS "${folder}/my-${template}/${file}")
+      message(SEND_ERROR "${template} has no ${file}")
+    endif()
+  endforeach()
+endforeach()
+
+refuses("my-hello is there already" my-hello)
+refuses("there is no template 'nothing', but chat_server, " other nothing)
+refuses("is no target of CMake's own: 'test'" test)
+refuses("is no target of CMake's own: '9lives'" 9lives)
+refuses("is no target of CMake's own: '../other'" ../other)
+refuses("a name and a template, no more" one hello three)
