@@ -4,7 +4,7 @@
 # layers, config.hpp first, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
   0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
-  1 closure.hpp error.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
+  1 closure.hpp error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/owner.hpp detail/ready_queue.hpp
     detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp

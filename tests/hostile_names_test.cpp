@@ -31,6 +31,12 @@
 #define max(a, b) ((a) > (b) ? (a) : (b))
 // NOLINTEND
 
+// What only mentions aio's types needs nothing else.
+#include "aio/fwd.hpp"
+
+aio::task<int> mentions_everything(aio::task_handle<>& task, aio::future<int> const& value, aio::queue<int>& items,
+                                   aio::server& from, aio::stream_reader& reader, aio::task_group& group);
+
 #include "aio/aio.hpp"
 #include "aio/testing/virtual_clock.hpp"
 
@@ -281,4 +287,9 @@ TEST_CASE("durations: every function that takes one takes the longest, the short
         aio::with_timeout_at((aio::time_point::min)(), []() -> aio::task<> { co_await aio::sleep_for(1s); }));
     CHECK_FALSE(expired.has_value());
   });
+}
+
+aio::task<int> mentions_everything(aio::task_handle<>&, aio::future<int> const& value, aio::queue<int>&, aio::server&,
+                                   aio::stream_reader&, aio::task_group&) {
+  co_return co_await value;
 }

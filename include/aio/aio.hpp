@@ -23,6 +23,7 @@
 #include "aio/file.hpp"
 #include "aio/first_success.hpp"
 #include "aio/future.hpp"
+#include "aio/fwd.hpp"
 #include "aio/gather.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/interval.hpp"

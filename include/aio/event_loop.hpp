@@ -53,6 +53,7 @@
 #include "aio/detail/thread_pool.hpp"
 #include "aio/error.hpp"
 #include "aio/future.hpp"
+#include "aio/fwd.hpp"
 #include "aio/sleep.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
@@ -60,9 +61,6 @@
 #pragma GCC visibility push(default)
 
 namespace aio {
-
-class event_loop;
-class instrument;  // in instrument.hpp
 
 /// One function that a loop will call, to be cancelled until then. May be dropped.
 /// asyncio: Handle, TimerHandle.

@@ -27,6 +27,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 #include "aio/result.hpp"
 #pragma GCC visibility push(default)
 
@@ -45,7 +46,7 @@ class future_cell;
 /// dropped on any. From another thread use
 /// `loop.call_soon_threadsafe([=] { f.set_result(x); })`.
 /// asyncio: Future, FUT-1 to FUT-12.
-template <class T = void>
+template <class T>
 class [[nodiscard]] future
     : public detail::handle_base<future<T>, detail::future_cell<T>, T> {
   using base = detail::handle_base<future<T>, detail::future_cell<T>, T>;

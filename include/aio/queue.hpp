@@ -40,6 +40,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/event.hpp"
+#include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -601,9 +602,7 @@ class basic_queue : public queue_base {
 
 }  // namespace detail
 
-/// First in, first out. asyncio: Queue, Q-1 to Q-10.
-template <class T>
-using queue = detail::basic_queue<T, detail::fifo_items<T>>;
+// Of `queue` itself fwd.hpp says what it is.
 
 /// The newest first. asyncio: LifoQueue.
 template <class T>

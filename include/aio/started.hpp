@@ -32,6 +32,7 @@
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
@@ -50,7 +51,7 @@ struct start_state;
 /// argument, and then it was not called.
 /// Threads: that of the loop.
 /// asyncio: none.
-template <class T = void>
+template <class T>
 class started {
   static_assert(!std::is_reference_v<T>, "started<T> has no references: give a pointer, started<T*>");
 

@@ -24,6 +24,7 @@
 #include "aio/detail/promise.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_state.hpp"
+#include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -58,7 +59,7 @@ using result_of_task = std::conditional_t<std::is_void_v<T>, task_access&, T>;
 /// Threads: any thread may make and move one; it runs on one loop.
 /// asyncio: a coroutine object. One that is dropped without being awaited is reported to the
 /// exception handler of the running loop.
-template <class T = void>
+template <class T>
 class [[nodiscard("a task does nothing until it is awaited: co_await it, or give it to "
                   "create_task")]] task {
  public:

@@ -29,6 +29,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/task_core.hpp"
+#include "aio/fwd.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
@@ -77,7 +78,7 @@ class task_options {
 /// that nobody reads is reported to the exception handler when the last handle goes.
 /// Threads: used on the thread of its loop only.
 /// asyncio: Task.
-template <class T = void>
+template <class T>
 class task_handle : public detail::handle_base<task_handle<T>, detail::task_state<T>, T> {
   using base = detail::handle_base<task_handle<T>, detail::task_state<T>, T>;
 

@@ -30,6 +30,7 @@
 #include "aio/detail/wait_line.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 #include "aio/task.hpp"
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
@@ -95,7 +96,7 @@ class task_set_core : private task_owner {
 /// wait for one that goes find that none is left.
 /// Threads: belongs to the loop on which its first task was made.
 /// asyncio: none.
-template <class T = void>
+template <class T>
 class task_set final : private detail::task_set_core {
  public:
   class next_awaiter;

@@ -36,11 +36,10 @@
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
-
-class event_loop;
 
 /// What an exception handler hears of: an error that no code is left to receive.
 /// asyncio: the context of call_exception_handler, LOOP-14.

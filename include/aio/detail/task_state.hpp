@@ -21,12 +21,10 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
-
-template <class T>
-class task;
 
 /// Whether A is a task of any kind.
 template <class A>
