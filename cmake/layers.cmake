@@ -37,7 +37,7 @@ set(AIO_LAYERS
   15 at_most.hpp first_success.hpp loop_thread.hpp open_connection.hpp select.hpp sendfile.hpp
     testing/virtual_clock.hpp
   16 aio.hpp testing/cancel_everywhere.hpp testing/fail_everywhere.hpp
-  17 testing/explore.hpp
+  17 testing/explore.hpp testing/fail_each_operation.hpp
 )
 
 set(AIO_HEADERS ${AIO_LAYERS})

@@ -213,12 +213,13 @@ class datagram_socket {
 
   // Shared with the coroutines that use it.
   struct state {
-    state(asio::io_context& context, int of_family) : socket(context.get_executor()), family(of_family) {}
+    state(detail::loop_core& loop, int of_family)
+        : socket(loop.context().get_executor()), family(of_family), at_once(loop.failures() ? 0 : 64) {}
 
     inline void close() noexcept;
     /// Whether it is time to let others run.
     [[nodiscard]] bool yields() noexcept {
-      if (++without_waiting < 64) return false;
+      if (++without_waiting < at_once) return false;
       without_waiting = 0;
       return true;
     }
@@ -236,6 +237,7 @@ class datagram_socket {
     socket_address name_when_closed;
     bool connected = false;
     bool receiving = false;
+    int const at_once;        // so many datagrams, then others have a turn; 0 in a test in which operations fail
     int without_waiting = 0;  // datagrams since a task waited for the last time
   };
 
@@ -253,6 +255,7 @@ class datagram_socket {
   class turn;
   static inline void require_open(state const* self, char const* caller);
   static inline bool would_wait(std::error_code const& failed) noexcept;
+  static inline void fail_in_test(state const& self, bool sends, char const* caller);
   AIO_ON_DEMAND
   static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
 
@@ -406,6 +409,15 @@ inline bool datagram_socket::would_wait(std::error_code const& failed) noexcept 
   return failed == std::errc::operation_would_block || failed == std::errc::resource_unavailable_try_again;
 }
 
+inline void datagram_socket::fail_in_test(state const& self, bool sends, char const* caller) {
+  using kind = detail::operation_failures::kind;
+  auto* const failing = detail::loop_access::core(get_running_loop()).failures();
+  if (!failing) return;
+  if (auto const error = failing->fails(sends ? kind::send : kind::receive, nullptr, caller)) {
+    throw std::system_error(error, self.name_of(caller, self.remote));
+  }
+}
+
 template <class>
 task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready,
                                    char const* caller) {
@@ -428,7 +440,10 @@ task<datagram> datagram_socket::receive_on(std::shared_ptr<state> self) {
   static constexpr char const* caller = "datagram_socket::receive";
   require_open(self.get(), caller);
   turn const mine(*self, caller);
-  if (self->yields()) co_await sleep_for(std::chrono::seconds(0));
+  if (self->yields()) {
+    co_await sleep_for(std::chrono::seconds(0));
+    fail_in_test(*self, false, caller);
+  }
   datagram whole;
   for (;;) {
     require_open(self.get(), caller);
@@ -444,7 +459,10 @@ task<datagram_info> datagram_socket::receive_into_on(std::shared_ptr<state> self
   static constexpr char const* caller = "datagram_socket::receive_into";
   require_open(self.get(), caller);
   turn const mine(*self, caller);
-  if (self->yields()) co_await sleep_for(std::chrono::seconds(0));
+  if (self->yields()) {
+    co_await sleep_for(std::chrono::seconds(0));
+    fail_in_test(*self, false, caller);
+  }
   datagram_info info;
   for (;;) {
     require_open(self.get(), caller);
@@ -466,7 +484,10 @@ task<> datagram_socket::send_on(std::shared_ptr<state> self, std::string_view da
     throw usage_error(std::string(caller) + ": the socket sends to " + self->remote.to_string() + " only, not to " +
                       to.to_string());
   }
-  if (self->yields()) co_await sleep_for(std::chrono::seconds(0));
+  if (self->yields()) {
+    co_await sleep_for(std::chrono::seconds(0));
+    fail_in_test(*self, true, caller);
+  }
   for (;;) {
     require_open(self.get(), caller);
     std::error_code const failed = self->try_send(data, to);
@@ -533,7 +554,7 @@ inline std::shared_ptr<datagram_socket::state> datagram_socket::open_first(datag
 inline std::shared_ptr<datagram_socket::state> datagram_socket::open_one(datagram_options const& options, int family,
                                                                          socket_address const& local,
                                                                          socket_address const& remote) {
-  auto made = std::make_shared<state>(get_running_loop().context(), family);
+  auto made = std::make_shared<state>(detail::loop_access::core(get_running_loop()), family);
   socket_type& socket = made->socket;
   open_descriptor(socket, family);
   std::error_code failed;

@@ -314,6 +314,11 @@ struct connecting {
     std::error_code error;
     (void)socket.native_non_blocking(true, error);
     if (error) co_return error;
+    if (running_loop().failures()) [[unlikely]] {
+      co_await sleep_for(std::chrono::seconds(0));
+      error = running_loop().failures()->fails(operation_failures::kind::connect, nullptr, nullptr);
+      if (error) co_return error;
+    }
     std::chrono::milliseconds pause(1);
     while (::connect(socket.native_handle(), to.data(), static_cast<::socklen_t>(to.size())) != 0) {
       error.assign(errno, std::system_category());

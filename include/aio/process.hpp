@@ -414,10 +414,17 @@ class process_start {
   process_start(process_options const& options, std::vector<std::string> command, bool shell)
       : options_(options), command_(std::move(command)), shell_(shell) {}
 
-  void attach(frame_base& frame) noexcept { loop_ = &static_cast<loop_core&>(frame.task->loop()); }
+  void attach(frame_base& frame) noexcept { frame_ = &frame; }
   bool await_ready() const noexcept { return true; }
   void await_suspend(std::coroutine_handle<>) const noexcept {}
-  process await_resume() { return process(start(*loop_, options_, std::move(command_), shell_)); }
+  process await_resume() {
+    auto& loop = static_cast<loop_core&>(frame_->task->loop());
+    if (loop.failures()) [[unlikely]] {
+      std::error_code const error = loop.failures()->fails(operation_failures::kind::process, frame_, nullptr);
+      if (error) throw std::system_error(error, "create_subprocess");
+    }
+    return process(start(loop, options_, std::move(command_), shell_));
+  }
 
  private:
   using access = process_access;
@@ -488,7 +495,7 @@ class process_start {
   process_options options_;
   std::vector<std::string> command_;
   bool shell_;
-  loop_core* loop_ = nullptr;
+  frame_base* frame_ = nullptr;
 };
 
 inline bool is_broken_pipe(std::error_code const& error) noexcept {

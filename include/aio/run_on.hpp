@@ -170,6 +170,9 @@ class run_on_awaiter final : public leaf_waiter {
       return;
     }
     auto& home = static_cast<loop_core&>(loop());
+    if (home.failures()) [[unlikely]] {
+      if (auto error = home.failures()->throws(frame_)) std::rethrow_exception(std::move(error));
+    }
     journey_ = new journey(home, std::move(fn_), std::move(args_));
     journey_->waiter = this;
     journey_->retain();  // until it is back

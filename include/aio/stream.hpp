@@ -235,6 +235,8 @@ struct stream_access {
                                       char const* caller) {
     if (!below) throw std::invalid_argument(std::string(caller) + ": there is no transport");
     auto& loop = static_cast<loop_core&>(scheduler::require_running(caller));
+    if (loop.failures()) [[unlikely]]
+      below = loop.failures()->under_stream(std::move(below));
     return state_ptr<stream_state>::share(
         *new stream_state(loop, std::move(below), options.limit(), options.linger()));
   }

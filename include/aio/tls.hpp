@@ -136,6 +136,9 @@ inline task<> shake_hands(tls_connection& connection) {
 inline task<std::unique_ptr<transport>> begin_tls(std::unique_ptr<transport> below, std::string received,
                                                   tls_context context, std::string host) {
   auto const settings = tls_access::settings(context);
+  auto& loop = static_cast<loop_core&>(scheduler::require_running("start_tls()"));
+  if (loop.failures()) [[unlikely]]
+    below = loop.failures()->under_stream(std::move(below));
   state_ptr<tls_connection> const connection(
       new tls_connection(std::move(below), std::move(received), settings, std::move(host)));
   std::unique_ptr<transport> made = std::make_unique<tls_transport>(connection);

@@ -176,12 +176,20 @@ class thread_job : public pool_job, private ready_node {
     if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
   }
 
-  /// Has the loop's observer told of it, before it is submitted; in debug mode it is timed, too.
-  AIO_COLD AIO_NEVER_INLINE void watch(task_core& task) noexcept {
+  /// Has the loop's observer told of it, before it is submitted; in debug mode it is timed, too. True: it is not to be
+  /// submitted, for in a test it fails.
+  AIO_COLD AIO_NEVER_INLINE bool watch(task_core& task, frame_base const& awaited_in) noexcept {
     timed_ = true;
-    if (!loop_.observer) return;
-    observed_for_ = task.number();
-    loop_.observer->thread_begins(task);
+    if (loop_.observer) {
+      observed_for_ = task.number();
+      loop_.observer->thread_begins(task);
+    }
+    std::exception_ptr error = loop_.failures() ? loop_.failures()->throws(&awaited_in) : nullptr;
+    if (!error) return false;
+    phase_ = phase::running;
+    fail(std::move(error));
+    arrive();
+    return true;
   }
 
   leaf_waiter* waiter = nullptr;  // null when nobody waits any more; the loop's thread only
@@ -344,8 +352,8 @@ class thread_awaiter final : public leaf_waiter {
     on.work_started();
     frame_base const& before = task().innermost();
     suspend();
-    if (on.observer || on.debug()) [[unlikely]]
-      job_->watch(task());
+    if (on.watches_threads() && job_->watch(task(), *frame_)) [[unlikely]]
+      return;
     try {
       submit_(on, *job_);
     } catch (...) {

@@ -27,7 +27,8 @@ namespace aio {
 
 namespace detail {
 class transport_client;
-}
+class waitable;
+}  // namespace detail
 
 /// What a transport did at once: so many bytes; or none, and why.
 struct transferred {
@@ -62,6 +63,8 @@ class transport_waiter {
   /// Empties it, and tells nobody: for a wait that could not begin.
   inline void forget() noexcept;
   explicit operator bool() const noexcept { return whom_ != 0; }
+  /// Null, if it is empty.
+  [[nodiscard]] inline detail::transport_client* whom() const noexcept;
 
  private:
   static constexpr std::uintptr_t sends_bit = 1;
@@ -140,6 +143,8 @@ class transport_client {
   virtual void release() noexcept = 0;
   virtual void receive_ready() noexcept = 0;
   virtual void send_ready() noexcept = 0;
+  /// What a task waits for there, for reports: the first, if there are several; null, if none does or is known.
+  [[nodiscard]] virtual waitable const* waits_for([[maybe_unused]] bool sends) const noexcept { return nullptr; }
 
  protected:
   ~transport_client() = default;
@@ -151,6 +156,10 @@ inline transport_waiter::transport_waiter(detail::transport_client& whom, bool s
     : whom_(reinterpret_cast<std::uintptr_t>(&whom) | (sends ? sends_bit : 0)) {
   static_assert(alignof(detail::transport_client) > sends_bit);
   whom.retain();
+}
+
+inline detail::transport_client* transport_waiter::whom() const noexcept {
+  return reinterpret_cast<detail::transport_client*>(whom_ & ~sends_bit);
 }
 
 inline void transport_waiter::forget() noexcept {

@@ -208,6 +208,12 @@ struct wrapping_initiation {
   {
     return inside.get_executor();
   }
+  /// Where the error goes that the handler is not given.
+  auto redirects_to() const noexcept
+    requires requires(Wrap const& of) { of.to; }
+  {
+    return wrap.to;
+  }
   Initiation inside;
   Wrap wrap;
 };

@@ -21,11 +21,11 @@ import tarfile
 import tempfile
 import time
 
-from planted import core, explored, found
+from planted import core, explored, failing, found
 
 # Of each set: what finds its faults, by names of programs or of test files, where a fault itself does not say; FAULTS;
 # and perhaps the names of those of other sets that it finds, too, in ALSO.
-SETS = {"explored": explored, "core": core, "found": found}
+SETS = {"explored": explored, "core": core, "failing": failing, "found": found}
 
 # What is compiled together, which takes a fraction of the time; the others by themselves.
 TOGETHER = {

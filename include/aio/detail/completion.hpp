@@ -25,6 +25,16 @@ template <class First>
 inline constexpr bool is_status =
     std::is_same_v<First, std::error_code> || std::is_same_v<First, std::exception_ptr>;
 
+template <class... R>
+inline constexpr bool begins_with_status = false;
+template <class First, class... Rest>
+inline constexpr bool begins_with_status<First, Rest...> = is_status<First>;
+/// Where they are a tuple, as with asio::as_tuple.
+template <class... R>
+inline constexpr bool begins_with_error_inside = false;
+template <class... Inside, class... Rest>
+inline constexpr bool begins_with_error_inside<std::tuple<std::error_code, Inside...>, Rest...> = true;
+
 /// How an operation ended that was asked to: in an error, or not; or its values say nothing of it.
 enum class ending : std::uint8_t {
   unsaid,

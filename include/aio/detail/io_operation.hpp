@@ -14,6 +14,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <source_location>
 #include <system_error>
 #include <tuple>
 #include <type_traits>
@@ -89,6 +90,8 @@ class io_base : public loop_operation {
 
   /// An operation on an object of another context, as threads share it: whoever starts, tells and ends it.
   class remote;
+  /// The end of one that was not started.
+  class not_started;
 
   io_base() noexcept = default;
   io_base(io_base&&) noexcept {}  // before it is awaited there is nothing to move
@@ -125,6 +128,17 @@ class io_base : public loop_operation {
     progress_ = progress::lent;
     lent_ = true;
     on.work_started();
+  }
+  /// The error that it ends with in place of beginning, in a test in which operations fail. `name`: what makes it.
+  AIO_COLD AIO_NEVER_INLINE std::error_code error_in_test(loop_core& on, char const* name) noexcept {
+    auto* const failing = on.failures();
+    return failing ? failing->fails(operation_failures::kind::asio, frame_, name) : std::error_code();
+  }
+  /// It ends a little later, without having begun: with its values, or with what fail() was given.
+  void end_soon(loop_core& on);
+  void end_soon(loop_core& on, std::error_code const& error) {
+    fail(std::make_exception_ptr(std::system_error(error)));
+    end_soon(on);
   }
   /// The same for an object of another context; starts it there.
   template <class Executor>
@@ -185,6 +199,20 @@ class io_base : public loop_operation {
     // A member of that type would give every awaiter a destructor.
     alignas(std::exception_ptr) std::byte error_[sizeof(std::exception_ptr)];
   };
+};
+
+class io_base::not_started {
+ public:
+  explicit not_started(io_base& of) noexcept : of_(&of) {}
+  not_started(not_started&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+  not_started& operator=(not_started&&) = delete;
+  ~not_started() {
+    if (of_) of_->dropped();
+  }
+  void operator()() noexcept { std::exchange(of_, nullptr)->arrive_otherwise(); }
+
+ private:
+  io_base* of_;
 };
 
 // Started there, and not on the loop's thread: an object belongs to the threads of its context. Until
@@ -315,6 +343,11 @@ AIO_COLD AIO_NEVER_INLINE void io_base::begin_remotely(loop_core& on, Executor c
     fail(std::current_exception());
     if (!elsewhere_) task().wake();  // else the step that was destroyed did it
   }
+}
+
+AIO_COLD AIO_NEVER_INLINE void io_base::end_soon(loop_core& on) {
+  begin(on);
+  asio::post(on.context(), not_started(*this));
 }
 
 AIO_COLD AIO_NEVER_INLINE void io_base::fail(std::exception_ptr const& error) noexcept {
@@ -495,7 +528,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) {
     loop_core& on = this->loop();
-    if (is_on(on.own_context())) [[likely]] {
+    if (is_on(on.direct_context())) [[likely]] {
       if (base::cancelled_already()) [[unlikely]]
         return;
       base::begin(on);
@@ -534,10 +567,38 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     if (base::started_elsewhere()) return true;
     if (base::cancelled_already()) return false;
     if (is_on(&on.context())) {
-      base::begin_lent(on);
+      if (!on.own_context()) {
+        base::begin_lent(on);
+        return true;
+      }
+      if (fails_in_test(on)) return false;
+      base::begin(on);
       return true;
     }
     if constexpr (names_context<Initiation>) base::begin_remotely(on, initiation_.get_executor());
+    return false;
+  }
+  /// Whether it ends in an error in place of beginning; one whose values could not say so does not.
+  AIO_COLD AIO_NEVER_INLINE bool fails_in_test(loop_core& on) {
+    constexpr bool redirects = requires { initiation_.redirects_to(); };
+    if constexpr (begins_with_status<R...> || (std::is_default_constructible_v<std::tuple<R...>> &&
+                                               (begins_with_error_inside<R...> || redirects))) {
+      std::error_code const error = base::error_in_test(on, std::source_location::current().function_name());
+      if (!error) return false;
+      if constexpr (begins_with_status<R...>) {
+        base::end_soon(on, error);
+      } else {
+        auto& values = this->values_.emplace();
+        if constexpr (redirects) {
+          *initiation_.redirects_to() = error;
+          base::note_error();
+        } else {
+          std::get<0>(std::get<0>(values)) = error;
+        }
+        base::end_soon(on);
+      }
+      return true;
+    }
     return false;
   }
   /// There the same function does it: another place that starts operations is another copy of all of Asio's code for

@@ -65,7 +65,11 @@ static_assert(ASIO_VERSION >= 102801,
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio {
+
+class transport;  // in transport.hpp
+
+namespace detail {
 
 struct attention_tag : forgetful {};
 
@@ -84,6 +88,31 @@ class loop_operation : public waitable, public list_link<attention_tag> {
 
  private:
   friend class loop_core;
+};
+
+/// Has operations of a loop fail, in a test: testing/fail_each_operation.hpp.
+class operation_failures {
+ public:
+  enum class kind : std::uint8_t {
+    asio,
+    connect,
+    accept,
+    receive,
+    send,
+    lookup,
+    process,
+  };
+
+  /// An operation is about to begin: awaited in `at`, or null. `name`: its function, as a compiler says it, or null.
+  /// Gives the error that it is to end with, a little later, in place of beginning; none: it begins.
+  virtual std::error_code fails(kind what, frame_base const* at, char const* name) noexcept = 0;
+  /// The same of a function that another thread or loop is about to be given. Null: it is.
+  virtual std::exception_ptr throws(frame_base const* at) noexcept = 0;
+  /// A transport upon `below` whose operations may fail; `below` itself, if its own may.
+  virtual std::unique_ptr<transport> under_stream(std::unique_ptr<transport> below) = 0;
+
+ protected:
+  ~operation_failures() = default;
 };
 
 /// What a loop has from the first use of it on, until it is closed.
@@ -172,6 +201,17 @@ class loop_core : public scheduler {
   /// Runs a node that was taken out.
   void run_taken(ready_node& node, bool due) noexcept { observer ? observer->run(node, due) : run_seldom(node); }
 
+  /// Who has its operations fail; null, mostly: nobody. Outlives it. For what is no fast path, which look at
+  /// direct_context() or watches_threads().
+  [[nodiscard]] operation_failures* failures() const noexcept { return failures_; }
+  void set_failures(operation_failures& by) noexcept {
+    failures_ = &by;
+    direct_ = nullptr;
+    watch_always();
+  }
+  /// Whether there is more to do about a function that is given to a thread than to give it.
+  [[nodiscard]] bool watches_threads() const noexcept { return watched(); }
+
   /// Null: there was no use for it.
   [[nodiscard]] loop_part* part(part_kind kind) const noexcept { return parts_[static_cast<std::size_t>(kind)].get(); }
   void set_part(part_kind kind, owner<loop_part> made) noexcept {
@@ -196,6 +236,8 @@ class loop_core : public scheduler {
 
   /// The context, if it is the loop's own; else null.
   [[nodiscard]] asio::io_context const* own_context() const noexcept { return own_.get(); }
+  /// The same, if operations begin on it without more ado: null, too, where a test has them fail.
+  [[nodiscard]] asio::io_context const* direct_context() const noexcept { return direct_; }
   /// Threads: any.
   [[nodiscard]] loop_executor handler_executor() const noexcept { return loop_executor(address_); }
 
@@ -387,6 +429,8 @@ class loop_core : public scheduler {
   errand_memory mark_memory_;
 
   std::unique_ptr<asio::io_context> own_;  // null: the program runs the context
+  asio::io_context const* direct_ = own_.get();
+  operation_failures* failures_ = nullptr;
   asio::io_context& context_;
   std::atomic<std::thread::id> thread_{std::this_thread::get_id()};  // the last that ran it
   std::size_t io_pending_ = 0;
@@ -830,7 +874,8 @@ inline thread_pool& loop_core::default_executor() {
   return *threads_;
 }
 
-}  // namespace aio::detail
+}  // namespace detail
+}  // namespace aio
 
 #pragma GCC visibility pop
 

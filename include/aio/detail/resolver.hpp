@@ -101,6 +101,15 @@ class resolver {
     came_.get().notify_one();
   }
 
+  /// Brings it to its loop, which runs here, as if a thread had called.
+  void end_at_once(lookup& what) {
+    {
+      std::lock_guard const lock(mutex_);
+      what.stage_ = lookup::stage::over;
+    }
+    what.loop_.push_from_thread(what);
+  }
+
   /// Whether it was in time, so that the loop will not see it.
   bool abandon(lookup& what) noexcept {
     {
@@ -282,10 +291,12 @@ class [[nodiscard("co_await it: nothing is looked up before")]] lookup_awaiter f
     }
     auto& on = static_cast<loop_core&>(loop());
     auto made = std::make_unique<call_of>(on, *this, std::move(fn_));
-    resolver::get().submit(*made);
+    bool const fails = on.failures() && fails_in_test(on, *made);
+    if (!fails) resolver::get().submit(*made);
     call_ = made.release();
     on.work_started();
     suspend();
+    if (fails) resolver::get().end_at_once(*call_);
   }
   value_type await_resume() {
     check_cancelled();
@@ -300,6 +311,12 @@ class [[nodiscard("co_await it: nothing is looked up before")]] lookup_awaiter f
   }
 
  private:
+  AIO_COLD AIO_NEVER_INLINE bool fails_in_test(loop_core& on, call_of& call) {
+    std::error_code const error = on.failures()->fails(operation_failures::kind::lookup, frame_, nullptr);
+    if (error) call.outcome.emplace(std::make_exception_ptr(std::system_error(error)));
+    return static_cast<bool>(error);
+  }
+
   Fn fn_;
   std::optional<value_type> ready_;
   call_of* call_ = nullptr;

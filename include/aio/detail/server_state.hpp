@@ -581,6 +581,7 @@ inline void server_state::accept_from(server_listener& from) noexcept {
   auto arrived = std::exchange(from.arrived_, std::nullopt);
   if (!arrived) return wait_for_next(from);
   auto& [error, socket] = *arrived;
+  if (loop_.failures() && !error) error = loop_.failures()->fails(operation_failures::kind::accept, nullptr, nullptr);
   if (!error) {
     std::error_code ignored;
     auto const at = socket.remote_endpoint(ignored);
@@ -607,6 +608,12 @@ inline void server_listener::wait() {
 /// As many as may have been waiting; others have their turn then (SRV-8).
 inline void server_state::accept_from(server_listener& from) noexcept {
   if (!serving_ || !from.open()) return;
+  if (loop_.failures()) [[unlikely]] {
+    if (auto const error = loop_.failures()->fails(operation_failures::kind::accept, nullptr, nullptr)) {
+      if (accept_failed(error)) wait_for_next(from);
+      return;
+    }
+  }
   for (int left = (std::max)(options_.backlog, 1); left > 0 && !full(); --left) {
     if (!accept_one(from)) return;
     if (!serving_) return;  // a report was enough for somebody

@@ -293,6 +293,10 @@ class stream_state final : public transport_client, private scope_timer {
     send_waits_ = false;
     if (!closed_) flush();
   }
+  [[nodiscard]] waitable const* waits_for(bool sends) const noexcept override {
+    if (!sends) return reader_;
+    return const_cast<write_line&>(line_).front();  // it is not changed
+  }
   void join(write_operation& operation) noexcept { line_.push_back(operation); }
 
   void set_limits(std::size_t high, std::size_t low) noexcept {

@@ -93,6 +93,7 @@ class tls_connection final : public transport_client {
   void leave() noexcept;
 
   [[nodiscard]] transport const* below() const noexcept { return below_.get(); }
+  [[nodiscard]] transport* below() noexcept { return below_.get(); }
   [[nodiscard]] ::SSL* ssl() const noexcept { return ssl_; }
   [[nodiscard]] std::string const& host() const noexcept { return host_; }
   [[nodiscard]] tls_settings const& settings() const noexcept { return *settings_; }
@@ -250,7 +251,8 @@ class tls_transport final : public transport {
   }
 
   [[nodiscard]] void* extension(void const* key) noexcept override {
-    return key == &tls_extension ? connection_.get() : nullptr;
+    if (key == &tls_extension) return connection_.get();
+    return connection_->below() ? connection_->below()->extension(key) : nullptr;
   }
 
  private:
