@@ -12,7 +12,8 @@ set(AIO_LAYERS
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
     detail/exceptions.hpp detail/inbox.hpp detail/loop_observer.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
     detail/thread_pool.hpp detail/timer_heap.hpp testing/counted.hpp testing/failing_new.hpp
-  3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
+  3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/lookup_threads.hpp
+    detail/scheduler.hpp
     detail/task_parts.hpp
   4 await_trace.hpp detail/callback.hpp detail/future_core.hpp detail/home_loop.hpp detail/repeated_call.hpp
     detail/scope_timer.hpp

@@ -154,7 +154,7 @@ class explorer {
   void leave_order(int object) noexcept { order_of(object).join(self().order); }
   /// This thread has woken another, whose operation is that now.
   void wake(int number, operation next);
-  void sleep_until_woken(int object);
+  void sleep_until_woken(int object, bool or_late = false);
 
   /// Memory that is not used again before the next schedule.
   void* allocate(std::size_t size);
@@ -182,7 +182,8 @@ class explorer {
     std::function<void()> body;
     operation pending;
     bool finished = false;
-    bool woken = true;  // false: sleeps at a condition variable
+    bool woken = true;    // false: sleeps at a condition variable
+    bool or_late = false;  // and wakes by itself when nobody else can go on
     int spurious_left = 0;
     last_read last;
     knowledge known;  // in the sense of C++: happened before
@@ -345,9 +346,10 @@ inline void explorer::wake(int number, operation next) {
   woken.woken = true;
 }
 
-inline void explorer::sleep_until_woken(int object) {
+inline void explorer::sleep_until_woken(int object, bool or_late) {
   self().pending = {kind::relock, object};
   self().woken = false;
+  self().or_late = or_late;
   go_on();
 }
 
@@ -370,7 +372,11 @@ inline explorer::mask explorer::find_enabled() const {
 }
 
 inline int explorer::pick() {
-  mask const enabled = find_enabled();
+  mask enabled = find_enabled();
+  if (enabled == 0) {  // time passes
+    for (thread_state& each : threads_) each.woken = each.woken || each.or_late;
+    enabled = find_enabled();
+  }
   if (enabled == 0) fail("all threads wait for ever");
   if (steps_.size() == 5'000) fail("it does not end");
   if (!free_ && depth_ == path_.size()) pick_new(enabled);

@@ -19,6 +19,7 @@
 #include "explorer.hpp"
 #include "inbox_programs.hpp"
 #include "litmus.hpp"
+#include "lookup_programs.hpp"
 #include "pool_programs.hpp"
 
 namespace {
@@ -56,6 +57,9 @@ std::vector<program> const programs{
     {"job: cancelled, and waited for", cancel_job<false>},
     {"job: cancelled, and abandoned", cancel_job<true>},
     {"job: the loop closes before it is back", close_before_job},
+    {"look-up: a thread ends, or takes the next", look_up<1, false>},
+    {"look-up: two, and threads that end", look_up<2, false>},
+    {"look-up: one of two is abandoned", look_up<2, true>},
 };
 
 struct options {

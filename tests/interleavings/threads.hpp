@@ -3,9 +3,10 @@
 
 // Threads and what they wait at, as the standard has them; a line of posts; and the types that aio's templates take.
 
+#include <algorithm>
+#include <condition_variable>
 #include <cstddef>
 #include <mutex>
-#include <string>
 #include <utility>
 
 #include "explorer.hpp"
@@ -46,7 +47,8 @@ class mutex {
 
 class condition_state {
  public:
-  void wait(mutex_state& with);
+  /// Says whether somebody woke it. With `or_late`, it may be late at once, or when all others wait for ever.
+  bool wait(mutex_state& with, bool or_late);
   void notify(bool all);
   void end();
 
@@ -63,7 +65,11 @@ class condition_variable {
   condition_variable() = default;
   condition_variable(condition_variable const&) = delete;
   ~condition_variable() { state_->end(); }
-  void wait(std::unique_lock<mutex>& lock) { state_->wait(lock.mutex()->state()); }
+  void wait(std::unique_lock<mutex>& lock) { state_->wait(lock.mutex()->state(), false); }
+  template <class Time>
+  std::cv_status wait_for(std::unique_lock<mutex>& lock, Time) {
+    return state_->wait(lock.mutex()->state(), true) ? std::cv_status::no_timeout : std::cv_status::timeout;
+  }
   void notify_one() { state_->notify(false); }
   void notify_all() { state_->notify(true); }
 
@@ -133,6 +139,14 @@ struct threads : sync {
   static thread::id this_thread() noexcept { return explorer::here().current(); }
 };
 
+/// For basic_lookup_threads.
+struct lasting_threads : threads {
+  template <class Fn>
+  static void start(Fn work) {
+    explorer::here().start_thread(std::move(work));
+  }
+};
+
 /// What derives from it is made by `new` in memory that is not used again: what is gone can be told.
 struct kept {
   static void* operator new(std::size_t size) { return explorer::here().allocate(size); }
@@ -186,20 +200,27 @@ inline void mutex_state::end() {
   alive_.end();
 }
 
-inline void condition_state::wait(mutex_state& with) {
+inline bool condition_state::wait(mutex_state& with, bool or_late) {
   explorer& on = explorer::here();
   on.announce({kind::wait, number_});
   alive_.require_alive();
   with.require_owner("a thread waits without the mutex");
   with.let_go();
-  if (on.spuriously()) {
+  bool woken = true;
+  if (or_late && on.choose(2) == 1) {
+    woken = false;
+    on.announce({kind::relock, with.number_});
+  } else if (on.spuriously()) {
     on.announce({kind::relock, with.number_});
   } else {
-    asleep_.emplace_back(on.current(), &with);
+    std::pair<int, mutex_state*> const own{on.current(), &with};
+    asleep_.push_back(own);
     std::sort(asleep_.begin(), asleep_.end());
-    on.sleep_until_woken(with.number_);
+    on.sleep_until_woken(with.number_, or_late);
+    woken = std::erase(asleep_, own) == 0;
   }
   with.take();
+  return woken;
 }
 
 inline void condition_state::notify(bool all) {

@@ -83,6 +83,9 @@ FAULTS = [
      "    if (phase_.load() != expected) return false;\n    phase_.store(next);\n    return true;",
      "job: one that is withdrawn begins, a look and then a store"),
 
+    ("detail/lookup_threads.hpp", "if (timed_out && waiting_.empty()) {", "if (timed_out && (P || waiting_.empty())) {",
+     "look-up: a thread that ends does not look once more"),
+
     # What two threads may end
     ("detail/sync.hpp", "uses_.fetch_sub(1, std::memory_order_acq_rel)",
      f"uses_.fetch_sub(1, {RELAXED}std::memory_order_acq_rel)",
