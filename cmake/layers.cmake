@@ -7,11 +7,13 @@ set(AIO_LAYERS
   1 closure.hpp error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/owner.hpp detail/ready_queue.hpp
-    detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
+    detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/sync.hpp
+    detail/system_calls.hpp detail/waitable.hpp testing/failure.hpp
   2 socket_address.hpp detail/cancel_hook.hpp detail/context_member.hpp detail/context_values.hpp
-    detail/exceptions.hpp detail/loop_observer.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
+    detail/exceptions.hpp detail/inbox.hpp detail/loop_observer.hpp detail/read_watch.hpp detail/signal_table.hpp detail/spawn.hpp detail/stream_buffer.hpp
     detail/thread_pool.hpp detail/timer_heap.hpp testing/counted.hpp testing/failing_new.hpp
-  3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/scheduler.hpp
+  3 exception_group.hpp result.hpp transport.hpp detail/completion.hpp detail/host_context.hpp detail/lookup_threads.hpp
+    detail/scheduler.hpp
     detail/task_parts.hpp
   4 await_trace.hpp detail/callback.hpp detail/future_core.hpp detail/home_loop.hpp detail/repeated_call.hpp
     detail/scope_timer.hpp

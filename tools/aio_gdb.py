@@ -294,7 +294,7 @@ class Process:
         target = self.target = Target()
         p = target.pointer_size
         self.scheduler = Layout(target, "aio::detail::scheduler", "next_living_", "serial_", "tasks", "current",
-                                "interrupted", "ready_", "batch_", "inbox_", "runs_on_", "closed_")
+                                "interrupted", "ready_", "batch_", "inbox_.newest_", "runs_on_", "closed_")
         self.core = Layout(target, "aio::detail::task_core", "resume_point_", "waiting_for_", "owner_",
                            "innermost_block_", "created_", "number_", "what_",
                            "status_.cancel_requests", "status_.uncancellable")
@@ -365,8 +365,8 @@ class Process:
         found = set()
         for queue in ("ready_", "batch_"):
             self.follow(self.target.number(memory, self.scheduler.offset(queue), self.p), found)
-        newest = self.scheduler.get(memory, "inbox_")
-        if newest != loop.address:
+        newest = self.scheduler.get(memory, "inbox_.newest_")
+        if newest != 1:  # as it is when the loop is closed
             self.follow(newest, found)
         return found
 

@@ -35,6 +35,7 @@
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/future_core.hpp"
 #include "aio/detail/leaf_waiter.hpp"
+#include "aio/detail/sync.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/thread_pool.hpp"
 #include "aio/detail/waitable.hpp"
@@ -135,8 +136,7 @@ class thread_job : public pool_job, private ready_node {
 
   /// On the other thread, once.
   void run() noexcept override {
-    phase expected = phase::queued;
-    if (phase_.compare_exchange_strong(expected, phase::running)) {
+    if (phase_.begin()) {
       timed_ ? call_timed() : call();
       arrive();
     } else {
@@ -146,8 +146,7 @@ class thread_job : public pool_job, private ready_node {
 
   /// In place of run(), when the executor goes without running it.
   void drop() noexcept {
-    phase expected = phase::queued;
-    if (phase_.compare_exchange_strong(expected, phase::running)) {
+    if (phase_.begin()) {
       fail(std::make_exception_ptr(
           usage_error("the executor was destroyed before it could run the function")));
       arrive();
@@ -158,22 +157,21 @@ class thread_job : public pool_job, private ready_node {
 
   /// On the loop's thread: whether no thread has begun it, and none will.
   bool withdraw() noexcept {
-    phase expected = phase::queued;
-    if (!phase_.compare_exchange_strong(expected, phase::withdrawn)) return false;
+    if (!phase_.withdraw()) return false;
     loop_.work_finished();
     if (observed_for_ != 0) tell_observer();
     return true;
   }
 
-  [[nodiscard]] bool has_begun() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::running; }
+  [[nodiscard]] bool has_begun() const noexcept { return phase_.has_begun(); }
   /// When it began, if it has, and is timed.
   [[nodiscard]] time_point began() const noexcept {
     return time_point(time_point::duration(began_.load(std::memory_order_relaxed)));
   }
 
-  void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void retain() noexcept { uses_.retain(); }
   void release() noexcept {
-    if (uses_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+    if (uses_.release()) dispose();
   }
 
   /// Has the loop's observer told of it, before it is submitted; in debug mode it is timed, too. True: it is not to be
@@ -186,7 +184,7 @@ class thread_job : public pool_job, private ready_node {
     }
     std::exception_ptr error = loop_.failures() ? loop_.failures()->throws(&awaited_in) : nullptr;
     if (!error) return false;
-    phase_ = phase::running;
+    (void)phase_.begin();
     fail(std::move(error));
     arrive();
     return true;
@@ -196,12 +194,6 @@ class thread_job : public pool_job, private ready_node {
   stop_source stop{nostopstate};
 
  private:
-  enum class phase {
-    queued,
-    running,
-    withdrawn,
-  };
-
   virtual void call() noexcept = 0;
   virtual void fail(std::exception_ptr error) noexcept = 0;
   virtual void dispose() noexcept = 0;
@@ -229,8 +221,8 @@ class thread_job : public pool_job, private ready_node {
   }
 
   loop_core& loop_;
-  std::atomic<phase> phase_{phase::queued};
-  std::atomic<int> uses_{1};
+  job_phase phase_;
+  use_count uses_;
 
   std::uint64_t observed_for_ = 0;  // the number of the task that waits; 0: no observer is to be told
   std::thread::id ran_on_;          // of no thread if it did not run

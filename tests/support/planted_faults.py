@@ -21,11 +21,11 @@ import tarfile
 import tempfile
 import time
 
-from planted import core, explored, failing, found
+from planted import core, explored, failing, found, interleaved
 
 # Of each set: what finds its faults, by names of programs or of test files, where a fault itself does not say; FAULTS;
 # and perhaps the names of those of other sets that it finds, too, in ALSO.
-SETS = {"explored": explored, "core": core, "failing": failing, "found": found}
+SETS = {"explored": explored, "core": core, "failing": failing, "found": found, "interleaved": interleaved}
 
 # What is compiled together, which takes a fraction of the time; the others by themselves.
 TOGETHER = {
@@ -33,7 +33,7 @@ TOGETHER = {
              "uncancel_order",
 } | found.TOGETHER
 CORPUS = "core sync queues all found".split()
-RUN_MUCH = ("conformance", "explored")  # are optimised; of the others the compiler takes most of the time
+RUN_MUCH = ("conformance", "explored", "interleavings")  # are optimised; of the others the compiler takes most of the time
 PATIENCE = 60  # seconds
 
 ASKED = """#pragma once
@@ -106,11 +106,13 @@ class Programs:
         subprocess.run([*self.compiler, *objects, "-o", str(self.folder / name), "-pthread"], check=True)
 
     def make(self, name):
-        """`name`: "conformance", a name of TOGETHER, "explored", or a test file's without _test.cpp."""
+        """`name`: "conformance", "interleavings", a name of TOGETHER, "explored", or a test file's without _test.cpp."""
         if name == "conformance":
             with tarfile.open(self.tests / "conformance" / "corpus.tar.xz") as corpus:
                 corpus.extractall(self.folder / "corpus")
             return self.linked([self.compiled(self.tests / "conformance" / "replay.cpp", name)], name)
+        if name == "interleavings":
+            return self.linked([self.compiled(self.tests / "interleavings" / "main.cpp", name)], name)
         if name in TOGETHER:
             source = self.folder / f"{name}.cpp"
             files = "".join(f'AIO_TEST_FILE {{\n#include "{each}_test.cpp"\n}}\n' for each in TOGETHER[name].split())
@@ -125,6 +127,8 @@ class Programs:
         """Whether `finder` passes, and else in which words it fails."""
         if finder == "conformance":
             return self.run_corpus(number)
+        if finder == "interleavings":
+            return self.run_interleavings(number)
         program = program_of(finder)
         reporter = "compact" if program == "explored" else "console"
         chosen = ["-#", f"[#{finder}_test]"] if program != finder else []  # the tests of that file
@@ -152,6 +156,17 @@ class Programs:
         how = "hangs" if hangs else "" if running.returncode == 0 else \
             "aborted" if running.returncode < 0 else "fails"
         return how, output
+
+    def run_interleavings(self, number):
+        how, output = self.tell(number, "interleavings", "--most", "20000")
+        if not how:
+            return True
+        found = re.search(r"^(.*?) +(\d+) schedules.*\n  FAILS: (.*)", output, re.M)
+        if not found:
+            inside = re.findall(r"^(.*?) +\d+ schedules", output, re.M)
+            return f"the program is aborted, behind `{inside[-1]}`" if inside else "the program is aborted"
+        more = len(re.findall(r"^  FAILS: ", output, re.M)) - 1
+        return f"`{found[1]}`, schedule {found[2]}: {found[3]}" + (f"; {more} more" if more else "")
 
     def run_corpus(self, number):
         differ = 0

@@ -18,12 +18,50 @@
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/ready_queue.hpp"
 #include "aio/detail/scheduler.hpp"
+#include "aio/detail/sync.hpp"
 #include "aio/detail/timer_heap.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
 
 class future_core;
+
+/// Whether the function of a callback was called, or never will be. Threads: any, but for deadlines, which are the
+/// loop's.
+template <class Sync>
+class basic_fate {
+ public:
+  /// Why there is nothing left to call.
+  enum class end : std::uint8_t {
+    cancelled = 1,
+    over = 2,
+  };
+
+  basic_fate() noexcept = default;
+  basic_fate(basic_fate const&) = delete;
+
+  /// Says whether the function is the caller's to call, and to drop.
+  [[nodiscard]] bool take(end why) noexcept {
+    return state_.fetch_or(static_cast<std::uint8_t>(why), std::memory_order_acq_rel) == 0;
+  }
+  [[nodiscard]] bool is(end why) const noexcept {
+    return (state_.load(std::memory_order_relaxed) & static_cast<std::uint8_t>(why)) != 0;
+  }
+  /// It waits for a deadline.
+  void arm() noexcept { armed_ = true; }
+  /// Not any more; says whether it did. Written only then: others may be cancelled on any thread meanwhile.
+  bool disarm() noexcept {
+    if (!armed_) return false;
+    armed_ = false;
+    return true;
+  }
+  /// Requires: nobody else uses it any more.
+  [[nodiscard]] bool open() const noexcept { return state_.load(std::memory_order_relaxed) == 0; }
+
+ private:
+  typename Sync::template atomic<std::uint8_t> state_{0};
+  typename Sync::template plain<bool> armed_ = false;  // the loop has it among its timers
+};
 
 /// Shared by the loop that will run it and the handles that may cancel it. The function goes as soon as
 /// it was called or cancelled: it may own a handle.
@@ -47,10 +85,10 @@ class callback final : public marked_node {
   callback(callback const&) = delete;
   callback& operator=(callback const&) = delete;
 
-  void retain() noexcept { uses_.fetch_add(1, std::memory_order_relaxed); }
+  void retain() noexcept { uses_.retain(); }
   void release() noexcept {
-    if (uses_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-    if (state_.load(std::memory_order_relaxed) == 0) on_function_(*this, act::drop);
+    if (!uses_.release()) return;
+    if (fate_.open()) on_function_(*this, act::drop);
     on_function_(*this, act::free);
   }
 
@@ -62,20 +100,18 @@ class callback final : public marked_node {
       release();
       throw;
     }
-    armed_ = true;
+    fate_.arm();
   }
 
   /// Threads: any, unless it waits for a deadline.
   void cancel() noexcept {
-    if (!take_function(cancelled_bit)) return;
-    bool const waited = std::exchange(armed_, false);
+    if (!fate_.take(fate::end::cancelled)) return;
+    bool const waited = fate_.disarm();
     if (waited) loop_->remove_timer(*this);
     drop();
     if (waited) release();
   }
-  [[nodiscard]] bool cancelled() const noexcept {
-    return (state_.load(std::memory_order_relaxed) & cancelled_bit) != 0;
-  }
+  [[nodiscard]] bool cancelled() const noexcept { return fate_.is(fate::end::cancelled); }
 
   /// The function that was asked for it.
   [[nodiscard]] char const* origin() const noexcept { return origin_; }
@@ -87,7 +123,7 @@ class callback final : public marked_node {
   /// It was taken back, and its function goes, whoever can name it still.
   void take_back() noexcept {
     awaited_ = nullptr;
-    if (take_function(over_bit)) drop();
+    if (fate_.take(fate::end::over)) drop();
     release();
   }
 
@@ -100,7 +136,7 @@ class callback final : public marked_node {
       while (!found.empty()) {
         auto& each = static_cast<callback&>(found.pop());
         each.leave_line();
-        if (each.take_function(over_bit)) each.drop();
+        if (each.fate_.take(fate::end::over)) each.drop();
         each.release();
       }
     }
@@ -108,9 +144,11 @@ class callback final : public marked_node {
   static bool is_callback(ready_node const& node) noexcept { return node.is(node_kind::callback); }
 
  private:
+  using fate = basic_fate<std_sync>;
+
   void run_marked() noexcept override {
     leave_line();
-    if (take_function(over_bit)) {
+    if (fate_.take(fate::end::over)) {
       scheduler& on = *loop_;
       context_values* const outer = std::exchange(on.callback_values, &values_);
       try {
@@ -125,18 +163,13 @@ class callback final : public marked_node {
     release();
   }
 
-  // Says whether the function is the caller's to call, and to drop.
-  bool take_function(std::uint8_t why) noexcept {
-    return state_.fetch_or(why, std::memory_order_acq_rel) == 0;
-  }
   void drop() noexcept {
     on_function_(*this, act::drop);
     values_ = nullptr;
   }
 
-  // Written only where it had a deadline: others may be cancelled on any thread meanwhile.
   void leave_line() noexcept {
-    if (armed_) armed_ = false;
+    fate_.disarm();
     if (awaited_) awaited_ = nullptr;
   }
 
@@ -145,11 +178,8 @@ class callback final : public marked_node {
   actor on_function_;
   context_values values_;
   future_core const* awaited_ = nullptr;  // of add_done_callback; only compared
-  std::atomic<int> uses_{1};
-  static constexpr std::uint8_t cancelled_bit = 1;
-  static constexpr std::uint8_t over_bit = 2;  // called, or never will be
-  std::atomic<std::uint8_t> state_{0};
-  bool armed_ = false;  // the loop has it among its timers
+  use_count uses_;
+  fate fate_;
 };
 
 /// A callback and behind it its function. Not a class derived from it, nor an optional in one: programs make

@@ -38,6 +38,7 @@
 #include "aio/detail/error_notes.hpp"
 #include "aio/detail/frame_pool.hpp"
 #include "aio/detail/future_core.hpp"
+#include "aio/detail/inbox.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_executor.hpp"
 #include "aio/detail/ready_queue.hpp"
@@ -51,6 +52,7 @@
 #include "aio/detail/owner.hpp"
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
+#include "aio/fwd.hpp"
 
 #if AIO_WAITS_BY_SELECT
 #include <unistd.h>
@@ -65,11 +67,7 @@ static_assert(ASIO_VERSION >= 102801,
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
-
-class transport;  // in transport.hpp
-
-namespace detail {
+namespace aio::detail {
 
 struct attention_tag : forgetful {};
 
@@ -422,9 +420,9 @@ class loop_core : public scheduler {
   };
   void send(void (*what)(loop_core&) noexcept, errand_memory& memory);
 
-  std::atomic<bool> waking_{false};  // a wake-up is on its way
-  bool marked_ = false;              // a mark is in line
-  bool marking_ = false;             // run_line() runs
+  wake_up wake_up_;
+  bool marked_ = false;   // a mark is in line
+  bool marking_ = false;  // run_line() runs
   errand_memory wake_up_memory_;
   errand_memory mark_memory_;
 
@@ -790,12 +788,10 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::send(void (*what)(loop_core&) noexcept
 inline void loop_core::wake() {
   if (host_) {
     host_->post_turn_from_thread();
-  } else if (!waking_.exchange(true, std::memory_order_acq_rel)) {
+  } else if (wake_up_.ask()) {
     send(
         [](loop_core& self) noexcept {
-          // Before the look at the inbox, and acquire: a thread that left its node and found this one on
-          // its way has been here before, so that the look finds the node. Release: the memory is free.
-          self.waking_.exchange(false, std::memory_order_acq_rel);
+          self.wake_up_.came();
           self.from_handler([] {});
         },
         wake_up_memory_);
@@ -874,8 +870,7 @@ inline thread_pool& loop_core::default_executor() {
   return *threads_;
 }
 
-}  // namespace detail
-}  // namespace aio
+}  // namespace aio::detail
 
 #pragma GCC visibility pop
 

@@ -8,21 +8,16 @@
 #include "aio/config.hpp"
 
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <coroutine>
-#include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/leaf_waiter.hpp"
+#include "aio/detail/lookup_threads.hpp"
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/ready_queue.hpp"
@@ -31,14 +26,11 @@
 #include "aio/result.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
-#include <csignal>
 #include <pthread.h>
 #endif
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
-
-struct lookup_tag {};
 
 /// A function on its way through a thread of the resolver's.
 class lookup : public list_link<lookup_tag>, private ready_node {
@@ -58,28 +50,25 @@ class lookup : public list_link<lookup_tag>, private ready_node {
 
  private:
   friend class resolver;
-  enum class stage : std::uint8_t {
-    waiting,  // for a thread
-    running,
-    lost,  // in a child process, which does not have the thread that would come to it
-    over,  // abandoned, or on its way back to the loop
-  };
+  template <class, class>
+  friend class basic_lookup_threads;
 
   /// On a thread of the resolver's.
   virtual void call() noexcept = 0;
+  /// False if the loop is closed. A static one may be gone when the process ends meanwhile: its storage is there, and
+  /// its inbox closed.
+  AIO_NO_VPTR_CHECK bool deliver() noexcept { return loop_.push_from_thread(*this); }
 
   inline static void on_arrival(ready_node* node) noexcept;
 
   loop_core& loop_;
-  leaf_waiter* waiter_;           // null when nobody waits any more; the loop's thread only
-  stage stage_ = stage::waiting;  // guarded by the resolver's mutex
-  std::atomic<int> uses_{2};      // by its awaiter, and by the resolver or the loop's inbox
+  leaf_waiter* waiter_;                         // null when nobody waits any more; the loop's thread only
+  lookup_stage stage_ = lookup_stage::waiting;  // guarded by the resolver's mutex
+  std::atomic<int> uses_{2};                    // by its awaiter, and by the resolver or the loop's inbox
 };
 
-class resolver {
+class resolver : public basic_lookup_threads<lookup, lasting_threads> {
  public:
-  static constexpr std::size_t most_threads = 8;
-
   /// That of the process, which is there to the very end.
   static resolver& get() {
     static never_destroyed<resolver> const made;
@@ -87,120 +76,9 @@ class resolver {
   }
 
   resolver() noexcept { hold_over_forks(); }
-  resolver(resolver const&) = delete;
-
-  /// Has it called, and then brought to its loop. Throws: std::system_error if no thread can be started and there is
-  /// none.
-  void submit(lookup& what) {
-    {
-      std::lock_guard const lock(mutex_);
-      if (idle_ <= queued_ && threads_ < most_threads) start_thread();
-      waiting_.push_back(what);
-      ++queued_;
-    }
-    came_.get().notify_one();
-  }
-
-  /// Brings it to its loop, which runs here, as if a thread had called.
-  void end_at_once(lookup& what) {
-    {
-      std::lock_guard const lock(mutex_);
-      what.stage_ = lookup::stage::over;
-    }
-    what.loop_.push_from_thread(what);
-  }
-
-  /// Whether it was in time, so that the loop will not see it.
-  bool abandon(lookup& what) noexcept {
-    {
-      std::lock_guard const lock(mutex_);
-      lookup::stage const before = std::exchange(what.stage_, lookup::stage::over);
-      if (before == lookup::stage::over) return false;
-      if (before == lookup::stage::running) return true;  // its thread lets go of it
-      if (before == lookup::stage::waiting) --queued_;
-      lookups::remove(what);
-    }
-    what.release();
-    return true;
-  }
-
-  /// Waits until the thread that brought a look-up to its loop has woken it, and let go of it.
-  void wait_for_waker() noexcept { std::lock_guard const lock(mutex_); }
-
-  /// How many threads there are. A thread ends when it has had nothing to do for some seconds, or `limit`.
-  [[nodiscard]] std::size_t threads() noexcept {
-    std::lock_guard const lock(mutex_);
-    return threads_;
-  }
-  void keep_idle_threads(std::chrono::milliseconds limit) noexcept {
-    std::lock_guard const lock(mutex_);
-    idle_limit_ = limit;
-    came_.get().notify_all();
-  }
 
  private:
-  using lookups = intrusive_list<lookup, lookup_tag>;
-
-  void start_thread() {
-    try {
-      all_signals_blocked const here;  // they are for the threads of the program
-      std::thread([this] { work(); }).detach();
-      ++threads_;
-    } catch (...) {
-      if (threads_ == 0) throw;  // else the others will get to it
-    }
-  }
-
-  void work() noexcept {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      while (waiting_.empty()) {
-        ++idle_;
-        bool const timed_out = came_.get().wait_for(lock, idle_limit_) == std::cv_status::timeout;
-        --idle_;
-        if (timed_out && waiting_.empty()) {
-          --threads_;
-          return;
-        }
-      }
-      lookup& next = *waiting_.front();
-      lookups::remove(next);
-      --queued_;
-      next.stage_ = lookup::stage::running;
-      running_.push_back(next);
-      lock.unlock();
-      next.call();
-      lock.lock();
-      lookups::remove(next);
-      if (deliver(next)) continue;
-      lock.unlock();
-      next.release();
-      lock.lock();
-    }
-  }
-
-  // While the mutex is held: a loop cannot go between the look and the push, because its task abandons the look-up
-  // before. A static loop may be gone when the process ends meanwhile: its storage is there, and its inbox closed.
-  AIO_NO_VPTR_CHECK static bool deliver(lookup& done) noexcept {
-    if (std::exchange(done.stage_, lookup::stage::over) != lookup::stage::running) return false;
-    return done.loop_.push_from_thread(done);
-  }
-
 #if defined(__unix__) || defined(__APPLE__)
-  class all_signals_blocked {
-   public:
-    all_signals_blocked() noexcept {
-      ::sigset_t all;
-      sigfillset(&all);
-      ::pthread_sigmask(SIG_SETMASK, &all, &before_);
-    }
-    all_signals_blocked(all_signals_blocked const&) = delete;
-    ~all_signals_blocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
-   private:
-    ::sigset_t before_;
-  };
-
   // A child process has the mutex free, and none of the threads. What the parent asked for is the parent's: the child
   // keeps it only for the awaiters that it has copies of.
   static void hold_over_forks() noexcept {
@@ -217,26 +95,13 @@ class resolver {
   void lose(lookups& some) noexcept {
     while (lookup* const each = some.front()) {
       lookups::remove(*each);
-      if (each->stage_ != lookup::stage::over) each->stage_ = lookup::stage::lost;
+      if (each->stage_ != lookup_stage::over) each->stage_ = lookup_stage::lost;
       lost_.push_back(*each);
     }
   }
 #else
-  struct all_signals_blocked {
-    all_signals_blocked() noexcept {}
-  };
   static void hold_over_forks() noexcept {}
 #endif
-
-  std::mutex mutex_;
-  never_destroyed<std::condition_variable> came_;
-  lookups waiting_;
-  lookups running_;
-  lookups lost_;
-  std::size_t queued_ = 0;
-  std::size_t threads_ = 0;
-  std::size_t idle_ = 0;
-  std::chrono::milliseconds idle_limit_{5000};
 };
 
 inline void lookup::on_arrival(ready_node* node) noexcept {

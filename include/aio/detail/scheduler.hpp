@@ -29,11 +29,13 @@
 
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/exceptions.hpp"
+#include "aio/detail/inbox.hpp"
 #include "aio/detail/intrusive_list.hpp"
 #include "aio/detail/loop_observer.hpp"
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
+#include "aio/detail/sync.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
 #include "aio/fwd.hpp"
@@ -194,18 +196,7 @@ class scheduler {
   /// Runs `node` in an iteration of its loop, and says whether it will: not once that is closed.
   /// Threads: any; wakes the loop.
   AIO_NO_VPTR_CHECK bool push_from_thread(ready_node& node) {
-    // Release: whoever takes the inbox sees what the node holds. Its `newest` is not looked into
-    // here, and so needs no acquire; an addition on top of it continues its release.
-    ready_node* newest = inbox_.load(std::memory_order_relaxed);
-    do {
-      if (newest == no_inbox()) return false;
-      node.next = newest;
-    } while (!inbox_.compare_exchange_weak(newest, &node, std::memory_order_release,
-                                           std::memory_order_relaxed));
-    // From here on the node is the loop's, and so may be the end of the loop: unless this thread
-    // found the inbox empty, and wakes the loop for those that follow. wait_for_wakers() waits for it.
-    if (!newest) wake_and_leave();
-    return true;
+    return inbox_.push(node, [this] { wake(); });
   }
 
   /// Says that something outside this thread will come back with push_from_thread().
@@ -478,31 +469,16 @@ class scheduler {
 
   /// Moves what other threads brought to the end of the ready queue, in the order of arrival.
   void take_inbox() noexcept {
-    if (!inbox_filled()) return;
-    // Acquire: of the newest node, and so of all below it, see push_from_thread().
-    ready_.splice_reversed(*inbox_.exchange(nullptr, std::memory_order_acquire));
-    ++wakers_;  // whose node was the oldest
+    if (inbox_.filled()) ready_.splice_reversed(inbox_.take());
   }
-  /// A look alone, so relaxed: take_inbox() orders, and for what it misses a wake-up is on its way.
-  [[nodiscard]] bool inbox_filled() const noexcept {
-    ready_node* const newest = inbox_.load(std::memory_order_relaxed);
-    return newest != nullptr && newest != no_inbox();
-  }
+  [[nodiscard]] bool inbox_filled() const noexcept { return inbox_.filled(); }
   /// take_inbox() for the last time: whoever comes now is refused.
   void close_inbox() noexcept {
-    // Release: what was closed before is seen to be by whom it refuses.
-    ready_node* const newest = inbox_.exchange(no_inbox(), std::memory_order_acq_rel);
-    if (!newest || newest == no_inbox()) return;
-    ready_.splice_reversed(*newest);
-    ++wakers_;
+    if (ready_node* const newest = inbox_.close()) ready_.splice_reversed(*newest);
   }
 
-  /// Waits until no thread is inside push_from_thread() whose node was taken: it woke a loop that was
-  /// awake, and may be slow to notice.
-  void wait_for_wakers() const noexcept {
-    // Acquire: what they did here comes before what the destructor does.
-    while (wakers_gone_.load(std::memory_order_acquire) != wakers_) std::this_thread::yield();
-  }
+  /// Waits until no thread is inside push_from_thread() whose node was taken.
+  void wait_for_wakers() const noexcept { inbox_.wait_for_wakers(); }
 
   /// Finds out which timers are due, to be run after what is ready now.
   void find_due_timers() noexcept {
@@ -578,11 +554,6 @@ class scheduler {
     (void)at_thread_end;
   }
 
-  /// What stands in the inbox of a loop that is closed.
-  [[nodiscard]] ready_node* no_inbox() const noexcept {
-    return reinterpret_cast<ready_node*>(const_cast<scheduler*>(this));
-  }
-
   template <class Run>
   AIO_NEVER_INLINE void run_mixed(Run run_one) noexcept {
     while (!batch_.empty()) run_one(batch_.pop());
@@ -593,14 +564,6 @@ class scheduler {
 
   /// Makes a loop that waits for I/O look at its inbox. Threads: any.
   virtual void wake() = 0;
-
-  void wake_and_leave() {
-    struct leave {
-      ~leave() { out.fetch_add(1, std::memory_order_release); }
-      std::atomic<std::uint32_t>& out;
-    } const at_end{wakers_gone_};
-    wake();
-  }
 
   void require_own_thread(char const* caller) const {
     auto const runs_on = runs_on_.load(std::memory_order_relaxed);
@@ -758,11 +721,7 @@ class scheduler {
   std::atomic<std::thread::id> runs_on_{};  // no thread while it does not run
   std::atomic<std::thread::id> home_thread_{std::this_thread::get_id()};  // ran it last, or made it
 
-  // What other threads brought, newest first, linked by `next`. They add one and the loop takes all:
-  // a newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
-  std::atomic<ready_node*> inbox_{nullptr};
-  std::uint32_t wakers_ = 0;                   // threads that were to wake the loop, as far as it knows
-  std::atomic<std::uint32_t> wakers_gone_{0};  // those that are done with it
+  basic_inbox<ready_node, std_sync> inbox_;  // what other threads brought
 };
 
 }  // namespace detail

@@ -11,6 +11,7 @@
 
 #include "aio/config.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -19,6 +20,7 @@
 #include <vector>
 
 #include "aio/detail/intrusive_list.hpp"
+#include "aio/detail/sync.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -34,21 +36,58 @@ class pool_job : public list_link<pool_queue_tag> {
   ~pool_job() = default;
 };
 
-class thread_pool {
+/// Which of two comes first: the thread that begins a job, or the loop that withdraws it.
+template <class Sync>
+class basic_job_phase {
  public:
-  explicit thread_pool(std::size_t most_threads, void const* owner = nullptr)
+  basic_job_phase() noexcept = default;
+  basic_job_phase(basic_job_phase const&) = delete;
+
+  /// False if it was withdrawn. Threads: any, once.
+  [[nodiscard]] bool begin() noexcept { return leave_line(phase::running); }
+  /// False if it has begun.
+  [[nodiscard]] bool withdraw() noexcept { return leave_line(phase::withdrawn); }
+  [[nodiscard]] bool has_begun() const noexcept { return phase_.load(std::memory_order_relaxed) == phase::running; }
+
+ private:
+  enum class phase {
+    queued,
+    running,
+    withdrawn,
+  };
+  bool leave_line(phase next) noexcept {
+    phase expected = phase::queued;
+    return phase_.compare_exchange_strong(expected, next);
+  }
+
+  typename Sync::template atomic<phase> phase_{phase::queued};
+};
+using job_phase = basic_job_phase<std_sync>;
+
+/// What a pool is made of.
+struct std_threads : std_sync {
+  using mutex = std::mutex;
+  using condition_variable = std::condition_variable;
+  using thread = std::thread;
+  static thread::id this_thread() noexcept { return std::this_thread::get_id(); }
+};
+
+template <class Sync>
+class basic_thread_pool {
+ public:
+  explicit basic_thread_pool(std::size_t most_threads, void const* owner = nullptr)
       : most_threads_(most_threads), owner_(owner) {}
-  thread_pool(thread_pool const&) = delete;
-  thread_pool& operator=(thread_pool const&) = delete;
+  basic_thread_pool(basic_thread_pool const&) = delete;
+  basic_thread_pool& operator=(basic_thread_pool const&) = delete;
 
   /// Runs what is queued, and waits for it.
-  ~thread_pool() {
+  ~basic_thread_pool() {
     {
       std::lock_guard const lock(mutex_);
       closing_ = true;
     }
     job_came_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    for (auto& thread : threads_) thread.join();
   }
 
   void submit(pool_job& job) {
@@ -89,8 +128,8 @@ class thread_pool {
   /// Whether the calling thread is one of these.
   [[nodiscard]] bool runs_here() noexcept {
     std::lock_guard const lock(mutex_);
-    for (std::thread const& thread : threads_) {
-      if (thread.get_id() == std::this_thread::get_id()) return true;
+    for (auto const& thread : threads_) {
+      if (thread.get_id() == Sync::this_thread()) return true;
     }
     return false;
   }
@@ -140,21 +179,26 @@ class thread_pool {
     }
   }
 
-  std::mutex mutex_;
-  std::condition_variable job_came_;
-  intrusive_list<pool_job, pool_queue_tag> queue_;
-  std::size_t queued_ = 0;
-  std::size_t running_ = 0;
-  void (*tell_)(void*) = nullptr;  // see tell_when_idle()
-  void* whom_ = nullptr;
-  std::size_t idle_ = 0;  // threads that wait for a job
-  bool waking_ = false;   // one of them is on its way
-  bool closing_ = false;
+  // What only who holds the mutex looks at.
+  template <class T>
+  using guarded = typename Sync::template plain<T>;
+
+  typename Sync::mutex mutex_;
+  typename Sync::condition_variable job_came_;
+  guarded<intrusive_list<pool_job, pool_queue_tag>> queue_;
+  guarded<std::size_t> queued_ = 0;
+  guarded<std::size_t> running_ = 0;
+  guarded<void (*)(void*)> tell_ = nullptr;  // see tell_when_idle()
+  guarded<void*> whom_ = nullptr;
+  guarded<std::size_t> idle_ = 0;  // threads that wait for a job
+  guarded<bool> waking_ = false;   // one of them is on its way
+  guarded<bool> closing_ = false;
   std::size_t const most_threads_;
   void const* const owner_;
   inline static thread_local constinit void const* owner_here_ = nullptr;
-  std::vector<std::thread> threads_;
+  std::vector<typename Sync::thread> threads_;
 };
+using thread_pool = basic_thread_pool<std_threads>;
 
 }  // namespace aio::detail
 
