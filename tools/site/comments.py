@@ -38,7 +38,7 @@ class Comment:
             address = self.names.find_beside(match[1], self.page)
         if address:
             inner = f'<a href="{relative(address, self.page)}">{inner}</a>'
-        return f"<code>{inner}</code>"
+        return f'<code class="short">{inner}</code>' if len(text) <= 28 else f"<code>{inner}</code>"
 
     def inline(self, text, scope=""):
         """The HTML of some words."""

@@ -15,8 +15,8 @@ ANCHOR = re.compile(r'<a class="anchor".*?</a>')
 
 
 def first_sentence(comment):
-    text = " ".join(line for line in comment if not line.startswith("  "))
-    return re.split(r"(?<=[.:]) (?=[A-Z])|(?<=\.)$", text)[0].strip()
+    paragraph = "\n".join(comment).partition("\n\n")[0]
+    return re.split(r"(?<=\.)\s(?=[A-Z])", paragraph)[0].strip()
 
 
 def reference_page(pages, library):
@@ -49,7 +49,7 @@ def foreign_names(text):
     rows = re.findall(r"^\| (?!Looking for|---)(.*?) \| (.*) \|$", text, re.M)
     for number, (first, here) in enumerate(rows, 1):
         for name in re.findall(r"`([^`]+)`", first) or [first]:
-            yield name, f"names.html#row-{number}", here.replace("`", "").replace("\\|", "|")
+            yield name.replace("\\|", "|"), f"names.html#row-{number}", here.replace("`", "").replace("\\|", "|")
 
 
 def names_page(names, text):
@@ -62,7 +62,8 @@ def names_page(names, text):
             entries.setdefault(last, []).append(
                 (f"<code>{html.escape(name)}</code>", address, names.kinds[name]))
     for name, address, _ in foreign_names(text):
-        entries.setdefault(name, []).append((f"<code>{html.escape(name)}</code>", address, "elsewhere"))
+        shown = html.escape(name) if f"| {name}" in text else f"<code>{html.escape(name)}</code>"
+        entries.setdefault(name, []).append((shown, address, "elsewhere"))
     letters = {}
     for last in sorted(entries, key=lambda name: (name.strip("_(").lower(), name)):
         first = next((char for char in last.upper() if char.isalpha()), "#")

@@ -141,7 +141,7 @@ class Converter:
             elif part and not {"a", "pre", "svg", "h1", "h2", "h3"} & set(inside):
                 part = self.name_in(part) if "code" in inside else self.tests(self.names.cite(part, self.url))
             pieces.append(part)
-        return "".join(pieces)
+        return re.sub(r"<code>(?=[^<]{1,28}</code>)", '<code class="short">', "".join(pieces))
 
     def tests(self, text):
         if self.path != "docs/semantics.md":

@@ -115,7 +115,8 @@ def register(library, names):
 
         def add(items):
             for item in items:
-                names.add(item.name, item.kind, f"{page}#{anchor_of(item.name)}")
+                if not is_lifetime(item):  # a constructor is not found before its class
+                    names.add(item.name, KINDS[item.kind], f"{page}#{anchor_of(item.name)}")
                 for value in enumerators(item):
                     names.add(f"{item.name}::{value}", "enumerator", f"{page}#{anchor_of(f'{item.name}::{value}')}")
                 add(item.members)
@@ -124,10 +125,17 @@ def register(library, names):
 
 
 def enumerators(item):
+    """The values of an enumeration, each with its comment, above it or behind."""
     if item.kind != "enum":
-        return []
-    body = re.sub(r"//.*", "", item.text.partition("{")[2])
-    return re.findall(r"^\s*(\w+)\s*(?:=[^,}]*)?[,}\n]", body, re.M)
+        return {}
+    values, comment = {}, []
+    body = item.text.partition("{")[2].rpartition("}")[0]
+    for said, code, behind in re.findall(r"^[ \t]*(?:///? ?(.*)|([^/\n]*[^/\s])?[ \t]*(?://+ ?(.*))?)$", body, re.M):
+        comment += [said] if said else []
+        for name in re.findall(r"(?:^|,)\s*(\w+)", code):
+            values[name] = comment + ([behind] if behind else [])
+            comment = []
+    return values
 
 
 class HeaderPage:
@@ -166,7 +174,7 @@ class HeaderPage:
         return name
 
     def title(self, group):
-        if lifetime_only(group) and len(group) > 1:
+        if all(map(is_lifetime, group)) and len(group) > 1:
             return "Construction and assignment"
         last = [item.name if item.name.startswith("aio::") else item.name.split("::")[-1] for item in group]
         return ", ".join(dict.fromkeys(last))
@@ -183,17 +191,25 @@ class HeaderPage:
             title = html.escape(first.name, quote=False)
         self.enter(level, anchors[0], title)
         scope = first.name if first.kind == "class" else first.name.rpartition("::")[0]
-        said = self.comment.blocks(first.comment, scope)
+        said = self.comment.blocks(first.comment, scope) + self.values(first)
         inner = "".join(self.group(each, level + 1) for each in groups_of(first.members))
         more = "".join(f'<span id="{html.escape(name)}"></span>' for name in anchors[1:])
         return (f'<section class="entry level{level}">{more}{self.heading(first, level, anchors[0], title)}'
-                f"{self.signature(group, scope, anchors)}{said}{inner}</section>")
+                f"{self.signature(group, scope)}{said}{inner}</section>")
 
     def values_of(self, item):
         """The anchors of an enumeration's values."""
         names = [f"{item.name}::{value}" for value in enumerators(item)]
-        self.records += [(name, "enumerator", anchor_of(name), "") for name in names]
+        said = enumerators(item).values()
+        self.records += [(name, "enumerator", anchor_of(name), " ".join(text)) for name, text in zip(names, said)]
         return [anchor_of(name) for name in names]
+
+    def values(self, item):
+        """What the values of an enumeration mean."""
+        said = {name: text for name, text in enumerators(item).items() if text}
+        listed = "".join(f"<dt><code>{name}</code></dt><dd>{self.comment.inline(' '.join(text), item.name)}</dd>"
+                         for name, text in said.items())
+        return f'<dl class="contract">{listed}</dl>' if said else ""
 
     def heading(self, first, level, anchor, title):
         kind = KINDS[first.kind] if level == 2 or first.kind != "function" else ""
@@ -201,12 +217,14 @@ class HeaderPage:
         return (f'<h{level} id="{html.escape(anchor)}"><code>{title}</code> <span class="kind">{kind}</span>'
                 f'<a class="anchor" href="#{html.escape(anchor)}" aria-label="Link to this">#</a></h{level}>')
 
-    def signature(self, group, scope, anchors):
+    def signature(self, group, scope):
         """The declarations; none where the heading says it all."""
         shown = "\n".join(item.text for item in group)
+        if group[0].kind == "enum":
+            shown = re.sub(r"\n\s*//.*|[ \t]*//.*", "", shown)
         if re.fullmatch(r"(class|struct) [\w:]+;", shown):
             return ""
-        return colours.block(shown, "cpp", self.url_of(scope, anchors))
+        return colours.block(shown, "cpp", self.url_of(scope, group))
 
     def enter(self, level, anchor, title):
         """A heading for the contents of the page, of overloads the first."""
@@ -214,11 +232,8 @@ class HeaderPage:
         if level < 4 and title not in {text for _, _, text in self.headings[since:]}:
             self.headings.append((level, anchor, title))
 
-    def url_of(self, scope, own):
+    def url_of(self, scope, group):
+        """Where the names in a declaration lead; its own stands above it."""
         find = self.comment.url_of(scope)
-
-        def other(name):  # not to where it is
-            url = find(name)
-            return None if url in {f"#{name}" for name in own} else url
-
-        return other
+        own = {item.name.split("::")[-1] for item in group}
+        return lambda name: None if name in own else find(name)
