@@ -121,12 +121,17 @@ class Converter:
         """Tables scroll in themselves; rows that are cited have anchors."""
         body = body.replace("<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>')
         body = body.replace("</table>", "</table></div>").replace("<th>", '<th scope="col">')
-        body = re.sub(r"(?<=<td>).*?(?=</td>)", lambda cell: cell[0].replace("\\|", "|"), body)
+        body = re.sub(r"<td>(.*?)</td>", self.cell, body)
         body = re.sub(r"<tr>\s*<td>(D\d+)</td>", r'<tr id="\1"><td><a class="fact-name" href="#\1">\1</a></td>', body)
         if self.path == "docs/names.md":
             rows = iter(range(1, 1000))
-            body = re.sub(r"<tr>(?=\s*<td>)", lambda _: f'<tr id="row-{next(rows)}">', body)
+            body = re.sub(r"<tr>(?=\s*<td)", lambda _: f'<tr id="row-{next(rows)}">', body)
         return re.sub(r"<p>\s*</p>", "", body)
+
+    def cell(self, match):
+        """A cell; one with a sentence must not become narrow."""
+        text = match[1].replace("\\|", "|")
+        return f'<td class="long">{text}</td>' if len(plain(text)) > 24 else f"<td>{text}</td>"
 
     def words(self, body):
         """Links at facts, tests and names that the text mentions."""

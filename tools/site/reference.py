@@ -3,10 +3,11 @@
 
 import dataclasses
 import html
+import itertools
 import re
 
 import colours
-from comments import Comment
+from comments import TERMS, Comment
 from headers import read_header
 from names import REPOSITORY, anchor_of, page_of, relative
 
@@ -76,8 +77,9 @@ class Library:
                 last = member.name.rsplit("::")[-1]
                 if last not in known:
                     item.members.append(dataclasses.replace(member, name=f"{item.name}::{last}", detail=False))
-            if base.comment and item.kind == "alias" and not any("put" == m.name for m in item.members):
-                item.comment = [*item.comment, "", *base.comment]
+            if item.kind == "alias":  # what it promises, without what it is
+                said = itertools.dropwhile(lambda line: not re.match(rf"(?:{TERMS})\b.*: ", line), base.comment)
+                item.comment = [*item.comment, "", *said]
             if item.kind == "alias":
                 done[name] = item.name
             name = hidden_base(base)
@@ -189,7 +191,8 @@ class HeaderPage:
         title = html.escape(self.title(group), quote=False)
         if level == 2 and "::" in first.name and not first.name.startswith("aio::"):
             title = html.escape(first.name, quote=False)
-        self.enter(level, anchors[0], title)
+        if not all(map(is_lifetime, group)):
+            self.enter(level, anchors[0], title)
         scope = first.name if first.kind == "class" else first.name.rpartition("::")[0]
         said = self.comment.blocks(first.comment, scope) + self.values(first)
         inner = "".join(self.group(each, level + 1) for each in groups_of(first.members))
