@@ -44,18 +44,20 @@ def highlight(code, language, url_of=None):
     """HTML of some code. `url_of(name)` is where a name leads, such as aio::gather, or None."""
     if language not in LEXERS:
         raise ValueError(f"no colours for {language!r}")
-    pieces, path, before = [], "", ""
+    pieces, path, before, declared = [], "", "", False
     for token, value in tokens_of(code.rstrip("\n"), language):
         text = html.escape(value, quote=False)
         name = class_of(token)
         url = None
         if url_of and value.isidentifier():
             path = f"{path}::{value}" if before == "::" else value
-            if token in Token.Name and before not in (".", "->", ">"):
+            if token in Token.Name and before != "." and not (declared and before != "::"):
                 url = url_of(path)
         elif value != "::":
             path = ""
-        before = value
+        if value.strip():  # behind a type a name is that of a parameter, or of what is declared
+            before = value
+            declared = token in Token.Name or token in Token.Keyword.Type or value in ("&", "&&", "*", ">")
         if url:
             text = f'<a href="{html.escape(url)}">{text}</a>'
         pieces.append(f'<span class="{name}">{text}</span>' if name and value.strip() else text)

@@ -89,7 +89,8 @@ class Comment:
                 while at < len(lines) and (lines[at].startswith("  ") or not lines[at].strip()):
                     at += 1
                 code = "\n".join(line[2:] for line in lines[begin:at]).rstrip()
-                pieces.append(colours.block(code, "cpp", self.url_of(scope)))
+                find = self.url_of(scope)
+                pieces.append(colours.block(code, "cpp", lambda name: find(name) if name.startswith("aio::") else None))
             elif ITEM.match(lines[at]):
                 items = []
                 while at < len(lines) and (ITEM.match(lines[at]) or lines[at].startswith("  ")):
