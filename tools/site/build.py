@@ -52,9 +52,9 @@ def read_names(texts, library):
     register(library, names)
     whole = next(header for header in library.headers if header.path == "aio/aio.hpp")
     names.whole = set(re.findall(r'#include "(aio/\w+\.hpp)"', (ROOT / "include" / whole.path).read_text()))
-    for folder in ROOT.glob("*/"):
-        if folder.name not in ("build", ".git"):
-            for path in [folder, *folder.rglob("*")]:
+    for top in ROOT.iterdir():
+        if top.name not in ("build", ".git"):
+            for path in [top, *top.rglob("*")]:
                 names.folders[path.relative_to(ROOT).as_posix()] = "tree" if path.is_dir() else "blob"
     return names
 

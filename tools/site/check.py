@@ -15,8 +15,10 @@ import re
 import sys
 import urllib.parse
 
+import names
 from headers import BadHeader, read_header
 
+REPOSITORY = names.REPOSITORY + "/"
 EMPTY = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "line", "circle", "polyline"}
 LEFT_OVER = re.compile(r"\*\*\w|\w\*\*|\]\(|^#{1,6} |^\s*\|.*\|\s*$|```|(?<!\w)`\w|<!--|BLOCK\d|^[-*] \w", re.M)
 NAME = re.compile(r"\baio::(?!detail)\w+(?:::\w+)*")
@@ -59,8 +61,9 @@ class PageReader(html.parser.HTMLParser):
             self.text.append((self.getpos()[0], data))
 
 
-def mistakes_of(pages, files, others=()):
-    """Of {address: HTML}, all addresses of the site, and the beginnings of other addresses that may be linked."""
+def mistakes_of(pages, files, others, exists):
+    """Of {address: HTML}, all addresses of the site, the beginnings of others that may be linked, and a function that
+    tells whether the repository has a path."""
     mistakes = []
     read = {address: PageReader(text) for address, text in pages.items()}
     for address, page in read.items():
@@ -72,13 +75,16 @@ def mistakes_of(pages, files, others=()):
             if left := LEFT_OVER.search(text):
                 mistakes.append(f"{address}:{line}: Markdown is left: {text[max(0, left.start() - 20) :][:60]!r}")
         for link, line in page.links:
-            if problem := problem_of(link, address, read, files, others):
+            if problem := problem_of(link, address, read, files, others, exists):
                 mistakes.append(f"{address}:{line}: {link}: {problem}")
     return mistakes
 
 
-def problem_of(link, address, read, files, others):
+def problem_of(link, address, read, files, others, exists):
     """Why a link leads nowhere, or None."""
+    if link.startswith(REPOSITORY):
+        path = re.sub(r"^(blob|tree)/main/", "", link.removeprefix(REPOSITORY))
+        return None if exists(path) else "the repository has no such file"
     if re.match(r"[a-z]+:", link):
         return None if link.startswith(tuple(others)) else "no page of the project names that address"
     path, _, anchor = link.partition("#")
@@ -113,10 +119,10 @@ def check(site, project):
     pages = {name: (site / name).read_text() for name in files if name.endswith(".html")}
     sources = [project / "README.md", project / "CHANGELOG.md", project / "CONTRIBUTING.md", *project.glob("docs/*.md")]
     texts = {file.relative_to(project).as_posix(): file.read_text() for file in sources}
-    others = {"https://github.com/aio-cpp/aio/"}
+    others = set()
     for text in texts.values():
         others |= set(re.findall(r"\]\(([a-z]+:[^)\s]+)\)", text))
-    mistakes = mistakes_of(pages, files, others)
+    mistakes = mistakes_of(pages, files, others, lambda path: (project / path).exists())
     index = (site / "assets/index.js").read_text()
     known, rows = names_of(index)
     inventory = {"tests/asyncio_inventory.md": (project / "tests/asyncio_inventory.md").read_text()}
@@ -132,18 +138,20 @@ def self_test():
 
     def told(inner, others=("https://known.example/",)):
         return mistakes_of({"a.html": good.format(inner), "r/b.html": good.format('<a href="../a.html#top">a</a>')},
-                           {"a.html", "r/b.html", "s.css"}, others)
+                           {"a.html", "r/b.html", "s.css"}, others, lambda path: path == "x/y.hpp")
 
     for inner in ("", '<a href="r/b.html#top">b</a>', '<a href="#top">b</a>', '<link href="s.css">',
-                  '<a href="https://known.example/x">x</a>', "<pre># no heading | </pre>", "2 * 3 * 4, a[1] (b)"):
+                  '<a href="https://known.example/x">x</a>', f'<a href="{REPOSITORY}blob/main/x/y.hpp">x</a>',
+                  "<pre># no heading | </pre>", "2 * 3 * 4, a[1] (b)"):
         assert not told(inner), (inner, told(inner))
     for inner in ('<a href="c.html">c</a>', '<a href="r/b.html#no">b</a>', '<a href="#no">b</a>', '<p id="top">',
-                  '<a href="https://unknown.example/">x</a>', "<p>**bold**</p>", "<p>[a](b)</p>", "<p>\n# heading</p>",
+                  '<a href="https://unknown.example/">x</a>', f'<a href="{REPOSITORY}blob/main/x/z.hpp">x</a>',
+                  "<p>**bold**</p>", "<p>[a](b)</p>", "<p>\n# heading</p>",
                   "<p>| a | b |</p>", "<p>`code`</p>", "<h1>B</h1>", "<p></b></p>"):
         assert told(inner), inner
-    names = {"docs/names.md": "`aio::run(x)`, `aio::aio`, `aio::queue::get`, aio::detail::x"}
-    assert not missing_names(names, {"run", "queue::get"})
-    assert missing_names(names, {"queue::get"}) == ["docs/names.md:1: aio::run is not in the reference"]
+    page = {"docs/names.md": "`aio::run(x)`, `aio::aio`, `aio::queue::get`, aio::detail::x"}
+    assert not missing_names(page, {"run", "queue::get"})
+    assert missing_names(page, {"queue::get"}) == ["docs/names.md:1: aio::run is not in the reference"]
     assert names_of('window.aioIndex = [["run","function","u","t",""],["A","page","u","t",""]];\n')[0] == {"run"}
 
 

@@ -68,7 +68,9 @@ class Names:
         path = posixpath.normpath(path)
         if path in self.pages:
             return self.pages[path]
-        return f"{REPOSITORY}/{self.folders.get(path, 'blob')}/main/{path}"
+        if path not in self.folders:
+            raise ValueError(f"{path}, which a page links to, is not there")
+        return f"{REPOSITORY}/{self.folders[path]}/main/{path}"
 
     def cite(self, text, page):
         """Links at the facts that an HTML text names, which has no tags."""

@@ -63,7 +63,7 @@ class Converter:
         self.headings, self.taken = [], set()
 
     def convert(self):
-        body = self.markdown()
+        body, blocks = self.markdown()
         body = HEADING.sub(self.heading, body)
         body = re.sub(r'<img alt="([^"]*)" src="([^"]*)" ?/>', self.picture, body)
         body = re.sub(r'href="([^"]*)"', self.link, body)
@@ -71,13 +71,14 @@ class Converter:
         body = re.sub(r"<li>(<p>)?\s*<strong>([A-Z]+-\d+)</strong>",
                       r'<li class="is-fact" id="\2">\1<a class="fact-name" href="#\2">\2</a>', body)
         body = self.words(body)
+        body = re.sub(r"<p>BLOCK(\d+)BLOCK</p>", lambda match: blocks[int(match[1])], body)
         titles = [text for level, _, text in self.headings if level == 1]
         if len(titles) != 1:
             raise ValueError(f"{self.path}: {len(titles)} titles")
         return Page(self.url, plain(titles[0]), body, self.path, [h for h in self.headings if h[0] in (2, 3)])
 
     def markdown(self):
-        """HTML, where code is set apart before: Markdown does not see it."""
+        """HTML, and the blocks of code that are set apart before: Markdown does not see them."""
         blocks = []
 
         def set_apart(match):
@@ -87,8 +88,7 @@ class Converter:
         text = FENCE.sub(set_apart, self.text)
         text = re.sub(r"^<!--.*?-->\n", "", text, flags=re.M | re.S)
         body = markdown.markdown(text, extensions=["tables", "sane_lists"], output_format="xhtml")
-        body = re.sub(r"<pre><code>(.*?)</code></pre>", self.indented, body, flags=re.S)
-        return re.sub(r"<p>BLOCK(\d+)BLOCK</p>", lambda match: blocks[int(match[1])], body)
+        return re.sub(r"<pre><code>(.*?)</code></pre>", self.indented, body, flags=re.S), blocks
 
     def indented(self, match):
         return colours.block(html.unescape(match[1]), "sh")
