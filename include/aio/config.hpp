@@ -34,6 +34,7 @@
 #define ASIO_NO_TYPEID 1
 #endif
 
+/// The version of aio.
 #define AIO_VERSION_MAJOR 0
 #define AIO_VERSION_MINOR 1
 #define AIO_VERSION_PATCH 0
@@ -44,11 +45,11 @@
 #define AIO_ASSERT(condition) assert(condition)
 #endif
 
-// Debug mode of a loop finds tasks that refer to what is gone when they begin. Every coroutine that is
-// given references asks for that whether there is such a loop, which takes a twentieth of what it takes to
-// start a task; where NDEBUG is defined, nothing is asked and nothing found, unless this is defined as 1.
-// (g++ calls a lambda through a function pointer with a null object, and refers to it for that: define this as 0
-// where the undefined-behaviour sanitizer tells of it.)
+/// Debug mode of a loop finds tasks that refer to what is gone when they begin. Every coroutine that is
+/// given references asks for that whether there is such a loop, which takes a twentieth of what it takes to
+/// start a task; where NDEBUG is defined, nothing is asked and nothing found, unless this is defined as 1.
+/// (g++ calls a lambda through a function pointer with a null object, and refers to it for that: define this as 0
+/// where the undefined-behaviour sanitizer tells of it.)
 #ifndef AIO_WATCH_REFERENCES
 #if defined(NDEBUG)
 #define AIO_WATCH_REFERENCES 0
@@ -66,17 +67,17 @@
 #define AIO_SHIFTED_FRAMES 0
 #endif
 
-// g++ 12 destroys a closure or an aggregate once too often when it is created inside a
-// `co_await` expression and has a destructor (12.2 and 12.4 were tried; 13.3 and 14.2 are right), and
-// aio refuses what may be such. Define this as 0 if you know that your program makes none there;
-// see closure.hpp.
+/// g++ 12 destroys a closure or an aggregate once too often when it is created inside a
+/// `co_await` expression and has a destructor (12.2 and 12.4 were tried; 13.3 and 14.2 are right), and
+/// aio refuses what may be such. Define this as 0 if you know that your program makes none there;
+/// see closure.hpp.
 #ifndef AIO_CLOSURES_DESTROYED_TWICE
 #define AIO_CLOSURES_DESTROYED_TWICE AIO_SHIFTED_FRAMES
 #endif
 
-// There aio refuses also coroutines of the program's that take such an aggregate by value: it cannot
-// see whether `co_await f(x)` or `co_await f({1, "made there"})` calls them. Define this as 0 to
-// allow them all; see closure.hpp for one type.
+/// There aio refuses also coroutines of the program's that take such an aggregate by value: it cannot
+/// see whether `co_await f(x)` or `co_await f({1, "made there"})` calls them. Define this as 0 to
+/// allow them all; see closure.hpp for one type.
 #ifndef AIO_REFUSE_AGGREGATE_PARAMETERS
 #define AIO_REFUSE_AGGREGATE_PARAMETERS AIO_CLOSURES_DESTROYED_TWICE
 #endif

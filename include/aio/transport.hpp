@@ -115,12 +115,12 @@ class transport {
   /// and what is on its way may be lost. Whoever waits is told.
   virtual void close(bool reset) noexcept = 0;
 
-  /// For socket options; a value that is none, -1, if there is no socket or descriptor.
 #if defined(_WIN32)
   using native_handle_type = std::uintptr_t;
 #else
   using native_handle_type = int;
 #endif
+  /// For socket options; a value that is none, -1, if there is no socket or descriptor.
   [[nodiscard]] virtual native_handle_type native_handle() const noexcept {
     return static_cast<native_handle_type>(-1);
   }
