@@ -7,6 +7,7 @@ include/aio/testing/*.hpp. It needs python3-markdown and python3-pygments, and n
 """
 
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -14,12 +15,18 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ASSETS = pathlib.Path(__file__).resolve().parent / "assets"
+SYSTEMS_PYTHON = "/usr/bin/python3"
 OF_THE_PROJECT = ["CHANGELOG.md", "CONTRIBUTING.md"]
 
 try:
     import markdown  # noqa: F401  # pages.py needs it
     import pygments  # noqa: F401
 except ImportError as missing:
+    # The first python3 of the path may be another than the one that the system's packages are for.
+    if os.path.exists(SYSTEMS_PYTHON) and not os.environ.get("AIO_SITE_PYTHON"):
+        os.environ["AIO_SITE_PYTHON"] = SYSTEMS_PYTHON
+        sys.stdout.flush()
+        os.execv(SYSTEMS_PYTHON, [SYSTEMS_PYTHON, *sys.argv])
     print(f"site: {missing.name} is not there (Debian: python3-markdown, python3-pygments)")
     sys.exit(77)
 
