@@ -13,7 +13,8 @@
 
 A program's main is its last function. Its time is virtual: aio::run(...) stands for aio::testing::run(...), unless
 "<!-- real time -->" is above it. That is the same for a twin and asyncio. "<!-- file: main.cpp -->" above a program
-gives its lines that name, and numbers from 1, for texts that show them. Blocks that include a HEADER are left out.
+gives its lines that name, and numbers from 1, for texts that show them. "<!-- picture: group -->" has its trace written
+where it is to be drawn, see run_traced.hpp and tools/draw_pictures.py. Blocks that include a HEADER are left out.
 Blocks of text and console, and other ones of python, stand for what is not aio's and are not looked at.
 """
 
@@ -70,24 +71,32 @@ def hoist(text, includes):
     return INCLUDE.sub("", text)
 
 
-def in_namespace(page, block, text):
+def placed(page, block, text):
     line, file = block.line, page
     for setting in block.settings:
         if setting.startswith("file: "):
             line, file = 1, setting[6:]
-    return f'namespace {block.name} {{\n#line {line} "{file}"\n{text}}}  // namespace\n'
+    return f'#line {line} "{file}"\n{text}'
+
+
+def in_namespace(page, block, text):
+    return f'namespace {block.name} {{\n{placed(page, block, text)}}}  // namespace\n'
 
 
 def programs_source(page, blocks):
     includes, parts, calls = {}, [], []
     for block in blocks:
         if "for all programs" in block.settings:
-            parts.append(f'#line {block.line} "{page}"\n{hoist(block.text, includes)}')
+            parts.append(placed(page, block, hoist(block.text, includes)))
             continue
         mains = list(MAIN.finditer(block.text))
         if len(mains) != 1:
             raise BadPage(f"{page}:{block.line}: a program has one main, at the beginning of a line")
         text = block.text
+        for setting in block.settings:
+            if setting.startswith("picture: "):
+                includes['#include "run_traced.hpp"'] = None
+                text = re.sub(r"\baio::run\(", f'run_traced("{setting[9:]}", ', text)
         if "real time" not in block.settings:
             text = re.sub(r"\baio::run\((?!aio::run_options)", "aio::testing::run(", text)
         text = hoist(text, includes)
@@ -245,13 +254,15 @@ def self_test():
             'b\n```python\nasyncio.run(main())\n```\n\n<!-- real time -->\n```cpp\nint main() {\n'
             '  aio::run(g());\n  return 0;\n}\n```\n```text\ntwo\n```\nc\n<!-- wrap: coroutine -->\n```cpp\nf();\n```\n'
             '```sh\nls\n```\n<!-- file: main.cpp -->\n```cpp\nint main() {}\n```\nd\n```text\nof nobody\n```\n'
-            '<!-- for all programs -->\n```cpp\nusing namespace x;\n```\n')
+            '<!-- for all programs -->\n```cpp\nusing namespace x;\n```\n'
+            '<!-- file: a.cpp -->\n<!-- picture: group -->\n```cpp\nint main() { aio::run(h()); }\n```\n')
     files = split("p.md", page)
     programs, texts = files["programs.cpp"], json.loads(files["texts.json"])
-    assert programs.startswith("#include <a>\n"), programs
+    assert programs.startswith('#include <a>\n#include "run_traced.hpp"\n#include "run_one.hpp"\n'), programs
     assert '#line 3 "p.md"\n\nvoid program() { aio::testing::run(f()); }' in programs, programs
     assert "int program() {\n  aio::run(g());" in programs and '#line 1 "main.cpp"\nvoid program() {}' in programs
     assert '#line 42 "p.md"\nusing namespace x;\n' in programs, programs
+    assert '#include "run_traced.hpp"\n' in programs and '{ run_traced("group", h()); }' in programs, programs
     assert texts == {"line_003": "one\n", "line_011": "two\n", "line_016": "two\n"}, texts
     assert 'aio::task<> snippet() {\n#line 27 "p.md"\nf();\nco_return;\n}\n}' in files["snippets.cpp"], files
     assert files["line_030.sh"] == "ls\n"
