@@ -204,10 +204,11 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
     void* context;
     void* host;
     void* threads;
-    std::array<void*, 2> parts;
+    std::array<void*, 3> parts;
   };
   static kept left{};
-  left = {own_.release(), host_.release(), threads_.release(), {parts_[0].release(), parts_[1].release()}};
+  left = {own_.release(), host_.release(), threads_.release(),
+          {parts_[0].release(), parts_[1].release(), parts_[2].release()}};
 }
 
 inline void loop_core::close() {
