@@ -247,12 +247,12 @@ TEST_CASE("tasks_on_signal: says what a program that hangs waits for", "[alone]"
 TEST_CASE("report_hangs: many that do not react to their cancellation are told by some names, and their number") {
   heard const all = watched([](int) -> aio::task<> {
     aio::event enough;
-    std::vector<aio::task_handle<>> all;
+    std::vector<aio::task_handle<>> workers;
     for (int i = 0; i < 100; ++i) {
-      all.push_back(aio::create_task(aio::task_options().name("worker-" + std::to_string(i)), deaf(enough)));
+      workers.push_back(aio::create_task(aio::task_options().name("worker-" + std::to_string(i)), deaf(enough)));
     }
     co_await aio::sleep_for(1ms);
-    for (auto const& each : all) each.cancel();
+    for (auto const& each : workers) each.cancel();
     co_await aio::sleep_for(500ms);
     enough.set();
   });

@@ -207,8 +207,8 @@ AIO_COLD AIO_NEVER_INLINE void loop_core::leave_to_the_system() noexcept {
     std::array<void*, 3> parts;
   };
   static kept left{};
-  left = {own_.release(), host_.release(), threads_.release(),
-          {parts_[0].release(), parts_[1].release(), parts_[2].release()}};
+  left = {own_.release(), host_.release(), threads_.release(), {}};
+  for (std::size_t n = 0; n < parts_.size(); ++n) left.parts[n] = parts_[n].release();
 }
 
 inline void loop_core::close() {
