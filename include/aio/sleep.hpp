@@ -46,6 +46,11 @@ inline time_point deadline_after(scheduler const& on, time_point::duration lengt
 namespace detail {
 /// What people give where a duration is wanted, or where a point in time is.
 template <class A>
+inline constexpr bool is_duration = false;
+template <class Rep, class Period>
+inline constexpr bool is_duration<std::chrono::duration<Rep, Period>> = true;
+
+template <class A>
 concept plain_number = std::is_arithmetic_v<std::remove_cvref_t<A>>;
 template <class A>
 concept no_point_in_time = plain_number<A> || requires {
@@ -59,6 +64,9 @@ concept no_point_in_time = plain_number<A> || requires {
   static_assert(!::aio::detail::plain_number<__VA_ARGS__>,                                                   \
                 name " takes a duration, and a number does not say of what: write 2s (using namespace "      \
                      "std::chrono_literals) or std::chrono::seconds(n)")
+/// Of a function that has the time and what is limited in this order, where somebody gave them in the other.
+#define AIO_REFUSE_ORDER(name, right, ...) \
+  static_assert(::aio::detail::is_duration<__VA_ARGS__>, name " has its arguments in this order: write " right)
 #define AIO_REFUSE_LENGTH(name, ...)                                                                         \
   static_assert(!::aio::detail::no_point_in_time<__VA_ARGS__>,                                               \
                 name " takes a point in time: write aio::get_running_loop().time() + 2s")

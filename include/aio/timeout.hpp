@@ -16,6 +16,7 @@
 #include "aio/config.hpp"
 
 #include <chrono>
+#include <concepts>
 #include <coroutine>
 #include <exception>
 #include <functional>
@@ -466,6 +467,19 @@ auto wait_for(A&& awaited, Number) {
 template <class A>
 auto wait_for(A&& awaited, std::nullopt_t) {
   return detail::run_wait_for(std::forward<A>(awaited), std::nullopt, false);
+}
+
+template <class Body, class Rep, class Period>
+  requires std::invocable<Body&>
+void with_timeout(Body&&, std::chrono::duration<Rep, Period>) {
+  AIO_REFUSE_ORDER("with_timeout", "with_timeout(2s, body)", Body);
+}
+template <class Rep, class Period, class A>
+  requires(!detail::is_duration<std::remove_cvref_t<A>> && !detail::plain_number<A> &&
+           !std::is_same_v<std::remove_cvref_t<A>, std::nullopt_t>)
+auto wait_for(std::chrono::duration<Rep, Period> length, A&& awaited) {
+  AIO_REFUSE_ORDER("wait_for", "wait_for(f(x), 2s)", A);
+  return aio::wait_for(std::forward<A>(awaited), length);
 }
 
 }  // namespace aio

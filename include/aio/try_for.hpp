@@ -91,6 +91,13 @@ auto try_for(Number, A&& awaited) {
   return aio::try_for(std::chrono::seconds(0), std::forward<A>(awaited));
 }
 
+template <class A, class Rep, class Period>
+  requires(!detail::is_duration<std::remove_cvref_t<A>> && !detail::plain_number<A>)
+auto try_for(A&& awaited, std::chrono::duration<Rep, Period> length) {
+  AIO_REFUSE_ORDER("try_for", "try_for(2s, f(x))", std::remove_cvref_t<A>);
+  return aio::try_for(length, std::forward<A>(awaited));
+}
+
 }  // namespace aio
 
 #pragma GCC visibility pop
