@@ -16,6 +16,8 @@ KINDS = {"class": "class", "enum": "enumeration", "concept": "concept", "alias":
 
 
 # Public names that detail/ declares, since lower layers have them: header of the reference -> (where, name)
+# What a header below declares for all, and is described here
+NAMED_FIRST = {"aio/queue.hpp": ("aio/fwd.hpp", "queue")}
 LOWER = {"aio/event_loop.hpp": ("detail/scheduler.hpp", "exception_context"),
          "aio/task.hpp": ("detail/task_state.hpp", "is_task")}
 
@@ -42,6 +44,11 @@ class Library:
                 file, name = LOWER[header.path]
                 found = self.read(folder / "aio" / file).items
                 header.items.append(next(item for item in found if item.name == name and item.comment))
+        by_path = {header.path: header for header in self.headers}
+        for path, (lower, name) in NAMED_FIRST.items():
+            moved = next(item for item in by_path[lower].items if item.name == name)
+            by_path[lower].items.remove(moved)
+            by_path[path].items.insert(0, moved)
         self.bases = {}
         for header in self.headers:
             done = {}
