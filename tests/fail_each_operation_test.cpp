@@ -232,9 +232,9 @@ TEST_CASE("fail_each_operation: notices what is wrong where nothing failed") {
 TEST_CASE("fail_each_operation: notices who waits for ever") {
   auto const waits = []() -> aio::task<> {
     aio::future<> done;
-    auto const work = [](aio::future<> done) -> aio::task<> {
+    auto const work = [](aio::future<> to) -> aio::task<> {
       co_await aio::to_thread([] {});
-      done.set_result();
+      to.set_result();
     };
     auto const worker = aio::create_task(work(done));
     co_await done;
