@@ -261,8 +261,9 @@ struct asio::async_result<asio::redirect_error_t<Token>, Signature> {
 template <template <class, class> class Associator, class Handler, class Default>
 struct asio::associator<Associator, aio::detail::redirecting_handler<Handler>, Default>
     : Associator<Handler, Default> {
-  static auto get(aio::detail::redirecting_handler<Handler> const& handler) noexcept
-      -> decltype(Associator<Handler, Default>::get(handler.inner)) {
+  // Not every associator has this one: of an immediate executor nobody asks without one to fall back upon.
+  static typename Associator<Handler, Default>::type get(
+      aio::detail::redirecting_handler<Handler> const& handler) noexcept {
     return Associator<Handler, Default>::get(handler.inner);
   }
   static auto get(aio::detail::redirecting_handler<Handler> const& handler, Default const& none) noexcept
