@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include <asio/system_executor.hpp>
+
 #include "aio/aio.hpp"
 #include "aio/sendfile.hpp"
 #include "aio/testing/fail_each_operation.hpp"
