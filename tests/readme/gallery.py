@@ -29,6 +29,8 @@ def sections(text):
         command, _, printed = block[1].partition("\n")
         if not by_hand and command != f"$ {name}":
             raise ValueError(f"{name} begins with {command!r}")
+        if by_hand and not command.startswith("$ "):
+            raise ValueError(f"{name} shows no command")
         found[name] = by_hand, printed
     return found
 
@@ -68,7 +70,8 @@ def self_test():
                                (right.split("### two")[0], ["two is not shown"]),
                                (right.replace("### two", "### three"), ["two is not shown", "there is no example three"]),
                                (right.replace("$ one", "$ other"), ["one begins with '$ other'"]),
-                               (right.replace("```console\n$ two 1\nxx\n```", ""), ["two shows nothing"])):
+                               (right.replace("```console\n$ two 1\nxx\n```", ""), ["two shows nothing"]),
+                               (right.replace("$ two 1\n", ""), ["two shows no command"])):
             assert mistakes(text, root, root) == expected, (text, mistakes(text, root, root))
 
 

@@ -18,17 +18,23 @@ HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.M)
 FOREIGN = re.compile(r"^[a-z][a-z0-9+.-]*:", re.I)
 
 
+def heading_anchor(title, taken):
+    """The one that GitHub gives to a heading without markup, behind those that are `taken`; takes it."""
+    anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+    name, again = anchor, 0
+    while name in taken:
+        again += 1
+        name = f"{anchor}-{again}"
+    taken.add(name)
+    return name
+
+
 def anchors_of(text):
     """What a link may name behind "#"."""
     found = set()
     for title in HEADING.findall(FENCE.sub("", text)):
         title = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "")
-        anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-        name, again = anchor, 0
-        while name in found:
-            again += 1
-            name = f"{anchor}-{again}"
-        found.add(name)
+        heading_anchor(title, found)
     return found
 
 

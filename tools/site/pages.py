@@ -3,14 +3,19 @@
 
 import dataclasses
 import html
+import pathlib
 import posixpath
 import re
+import sys
 
 import markdown
 
 import colours
 from names import page_of, relative
 from pictures import inline_svg
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "support"))
+from check_links import heading_anchor  # noqa: E402
 
 FENCE = re.compile(r"^(```|~~~)(\w*)\n(.*?)^\1[ \t]*\n", re.M | re.S)
 HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>", re.S)
@@ -35,17 +40,6 @@ class Page:
 
 def plain(text):
     return html.unescape(TAG.sub("", text))
-
-
-def github_anchor(title, taken):
-    """As check_links.py has it."""
-    anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-    name, again = anchor, 0
-    while name in taken:
-        again += 1
-        name = f"{anchor}-{again}"
-    taken.add(name)
-    return name
 
 
 def facts_of(path, text):
@@ -100,7 +94,7 @@ class Converter:
 
     def heading(self, match):
         level, text = int(match[1]), match[2]
-        anchor = github_anchor(plain(text), self.taken)
+        anchor = heading_anchor(plain(text), self.taken)
         self.headings.append((level, anchor, re.sub(r"</?a\b[^>]*>", "", text)))
         own = "" if level == 1 else f'<a class="anchor" href="#{anchor}" aria-label="Link to this">#</a>'
         return f'<h{level} id="{anchor}">{text}{own}</h{level}>'
