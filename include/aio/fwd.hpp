@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// The names of aio's types, for headers that only mention them: it includes nothing of the standard library's but <cassert>,
-// and nothing of Asio. A source file that calls such functions, or defines them, includes what it uses.
+// The names of aio's types, for headers that only mention them: it includes nothing of the standard library's but
+// <cassert>, and nothing of Asio. A source file that calls such functions, or defines them, includes what it uses.
 //
 //   #include <aio/fwd.hpp>
 //
