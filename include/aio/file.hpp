@@ -246,6 +246,8 @@ class file {
     constexpr auto most = static_cast<std::uint64_t>((std::numeric_limits<::off_t>::max)());
     return offset <= most && size <= most - offset;
   }
+  template <class OnDemand, class Fn, class... Args>
+  static auto in_thread(Fn fn, Args&&... args);
   /// Calls a function of the system's until no signal comes between.
   template <class Call>
   static auto without_interrupts(Call call) noexcept;
@@ -392,34 +394,40 @@ inline void file::write_text_there(stop_token const& stop, path_type const& path
 
 // ---- on the loop's
 
-template <class>
+/// Of a type that depends on OnDemand: what a thread needs for it is compiled with the functions that a program uses.
+template <class OnDemand, class Fn, class... Args>
+auto file::in_thread(Fn fn, Args&&... args) {
+  return to_thread(abandon_on_cancel, fn, std::forward<Args>(args)...);
+}
+
+template <class OnDemand>
 task<file> file::open(path_type path, file_mode mode, std::filesystem::perms permissions) {
   if (!(mode & (file_mode::read | file_mode::write | file_mode::append))) {
     throw usage_error("file::open: nothing can be done with it: give file_mode::read, write or append");
   }
-  shared opened = co_await to_thread(abandon_on_cancel, &file::open_there, std::move(path), mode, permissions);
+  shared opened = co_await in_thread<OnDemand>(&file::open_there, std::move(path), mode, permissions);
   co_return file(std::move(opened));
 }
 
-template <class>
+template <class OnDemand>
 task<std::string> file::read_text(path_type path) {
-  co_return co_await to_thread(abandon_on_cancel, &file::read_text_there, std::move(path));
+  co_return co_await in_thread<OnDemand>(&file::read_text_there, std::move(path));
 }
 
-template <class>
+template <class OnDemand>
 task<> file::write_text(path_type path, std::string text) {
-  co_await to_thread(abandon_on_cancel, &file::write_text_there, std::move(path), std::move(text));
+  co_await in_thread<OnDemand>(&file::write_text_there, std::move(path), std::move(text));
 }
 
-template <class>
+template <class OnDemand>
 task<std::string> file::read_on(shared self, std::size_t size, char const* caller) {
   require(self, caller);
   auto const in_turn = co_await self->order.acquire();
   require(self, caller);
   std::string data(self->ahead().substr(0, size));
   if (data.size() < size) {
-    std::string rest = co_await to_thread(abandon_on_cancel, &file::read_there, self, self->position + data.size(),
-                                          size - data.size());
+    std::string rest = co_await in_thread<OnDemand>(&file::read_there, self, self->position + data.size(),
+                                                    size - data.size());
     if (data.empty()) {
       data = std::move(rest);
     } else {
@@ -430,7 +438,7 @@ task<std::string> file::read_on(shared self, std::size_t size, char const* calle
   co_return data;
 }
 
-template <class>
+template <class OnDemand>
 task<std::optional<std::string_view>> file::next_line_on(shared self) {
   require(self, "next_line");
   auto const in_turn = co_await self->order.acquire();
@@ -445,8 +453,8 @@ task<std::optional<std::string_view>> file::next_line_on(shared self) {
       co_return line;
     }
     self->searched = line.size();
-    std::string const more = co_await to_thread(abandon_on_cancel, &file::read_there, self,
-                                                self->position + line.size(), (std::max)(block, line.size()));
+    std::string const more = co_await in_thread<OnDemand>(&file::read_there, self,
+                                                          self->position + line.size(), (std::max)(block, line.size()));
     if (more.empty()) {
       line = self->ahead();
       if (line.empty()) co_return std::nullopt;
@@ -458,13 +466,13 @@ task<std::optional<std::string_view>> file::next_line_on(shared self) {
   }
 }
 
-template <class>
+template <class OnDemand>
 task<std::string> file::read_at_on(shared self, std::uint64_t offset, std::size_t size) {
   require(self, "read_at");
-  co_return co_await to_thread(abandon_on_cancel, &file::read_there, self, offset, size);
+  co_return co_await in_thread<OnDemand>(&file::read_there, self, offset, size);
 }
 
-template <class>
+template <class OnDemand>
 task<> file::write_on(shared self, std::string data) {
   require(self, "write");
   auto const in_turn = co_await self->order.acquire();
@@ -472,47 +480,47 @@ task<> file::write_on(shared self, std::string data) {
   std::uint64_t const size = data.size();
   bool const appends = self->mode & file_mode::append;
   self->drop_ahead();
-  co_await to_thread(abandon_on_cancel, &file::write_there, self, self->position, appends, std::move(data));
+  co_await in_thread<OnDemand>(&file::write_there, self, self->position, appends, std::move(data));
   if (!appends) self->position += size;
 }
 
-template <class>
+template <class OnDemand>
 task<> file::write_at_on(shared self, std::uint64_t offset, std::string data) {
   require(self, "write_at");
   auto const in_turn = co_await self->order.acquire();
   require(self, "write_at");
   self->drop_ahead();
-  co_await to_thread(abandon_on_cancel, &file::write_there, self, offset, false, std::move(data));
+  co_await in_thread<OnDemand>(&file::write_there, self, offset, false, std::move(data));
 }
 
-template <class>
+template <class OnDemand>
 task<> file::truncate_on(shared self, std::uint64_t size) {
   require(self, "truncate");
   auto const in_turn = co_await self->order.acquire();
   require(self, "truncate");
   self->drop_ahead();
-  co_await to_thread(abandon_on_cancel, &file::truncate_there, self, size);
+  co_await in_thread<OnDemand>(&file::truncate_there, self, size);
 }
 
-template <class>
+template <class OnDemand>
 task<std::uint64_t> file::size_on(shared self) {
   require(self, "size");
-  co_return co_await to_thread(abandon_on_cancel, &file::size_there, self);
+  co_return co_await in_thread<OnDemand>(&file::size_there, self);
 }
 
-template <class>
+template <class OnDemand>
 task<> file::sync_on(shared self) {
   require(self, "sync");
-  co_await to_thread(abandon_on_cancel, &file::sync_there, self);
+  co_await in_thread<OnDemand>(&file::sync_there, self);
 }
 
-template <class>
+template <class OnDemand>
 task<> file::close_on(shared self) {
   if (!self || self->closing) co_return;
   self->closing = true;
   auto const in_turn = co_await self->order.acquire();
   self->drop_ahead();
-  co_await to_thread(abandon_on_cancel, &file::close_there, self);
+  co_await in_thread<OnDemand>(&file::close_there, self);
 }
 
 inline void file::seek(std::uint64_t position) {
