@@ -12,6 +12,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "aio/timeout.hpp"
 #include "aio/to_thread.hpp"
+#include "aio/try_for.hpp"
 #include "aio/use_awaitable.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
@@ -267,6 +268,23 @@ TEST_CASE("with_finally: an error of the body is thrown after the clean-up") {
       log(said(outcome));
     }
     CHECK(log.text() == "cleaned | std::runtime_error: broken | cleaned | std::runtime_error: broken");
+  });
+}
+
+TEST_CASE("with_finally: a clean-up may be a plain function, which is called on every way out") {
+  aio::testing::run([]() -> aio::task<> {
+    trace log;
+    auto clean_up = [&] { log("cleaned"); };
+    int const got = co_await aio::with_finally(number(5), clean_up);
+    log(std::to_string(got));
+    auto const failed = co_await aio::as_result(aio::with_finally(fail(true), clean_up));
+    log(said(failed));
+    if (!co_await aio::try_for(1s, aio::with_finally(wait_long(), clean_up))) log("too long");
+    auto refuse = [] { throw std::logic_error("refused"); };
+    auto const refused = co_await aio::as_result(aio::with_finally(number(5), refuse));
+    log(said(refused));
+    CHECK(log.text() == "cleaned | 5 | cleaned | std::runtime_error: broken | cleaned | too long | "
+                        "std::logic_error: refused");
   });
 }
 

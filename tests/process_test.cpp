@@ -1133,6 +1133,17 @@ TEST_CASE("process: run_process() gives its program's status and output", "[nati
     CHECK(failed.returncode == 1);
   });
 }
+TEST_CASE("process: run_process() and run_shell() without options leave its streams as this program's", "[native]") {
+  run([]() -> aio::task<> {
+    auto const done = co_await aio::run_process("sh", "-c", "exit 3", std::string("name"));
+    CHECK(words(done.returncode, done.out) == words(3, ""));
+    std::string const program = "true";
+    auto const named = co_await aio::run_process(program);
+    CHECK(named.returncode == 0);
+    auto const shell = co_await aio::run_shell("true && exit 4");
+    CHECK(words(shell.returncode, shell.out) == words(4, ""));
+  });
+}
 
 TEST_CASE("process: run_process() that is cancelled asks its program to end, and waits for that", "[native]") {
   temporary_folder const folder;

@@ -9,8 +9,9 @@ import sys
 
 
 class Server:
-    def __init__(self, program):
-        self.process = subprocess.Popen([program, "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __init__(self, program, *options):
+        self.process = subprocess.Popen([program, *options, "0"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         self.port = int(re.fullmatch(r"serving on 127\.0\.0\.1:(\d+)\n", line)[1])
 
@@ -22,12 +23,12 @@ class Server:
     def interrupt(self):
         self.process.send_signal(signal.SIGINT)
 
-    def wait(self):
-        """It was ended by SIGINT, and had nothing to say."""
+    def wait(self, ended_by=signal.SIGINT):
+        """It was ended by that signal, and had nothing to say."""
         out, errors = self.process.communicate(timeout=20)
         expect(out, "")
         expect(errors, "")
-        expect(self.process.returncode, -signal.SIGINT)
+        expect(self.process.returncode, -ended_by)
 
 
 def expect(got, wanted):

@@ -58,7 +58,8 @@ template <class A>
 /// Awaits `body`, then the awaitable that `cleanup()` returns, on every way out of the body: a
 /// value, an error, or a cancellation. Then gives what the body gave.
 ///
-/// `body` is a task, or a function without arguments that returns one.
+/// `body` is a task, or a function without arguments that returns one. `cleanup` may be a plain
+/// function that returns nothing.
 /// Cancelled: a cancellation that ends the body does not touch the clean-up; one that comes
 /// during the clean-up is thrown inside it: uncancellable.hpp has a with_finally() where it waits.
 /// Throws: what `cleanup` throws, else what the body threw. An error of the body that loses to
@@ -158,7 +159,12 @@ class result_awaiter {
 // A coroutine, so that a clean-up that throws before it returns an awaitable fails like any other.
 template <class Cleanup>
 task<> clean_up_with(Cleanup& cleanup) {
-  (void)co_await std::move(cleanup)();
+  if constexpr (std::is_void_v<std::invoke_result_t<Cleanup>>) {
+    std::move(cleanup)();
+    co_return;
+  } else {
+    (void)co_await std::move(cleanup)();
+  }
 }
 
 struct as_it_is {

@@ -170,7 +170,8 @@ inline constexpr bool made_inside = false;
   static_assert(!(::aio::detail::refused_parameter<__VA_ARGS__>() || ...),                          \
                 "g++ 12 destroys an aggregate with members that have destructors twice when it is " \
                 "made inside co_await f({...}), so a coroutine does not take one by value: give "   \
-                "the type a constructor; or, if none is ever made there, specialise "               \
+                "the type a constructor; take it by reference, where the caller awaits it at once " \
+                "and has a name for it; or, if none is ever made there, specialise "                \
                 "aio::never_made_inside_co_await for it")
 #endif
 

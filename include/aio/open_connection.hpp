@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,6 +30,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -158,6 +160,12 @@ class connect_options {
 AIO_ON_DEMAND
 [[nodiscard]] task<stream_pair> open_connection(std::string host, std::uint16_t port,
                                                 connect_options options = {});
+template <std::convertible_to<std::string_view> Text, class... Given>
+void open_connection(std::string const&, Text const&, Given const&...) {
+  static_assert(!std::convertible_to<Text, std::string_view>,
+                "open_connection takes a port as a number: 80 in place of \"80\"; getaddrinfo(host, \"http\") "
+                "knows names");
+}
 
 /// A stream upon a connected socket that the program made. It is the stream's when this has returned, and when TLS
 /// has failed on it; else the caller's still.

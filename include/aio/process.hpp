@@ -278,6 +278,9 @@ template <detail::program_argument... Args>
 template <detail::program_argument... Args>
 [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
     process_options options, std::string program, Args&&... args);
+template <detail::program_argument... Args>
+[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
+    std::string program, Args&&... args);
 AIO_ON_DEMAND
 [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_process(
     process_options options, std::vector<std::string> command);
@@ -285,6 +288,8 @@ AIO_ON_DEMAND
 AIO_ON_DEMAND
 [[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(
     process_options options, std::string command);
+AIO_ON_DEMAND
+[[nodiscard("co_await it: nothing is started before")]] task<completed_process> run_shell(std::string command);
 
 // ---------------------------------------------------------------- implementation
 
@@ -670,6 +675,11 @@ task<completed_process> run_process(process_options options, std::string program
   return detail::run_to_end(std::move(options),
                             detail::make_command(std::move(program), std::forward<Args>(args)...), false);
 }
+template <detail::program_argument... Args>
+task<completed_process> run_process(std::string program, Args&&... args) {
+  return detail::run_to_end(process_options(),
+                            detail::make_command(std::move(program), std::forward<Args>(args)...), false);
+}
 template <class>
 task<completed_process> run_process(process_options options, std::vector<std::string> command) {
   return detail::run_to_end(std::move(options), std::move(command), false);
@@ -677,6 +687,10 @@ task<completed_process> run_process(process_options options, std::vector<std::st
 template <class>
 task<completed_process> run_shell(process_options options, std::string command) {
   return detail::run_to_end(std::move(options), detail::shell_command(std::move(command)), true);
+}
+template <class>
+task<completed_process> run_shell(std::string command) {
+  return aio::run_shell(process_options(), std::move(command));
 }
 
 }  // namespace aio

@@ -138,6 +138,8 @@ class times {
 /// asyncio has no such function.
 template <class Fn, class... Args>
 [[nodiscard("co_await it: nothing runs before")]] auto retry(times policy, Fn&& fn, Args&&... args);
+template <detail::plain_number Number, class... Given>
+void retry(Number, Given&&...);
 
 // ---------------------------------------------------------------- implementation
 
@@ -221,6 +223,10 @@ auto retry(times policy, Fn&& fn, Args&&... args) {
           std::index_sequence_for<Args...>());
     }
   }
+}
+template <detail::plain_number Number, class... Given>
+void retry(Number, Given&&...) {
+  static_assert(!detail::plain_number<Number>, "retry takes a policy: write retry(aio::times(3), fetch, url)");
 }
 
 }  // namespace aio

@@ -177,6 +177,7 @@ class stream_writer {
   [[nodiscard]] auto wait_closed();
   /// At once: what is queued is dropped, and the peer sees a reset.
   void abort() noexcept;
+  /// Whether writing would throw: it is closed, aborted, or its connection is lost.
   [[nodiscard]] bool is_closing() const noexcept;
 
   /// Throws: std::invalid_argument, if high < low. asyncio: SW-9.

@@ -2,6 +2,7 @@
 """Usage: chat_test.py PROGRAM"""
 
 import pathlib
+import signal
 import socket
 import sys
 
@@ -43,6 +44,41 @@ expect(ada.read(), "* carol has left")
 expect(bob.read(), "* carol has left")
 expect(carol.read(), "")
 
+# Names are one's own, and may change.
+erin = Member("ada")
+expect(erin.read(), "* that name is taken, or none: what is yours?")
+erin.say("")
+expect(erin.read(), "* that name is taken, or none: what is yours?")
+erin.say("erin")
+expect([ada.read(), bob.read()], ["* erin is here"] * 2)
+erin.say("/name bob")
+expect(erin.read(), "* that name is taken")
+erin.say("/name eve")
+expect([ada.read(), bob.read(), erin.read()], ["* erin is now eve"] * 3)
+Member("erin").say("/quit")  # that one is free again
+expect([each.read() for each in (ada, bob, erin) for _ in range(2)], ["* erin is here", "* erin has left"] * 3)
+
+# Rooms.
+erin.say("/join kitchen")
+expect([ada.read(), bob.read()], ["* eve has left"] * 2)
+erin.say("is it warm?")
+expect(erin.read(), "eve: is it warm?")
+bob.say("/join kitchen")
+expect([ada.read(), erin.read()], ["* bob has left", "* bob is here"])
+bob.say("it is")
+expect([bob.read(), erin.read()], ["bob: it is"] * 2)
+erin.say("/who")
+expect(sorted([erin.read(), erin.read()]), ["* bob is in kitchen", "* eve is in kitchen"])
+
+# Too long a line is not heard by anybody, and ends nothing.
+erin.say("x" * 100_000)
+expect(erin.read(), "* that line is too long")
+erin.say("/quit")
+expect(erin.read(), "")
+expect(bob.read(), "* eve has left")
+bob.say("/join lobby")
+expect(ada.read(), "* bob is here")
+
 # Who does not read is dropped, and holds nobody up.
 dave = Member("dave")
 expect(ada.read(), "* dave is here")
@@ -73,3 +109,12 @@ while line := bob.read():
     last.append(line)
 expect(last[-1] if last[-1] != "* ada has left" else last[-2], "* goodbye")
 server.wait()
+
+# SIGTERM.
+server = Server(sys.argv[1])
+ann = Member("ann")
+ann.say("/who")
+expect(ann.read(), "* ann is in lobby")
+server.process.send_signal(signal.SIGTERM)
+expect([ann.read(), ann.read()], ["* goodbye", ""])
+server.wait(signal.SIGTERM)
