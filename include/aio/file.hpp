@@ -42,6 +42,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "aio/detail/on_demand.hpp"
 #include "aio/error.hpp"
 #include "aio/lock.hpp"
 #include "aio/stop_token.hpp"
@@ -254,8 +255,6 @@ class file {
     constexpr auto most = static_cast<std::uint64_t>((std::numeric_limits<::off_t>::max)());
     return offset <= most && size <= most - offset;
   }
-  template <class OnDemand, class Fn, class... Args>
-  static auto in_thread(Fn fn, Args&&... args);
   /// Calls a function of the system's until no signal comes between.
   template <class Call>
   static auto without_interrupts(Call call) noexcept;
@@ -402,29 +401,23 @@ inline void file::write_text_there(stop_token const& stop, path_type const& path
 
 // ---- on the loop's
 
-/// Of a type that depends on OnDemand: what a thread needs for it is compiled with the functions that a program uses.
-template <class OnDemand, class Fn, class... Args>
-auto file::in_thread(Fn fn, Args&&... args) {
-  return to_thread(abandon_on_cancel, fn, std::forward<Args>(args)...);
-}
-
 template <class OnDemand>
 task<file> file::open(path_type path, file_mode mode, std::filesystem::perms permissions) {
   if (!(mode & (file_mode::read | file_mode::write | file_mode::append))) {
     throw usage_error("file::open: nothing can be done with it: give file_mode::read, write or append");
   }
-  shared opened = co_await in_thread<OnDemand>(&file::open_there, std::move(path), mode, permissions);
+  shared opened = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::open_there, std::move(path), mode, permissions);
   co_return file(std::move(opened));
 }
 
 template <class OnDemand>
 task<std::string> file::read_text(path_type path) {
-  co_return co_await in_thread<OnDemand>(&file::read_text_there, std::move(path));
+  co_return co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_text_there, std::move(path));
 }
 
 template <class OnDemand>
 task<> file::write_text(path_type path, std::string text) {
-  co_await in_thread<OnDemand>(&file::write_text_there, std::move(path), std::move(text));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_text_there, std::move(path), std::move(text));
 }
 
 template <class OnDemand>
@@ -434,8 +427,8 @@ task<std::string> file::read_on(shared self, std::size_t size, char const* calle
   require(self, caller);
   std::string data(self->ahead().substr(0, size));
   if (data.size() < size) {
-    std::string rest = co_await in_thread<OnDemand>(&file::read_there, self, self->position + data.size(),
-                                                    size - data.size());
+    std::string rest = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_there, self, self->position + data.size(),
+                                          size - data.size());
     if (data.empty()) {
       data = std::move(rest);
     } else {
@@ -461,8 +454,8 @@ task<std::optional<std::string_view>> file::next_line_on(shared self) {
       co_return line;
     }
     self->searched = line.size();
-    std::string const more = co_await in_thread<OnDemand>(&file::read_there, self,
-                                                          self->position + line.size(), (std::max)(block, line.size()));
+    std::string const more = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_there, self,
+                                                self->position + line.size(), (std::max)(block, line.size()));
     if (more.empty()) {
       line = self->ahead();
       if (line.empty()) co_return std::nullopt;
@@ -477,7 +470,7 @@ task<std::optional<std::string_view>> file::next_line_on(shared self) {
 template <class OnDemand>
 task<std::string> file::read_at_on(shared self, std::uint64_t offset, std::size_t size) {
   require(self, "read_at");
-  co_return co_await in_thread<OnDemand>(&file::read_there, self, offset, size);
+  co_return co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_there, self, offset, size);
 }
 
 template <class OnDemand>
@@ -488,7 +481,7 @@ task<> file::write_on(shared self, std::string data) {
   std::uint64_t const size = data.size();
   bool const appends = self->mode & file_mode::append;
   self->drop_ahead();
-  co_await in_thread<OnDemand>(&file::write_there, self, self->position, appends, std::move(data));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, self->position, appends, std::move(data));
   if (!appends) self->position += size;
 }
 
@@ -498,7 +491,7 @@ task<> file::write_at_on(shared self, std::uint64_t offset, std::string data) {
   auto const in_turn = co_await self->order.acquire();
   require(self, "write_at");
   self->drop_ahead();
-  co_await in_thread<OnDemand>(&file::write_there, self, offset, false, std::move(data));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, offset, false, std::move(data));
 }
 
 template <class OnDemand>
@@ -507,19 +500,19 @@ task<> file::truncate_on(shared self, std::uint64_t size) {
   auto const in_turn = co_await self->order.acquire();
   require(self, "truncate");
   self->drop_ahead();
-  co_await in_thread<OnDemand>(&file::truncate_there, self, size);
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::truncate_there, self, size);
 }
 
 template <class OnDemand>
 task<std::uint64_t> file::size_on(shared self) {
   require(self, "size");
-  co_return co_await in_thread<OnDemand>(&file::size_there, self);
+  co_return co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::size_there, self);
 }
 
 template <class OnDemand>
 task<> file::sync_on(shared self) {
   require(self, "sync");
-  co_await in_thread<OnDemand>(&file::sync_there, self);
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::sync_there, self);
 }
 
 template <class OnDemand>
@@ -528,7 +521,7 @@ task<> file::close_on(shared self) {
   self->closing = true;
   auto const in_turn = co_await self->order.acquire();
   self->drop_ahead();
-  co_await in_thread<OnDemand>(&file::close_there, self);
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::close_there, self);
 }
 
 inline void file::seek(std::uint64_t position) {

@@ -138,6 +138,7 @@ class exit_runner {
 
   /// That of `coroutine`, which is suspended in an await of who awaits it, if any. Made at the first call, together
   /// with what it needs to begin at the end. Throws: bad_alloc.
+  AIO_ON_DEMAND
   static state& of(frame_base& coroutine) {
     frame_base* const next = coroutine.continuation;  // null of a task's own
     if (is_there(coroutine)) return state_of(*next);

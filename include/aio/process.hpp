@@ -43,6 +43,7 @@
 #include "aio/as_result.hpp"
 #include "aio/detail/frame.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/on_demand.hpp"
 #include "aio/detail/pipe_transport.hpp"
 #include "aio/detail/process_state.hpp"
 #include "aio/detail/scheduler.hpp"
@@ -582,16 +583,17 @@ AIO_ON_DEMAND
 task<completed_process> run_to_end(process_options options, std::vector<std::string> command, bool shell) {
   std::string const input = std::exchange(process_access::input(options), std::nullopt).value_or(std::string());
   process child = co_await process_creation(options, std::move(command), shell);
-  result<completed_process> outcome = co_await aio::as_result(child.communicate(input));
+  result<completed_process> outcome = co_await aio::as_result(later<OnDemand>(child.communicate(input)));
   if (!outcome.cancelled()) co_return std::move(outcome).value();
   // It may write until the end, and somebody has to read that.
   child.terminate();
   result<completed_process> ended(std::in_place);
   if (process_access::grace(options) > std::chrono::nanoseconds(0)) {
-    ended = co_await aio::as_result(aio::wait_for(child.communicate(), process_access::grace(options)));
+    ended = co_await aio::as_result(
+        aio::wait_for(later<OnDemand>(child.communicate()), process_access::grace(options)));
   }
   if (!child.returncode()) child.kill();
-  while (!child.returncode()) (void)co_await aio::as_result(child.wait());
+  while (!child.returncode()) (void)co_await aio::as_result(later<OnDemand>(child.wait()));
   outcome.rethrow();
   co_return completed_process();
 }

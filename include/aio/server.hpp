@@ -43,6 +43,7 @@
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
 #include "aio/detail/loop_core.hpp"
+#include "aio/detail/on_demand.hpp"
 #include "aio/detail/open_socket.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/server_state.hpp"
@@ -512,7 +513,7 @@ AIO_ON_DEMAND
 task<> shut_down(state_ptr<server_state> state, std::chrono::nanoseconds grace) {
   state->require_loop("shutdown()");
   state->close();
-  result<void> const waited = co_await as_result(wait_for(wait_until_closed(state), grace));
+  result<void> const waited = co_await as_result(wait_for(later<OnDemand>(wait_until_closed(state)), grace));
   if (waited.has_value()) co_return;
   co_await end_handlers(state);
   if (waited.cancelled()) waited.rethrow();

@@ -58,7 +58,7 @@ class io_base : public loop_operation {
   late cancelled_after_wake(task_core&) noexcept override { return late::keep; }
 
   void tell() override { hook_.emit(asio::cancellation_type::all); }
-  void fail(std::exception_ptr const& error) noexcept override;
+  AIO_COLD inline void fail(std::exception_ptr const& error) noexcept override;
 
   /// It ended in an error, of which its values say nothing.
   void note_error() noexcept { erred_ = true; }
@@ -350,7 +350,7 @@ AIO_COLD AIO_NEVER_INLINE void io_base::end_soon(loop_core& on) {
   asio::post(on.context(), not_started(*this));
 }
 
-AIO_COLD AIO_NEVER_INLINE void io_base::fail(std::exception_ptr const& error) noexcept {
+inline void io_base::fail(std::exception_ptr const& error) noexcept {
   if (std::exchange(failed_, true)) return;
   if (elsewhere_) {
     remote_->error = error;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Room in an awaiter for what it needs only when it waits.
+// Room in an awaiter for what it needs only when it waits, and calls that are compiled only where they are made.
 
 #include "aio/config.hpp"
 
@@ -36,6 +36,13 @@ class on_demand {
     T value_;
   };
 };
+
+/// Gives `value` back, with a type that depends on OnDemand. In a function that is compiled on demand (AIO_ON_DEMAND) the
+/// compiler makes all that a call needs when it reads it, unless something in the call depends on the template's parameter.
+template <class OnDemand, class T>
+[[nodiscard]] constexpr T&& later(T&& value) noexcept {
+  return static_cast<T&&>(value);
+}
 
 }  // namespace aio::detail
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "aio/as_result.hpp"
+#include "aio/detail/on_demand.hpp"
 #include "aio/detail/scheduler.hpp"
 #include "aio/event.hpp"
 #include "aio/result.hpp"
@@ -75,7 +76,7 @@ class staggered_race {
         co_await ended_.wait();
         continue;
       }
-      result<void> const heard = co_await as_result(wait_for(ended_.wait(), *turn - on.now()));
+      result<void> const heard = co_await as_result(wait_for(later<Attempt>(ended_.wait()), *turn - on.now()));
       if (heard.has_value()) continue;
       if (heard.cancelled()) heard.rethrow();
       co_return;

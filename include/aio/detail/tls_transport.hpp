@@ -74,8 +74,8 @@ class tls_connection final : public transport_client {
   void release() noexcept override {
     if (--count_ == 0) delete this;
   }
-  void receive_ready() noexcept override;
-  void send_ready() noexcept override;
+  inline void receive_ready() noexcept override;
+  inline void send_ready() noexcept override;
 
   /// Goes on with the handshake as far as it goes. Throws: why it failed; the peer was told.
   need shake_hands();
