@@ -56,6 +56,7 @@
 #include "aio/stop_token.hpp"
 #include "aio/stream.hpp"
 #include "aio/stream_error.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
