@@ -17,7 +17,7 @@ set(AIO_LAYERS
     detail/asio/posix/basic_stream_descriptor.hpp detail/asio/posix/descriptor_base.hpp detail/asio/post.hpp
     detail/asio/query.hpp detail/asio/redirect_error.hpp detail/asio/socket_base.hpp detail/asio/steady_timer.hpp
     detail/asio/this_coro.hpp
-  1 closure.hpp error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
+  1 closure.hpp error.hpp filesystem_error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/owner.hpp detail/ready_queue.hpp
     detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/sync.hpp

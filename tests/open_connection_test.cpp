@@ -192,7 +192,7 @@ TEST_CASE("open_connection: the peer's reset is an error of who reads, and is no
       co_await aio::sleep_for(1ms);
       peer.close();
       auto const outcome = co_await aio::as_result(reading);
-      auto const* const error = outcome.error<std::system_error>();
+      auto const* const error = outcome.error<aio::system_error>();
       CHECK((error && error->code() == std::errc::connection_reset));
       writer.close();
       (void)co_await aio::as_result(writer.wait_closed());
@@ -214,7 +214,7 @@ TEST_CASE("open_connection: writing on and on to a peer that has gone ends with 
       }
     };
     auto const outcome = co_await aio::as_result(aio::wait_for(write(writer), 60s));
-    auto const* const error = outcome.error<std::system_error>();
+    auto const* const error = outcome.error<aio::system_error>();
     REQUIRE(error);
     CHECK((error->code() == std::errc::connection_reset || error->code() == std::errc::broken_pipe ||
            error->code() == std::errc::connection_aborted));

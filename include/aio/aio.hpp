@@ -21,6 +21,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
 #include "aio/file.hpp"
+#include "aio/filesystem_error.hpp"
 #include "aio/first_success.hpp"
 #include "aio/future.hpp"
 #include "aio/fwd.hpp"

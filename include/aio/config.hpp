@@ -135,6 +135,21 @@
 // their macros say, is in detail/asio.
 #pragma GCC visibility push(default)
 
+// What is compiled for the one does not link with what is compiled for the other, where functions with tasks or loops
+// stand in between: such types have a tag there, which is part of the names of functions that take or return them.
+#if defined(AIO_USE_BOOST_ASIO) && defined(__GNUC__)
+#define AIO_ON_BOOST_ASIO [[gnu::abi_tag("on_boost_asio")]]
+#else
+#define AIO_ON_BOOST_ASIO
+#endif
+#if defined(_MSC_VER)
+#if defined(AIO_USE_BOOST_ASIO)
+#pragma detect_mismatch("aio", "on Boost.Asio")
+#else
+#pragma detect_mismatch("aio", "on standalone Asio")
+#endif
+#endif
+
 #if defined(AIO_USE_BOOST_ASIO)
 namespace boost::asio {}
 namespace aio {

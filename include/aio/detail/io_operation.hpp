@@ -536,11 +536,19 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
       return;
     }
     try {
+#if defined(__GNUC__)  // Beast gives some of its initiations an int where they take a size
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
       std::apply(
           [&](auto&&... each) {
             std::move(initiation_)(io_handler<R...>(*this), std::forward<decltype(each)>(each)...);
           },
           std::move(arguments_));
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
       base::started();
     } catch (...) {
       base::start_failed(std::current_exception());

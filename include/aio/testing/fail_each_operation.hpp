@@ -24,7 +24,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -52,6 +51,7 @@
 #include "aio/error.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
+#include "aio/filesystem_error.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/open_connection.hpp"
 #include "aio/sleep.hpp"
@@ -238,10 +238,6 @@ inline bool is_code(std::exception_ptr const& error, error_code const& code) {
     return std::any_of(tried.begin(), tried.end(), [&](auto const& each) { return each.code == code; });
   } catch (system_error const& one) {
     return one.code() == code;
-#if defined(AIO_USE_BOOST_ASIO)
-  } catch (std::system_error const& of_file) {
-    return of_file.code() == code;
-#endif
   } catch (...) {
     return false;
   }
@@ -334,7 +330,7 @@ class failing_run final : public aio::detail::operation_failures {
     error_code const error = comes(next);
     if (!error) return nullptr;
     if (next.what == "thread") return choice_.thrown;
-    return std::make_exception_ptr(std::filesystem::filesystem_error("file", error));
+    return std::make_exception_ptr(filesystem_error("file", error));
   }
   inline std::unique_ptr<transport> under_stream(std::unique_ptr<transport> below) override;
 
