@@ -27,6 +27,16 @@ static_assert(std::is_same_v<aio::error_code, std::error_code>);
 static_assert(std::is_same_v<aio::system_error, std::system_error>);
 static_assert(std::is_same_v<aio::filesystem_error, std::filesystem::filesystem_error>);
 static_assert(std::is_same_v<aio::asio::ip::tcp, ::asio::ip::tcp>);
+
+// aio's names do not get into the way of others.
+namespace with_all_names {
+using namespace std;
+using namespace aio;
+static_assert(is_same_v<asio::ip::tcp, ::asio::ip::tcp>);
+static_assert(is_same_v<error_code, std::error_code>);
+static_assert(is_same_v<decltype(make_error_code(errc::timed_out)), std::error_code>);
+static_assert(is_same_v<decltype(system_category()), error_category const&>);
+}  // namespace with_all_names
 #endif
 static_assert(std::is_base_of_v<aio::system_error, aio::filesystem_error>);
 
