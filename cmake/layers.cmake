@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: MIT
 
-# The headers of include/aio by layer, bottom first; a number opens a layer. A header includes only headers of lower
-# layers, config.hpp first, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
+# The headers of include/aio by layer, bottom first; a number opens a layer. A header includes config.hpp first, then
+# only headers of lower layers, and each header stands in exactly one: tests/layers.cmake holds the tree to this list.
 set(AIO_LAYERS
-  0 config.hpp detail/keywords_back.hpp detail/keywords_off.hpp
-  1 closure.hpp error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
+  0 config.hpp system_error.hpp detail/keywords_back.hpp detail/keywords_off.hpp
+    detail/asio/any_io_executor.hpp detail/asio/associated_allocator.hpp detail/asio/associated_cancellation_slot.hpp
+    detail/asio/associated_executor.hpp detail/asio/associator.hpp detail/asio/async_result.hpp
+    detail/asio/awaitable.hpp detail/asio/basic_datagram_socket.hpp detail/asio/basic_socket_acceptor.hpp
+    detail/asio/basic_stream_socket.hpp detail/asio/basic_waitable_timer.hpp detail/asio/buffer.hpp
+    detail/asio/cancellation_signal.hpp detail/asio/co_spawn.hpp detail/asio/detail/io_uring_service.hpp
+    detail/asio/detail/reactor.hpp detail/asio/detail/select_reactor.hpp detail/asio/dispatch.hpp
+    detail/asio/error.hpp detail/asio/execution.hpp detail/asio/execution/context.hpp
+    detail/asio/execution/executor.hpp detail/asio/execution_context.hpp detail/asio/executor_work_guard.hpp
+    detail/asio/generic/datagram_protocol.hpp detail/asio/generic/stream_protocol.hpp detail/asio/io_context.hpp
+    detail/asio/ip/address.hpp detail/asio/ip/tcp.hpp detail/asio/ip/v6_only.hpp detail/asio/macros.hpp
+    detail/asio/posix/basic_stream_descriptor.hpp detail/asio/posix/descriptor_base.hpp detail/asio/post.hpp
+    detail/asio/query.hpp detail/asio/redirect_error.hpp detail/asio/socket_base.hpp detail/asio/steady_timer.hpp
+    detail/asio/this_coro.hpp
+  1 closure.hpp error.hpp filesystem_error.hpp fwd.hpp stop_token.hpp stream_error.hpp tls_error.hpp detail/frame.hpp detail/frame_pool.hpp
     detail/intrusive_list.hpp detail/lighter_std.hpp detail/loop_executor.hpp detail/nested_drop.hpp
     detail/never_destroyed.hpp detail/on_demand.hpp detail/open_descriptors.hpp detail/owner.hpp detail/ready_queue.hpp
     detail/refused_memory.hpp detail/source_text.hpp detail/state_ptr.hpp detail/sync.hpp

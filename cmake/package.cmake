@@ -19,6 +19,9 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_ARCHITECTURE all)
 set(CPACK_DEBIAN_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libasio-dev (>= 1:1.22)")
+if(AIO_USE_BOOST_ASIO)
+  set(CPACK_DEBIAN_PACKAGE_DEPENDS "libboost1.81-dev | libboost-dev (>= 1.81)")
+endif()
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libssl-dev (>= 1.1.1), cmake (>= 3.25), pkg-config")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION  # below the project's
   "Coroutines, tasks, streams and servers with the names, the meaning and the

@@ -65,7 +65,7 @@ aio::task<bool> ends_cancelled(Operation operation) {
   co_return ended.cancelled();
 }
 
-std::error_code const no_file = std::make_error_code(std::errc::no_such_file_or_directory);
+aio::error_code const no_file = aio::make_error_code(std::errc::no_such_file_or_directory);
 
 }  // namespace
 
@@ -74,7 +74,7 @@ TEST_CASE("adapters: each gives its values, also inside others") {
     auto const executor = co_await asio::this_coro::executor;
     auto const strand = asio::make_strand(executor);
     asio::steady_timer timer(executor);
-    std::error_code error = no_file;
+    aio::error_code error = no_file;
     co_await soon(timer).async_wait(asio::redirect_error(aio::use_awaitable, error));
     CHECK_FALSE(error);
     co_await soon(timer).async_wait(asio::redirect_error(asio::bind_executor(strand, aio::use_awaitable), error));
@@ -106,7 +106,7 @@ TEST_CASE("adapters: a cancellation goes through each, and is thrown") {
     auto const executor = co_await asio::this_coro::executor;
     auto const strand = asio::make_strand(executor);
     asio::steady_timer timer(executor);
-    std::error_code error;
+    aio::error_code error;
     bool redirected = co_await ends_cancelled(never(timer).async_wait(asio::redirect_error(aio::use_awaitable, error)));
     CHECK(redirected);
     CHECK(error == asio::error::operation_aborted);
@@ -147,10 +147,10 @@ TEST_CASE("adapters: with a slot of its own an operation listens to that one alo
 TEST_CASE("completion status: the first error code alone is one, and others are values") {
   aio::testing::run([]() -> aio::task<> {
     auto& context = aio::get_running_loop().context();
-    auto operation = asio::async_initiate<aio::use_awaitable_t const, void(std::error_code, std::error_code, int)>(
+    auto operation = asio::async_initiate<aio::use_awaitable_t const, void(aio::error_code, aio::error_code, int)>(
         [&](auto handler) {
           asio::post(context, [handler = std::move(handler)]() mutable {
-            std::move(handler)(std::error_code(), no_file, 3);
+            std::move(handler)(aio::error_code(), no_file, 3);
           });
         },
         aio::use_awaitable);
@@ -158,7 +158,7 @@ TEST_CASE("completion status: the first error code alone is one, and others are 
     CHECK(error == no_file);
     CHECK(three == 3);
     using two = decltype(end_with(no_file, no_file).await_resume());
-    CHECK(std::is_same_v<two, std::error_code>);
+    CHECK(std::is_same_v<two, aio::error_code>);
   });
 }
 
@@ -166,13 +166,13 @@ TEST_CASE("completion status: any error that an operation ends with which was as
   aio::testing::run([]() -> aio::task<> {
     bool const code = co_await ends_cancelled(end_with(no_file));
     CHECK(code);
-    bool const thrown = co_await ends_cancelled(end_with(std::make_exception_ptr(std::system_error(no_file))));
+    bool const thrown = co_await ends_cancelled(end_with(std::make_exception_ptr(aio::system_error(no_file))));
     CHECK(thrown);
     bool const behind = co_await ends_cancelled(end_with(1, no_file));
     CHECK(behind);
     bool const all = co_await ends_cancelled(end_with(1, no_file, 2, no_file));
     CHECK(all);
-    bool const one = co_await ends_cancelled(end_with(1, no_file, 2, std::error_code()));
+    bool const one = co_await ends_cancelled(end_with(1, no_file, 2, aio::error_code()));
     CHECK_FALSE(one);  // what the other one got would be lost
     bool const other = co_await ends_cancelled(end_with(std::make_exception_ptr(std::logic_error("a fault"))));
     CHECK_FALSE(other);

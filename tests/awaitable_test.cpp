@@ -122,12 +122,12 @@ TEST_CASE("awaitable: an error travels") {
       CHECK(std::string(e.what()) == "boom");
     }
     auto const fails_with_code = []() -> asio::awaitable<void> {
-      throw std::system_error(std::make_error_code(std::errc::broken_pipe));
+      throw aio::system_error(aio::make_error_code(std::errc::broken_pipe));
       co_return;
     };
     auto const code = co_await aio::as_result(aio::create_task(fails_with_code()));
-    REQUIRE(code.error<std::system_error>());
-    CHECK(code.error<std::system_error>()->code() == std::errc::broken_pipe);
+    REQUIRE(code.error<aio::system_error>());
+    CHECK(code.error<aio::system_error>()->code() == std::errc::broken_pipe);
   });
 }
 
@@ -185,7 +185,7 @@ TEST_CASE("awaitable: one that ends well in spite of a cancellation gives its re
       co_await asio::this_coro::throw_if_cancelled(false);
       try {
         co_await pause_of_asio(1h);
-      } catch (std::system_error const& e) {
+      } catch (aio::system_error const& e) {
         to(e.code() == asio::error::operation_aborted ? "aborted" : "another error");
       }
       co_return 5;

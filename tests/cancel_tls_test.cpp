@@ -417,7 +417,7 @@ aio::task<> echo(aio::stream_reader reader, aio::stream_writer writer) {
     while (auto const line = co_await reader.next_line()) {
       co_await writer.send(std::string(*line) + "\n");
     }
-  } catch (std::system_error const&) {
+  } catch (aio::system_error const&) {
     writer.abort();
   }
 }
@@ -434,7 +434,7 @@ aio::task<std::string> ask(aio::stream_pair& ends, std::string line) {
 
 /// Of a server that hears of failed handshakes.
 aio::server_options quietly(int& failures) {
-  auto const hears = [&failures](aio::socket_address const&, std::error_code) { ++failures; };
+  auto const hears = [&failures](aio::socket_address const&, aio::error_code) { ++failures; };
   return aio::server_options().tls(server_context()).on_handshake_error(hears);
 }
 

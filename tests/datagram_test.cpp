@@ -65,9 +65,9 @@ class folder : public aio_test::temporary_folder {
 #endif
 
 template <class T>
-std::error_code code_of(aio::result<T> const& outcome) {
-  auto const* const error = outcome.template error<std::system_error>();
-  return error ? error->code() : std::error_code();
+aio::error_code code_of(aio::result<T> const& outcome) {
+  auto const* const error = outcome.template error<aio::system_error>();
+  return error ? error->code() : aio::error_code();
 }
 
 }  // namespace

@@ -267,7 +267,7 @@ TEST_CASE("descriptor: what cannot be waited for is refused with an error, and c
     int const number = ::fileno(file);
     for (auto const& text : {thrown_by([&] { loop.add_reader(number, [] {}); }),
                              thrown_by([&] { loop.add_writer(number, [] {}); })}) {
-      CHECK_THAT(text, ContainsSubstring("std::system_error") && ContainsSubstring(std::to_string(number)) &&
+      CHECK_THAT(text, ContainsSubstring("system_error") && ContainsSubstring(std::to_string(number)) &&
                            ContainsSubstring("Operation not permitted"));
     }
     CHECK_FALSE(loop.remove_reader(number));
@@ -516,7 +516,7 @@ TEST_CASE("descriptor: without descriptors for it a reader is refused, and nothi
     aio_test::few_descriptors const none(0);
     refused = thrown_by([&] { loop.add_reader(pipe.in(), [] {}); });
   }
-  CHECK_THAT(refused, ContainsSubstring("std::system_error"));
+  CHECK_THAT(refused, ContainsSubstring("system_error"));
   CHECK_FALSE(loop.remove_reader(pipe.in()));
   loop.add_reader(pipe.in(), [] {});
   CHECK(loop.remove_reader(pipe.in()));

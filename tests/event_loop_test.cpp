@@ -1069,7 +1069,7 @@ TEST_CASE("event_loop on a program's context: a future set from an Asio callback
   aio::event_loop loop{context};
   auto future = loop.create_future<std::string>();
   asio::steady_timer timer(context, 1ms);
-  timer.async_wait([&](asio::error_code) { future.set_result("from Asio"); });
+  timer.async_wait([&](aio::error_code) { future.set_result("from Asio"); });
   auto main = [&]() -> aio::task<std::string> { co_return co_await future; };
   auto handle = loop.create_task(main);
   context.run();
@@ -1178,7 +1178,7 @@ TEST_CASE("event_loop: a callback that is always due again does not keep operati
   aio::event_loop loop;
   asio::steady_timer timer(loop.context(), 1ms);
   bool rang = false;
-  timer.async_wait([&](std::error_code const&) { rang = true; });
+  timer.async_wait([&](aio::error_code const&) { rang = true; });
   auto const until = std::chrono::steady_clock::now() + 10s;
   std::function<void()> again = [&] {
     if (rang || std::chrono::steady_clock::now() > until) return loop.stop();

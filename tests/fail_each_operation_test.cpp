@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -45,6 +46,7 @@
 #include "aio/use_awaitable.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
+#include "support/reports.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <unistd.h>
@@ -68,6 +70,11 @@ lines list(std::vector<failed_operation> const& all) {
                    ", " + each.error + ": " + (each.outcome.empty() ? "well" : each.outcome));
   }
   return text;
+}
+
+/// How a test ended in an error of the system's.
+std::string said(std::errc code) {
+  return aio_test::said(std::make_exception_ptr(aio::system_error(aio::make_error_code(code))));
 }
 
 /// What it is that was found.
@@ -129,7 +136,7 @@ TEST_CASE("fail_each_operation: what Asio does ends with the error, whatever the
     auto const [failed, count] =
         co_await first.async_send_to(buffer, to, aio_test::adapters::as_tuple(aio::use_awaitable));
     got += failed ? failed.message() : std::to_string(count);
-    std::error_code error;
+    aio::error_code error;
     std::size_t const more =
         co_await first.async_send_to(buffer, to, asio::redirect_error(aio::use_awaitable, error));
     got += ", " + (error ? error.message() : std::to_string(more));
@@ -142,14 +149,14 @@ TEST_CASE("fail_each_operation: what Asio does ends with the error, whatever the
                            .memory_may_stay()
                            .invariant([&] { seen.push_back(got); });
   lines const ended = list(fail_each_operation(options, test));
-  std::string const unreachable = std::make_error_code(std::errc::host_unreachable).message();
-  std::string const late = std::make_error_code(std::errc::timed_out).message();
+  std::string const unreachable = aio::make_error_code(std::errc::host_unreachable).message();
+  std::string const late = aio::make_error_code(std::errc::timed_out).message();
   CHECK(seen.size() == 9);
   CHECK(seen[4] == unreachable + ", 1");
   CHECK(seen[6] == "1, " + unreachable);
   CHECK(ended == lines{
-                     "async_send_to, " + unreachable + ": std::system_error: " + unreachable,
-                     "async_send_to, " + late + ": std::system_error: " + late,
+                     "async_send_to, " + unreachable + ": " + said(std::errc::host_unreachable),
+                     "async_send_to, " + late + ": " + said(std::errc::timed_out),
                      "async_send_to, " + unreachable + ": well",
                      "async_send_to, " + late + ": well",
                      "async_send_to, " + unreachable + ": well",
@@ -158,8 +165,8 @@ TEST_CASE("fail_each_operation: what Asio does ends with the error, whatever the
 }
 
 TEST_CASE("fail_each_operation: each piece that a stream receives or sends fails, and nobody else's") {
-  std::string const reset = std::make_error_code(std::errc::connection_reset).message();
-  std::string const pipe = std::make_error_code(std::errc::broken_pipe).message();
+  std::string const reset = aio::make_error_code(std::errc::connection_reset).message();
+  std::string const pipe = aio::make_error_code(std::errc::broken_pipe).message();
   auto const echo = []() -> aio::task<> {
     auto [mine, theirs] = aio::testing::memory_streams();
     auto const answer = [](aio::stream_pair ends) -> aio::task<> {
@@ -179,12 +186,12 @@ TEST_CASE("fail_each_operation: each piece that a stream receives or sends fails
   };
   auto const ended = fail_each_operation(operation_options().may_end(&aio::testing::lost_connection), echo);
   std::string const cut = "aio::incomplete_read_error: 0 bytes read on a total of undefined expected bytes";
-  CHECK(list(ended) == lines{"send, " + pipe + ": std::system_error: " + pipe,
+  CHECK(list(ended) == lines{"send, " + pipe + ": " + said(std::errc::broken_pipe),
                              "receive in server, " + reset + ": " + cut,
                              "send in server, " + pipe + ": " + cut,
-                             "receive, " + reset + ": std::system_error: " + reset,
+                             "receive, " + reset + ": " + said(std::errc::connection_reset),
                              "receive in server, " + reset + ": well",
-                             "receive, " + reset + ": std::system_error: " + reset});  // it had not come to the end
+                             "receive, " + reset + ": " + said(std::errc::connection_reset)});  // it had not come to the end
 }
 
 TEST_CASE("fail_each_operation: says at which await, and where the other tasks were") {
@@ -193,7 +200,7 @@ TEST_CASE("fail_each_operation: says at which await, and where the other tasks w
     theirs.writer.write("line\n");
     try {
       (void)co_await mine.reader.readline();
-    } catch (std::system_error const&) {
+    } catch (aio::system_error const&) {
       throw std::logic_error("not prepared for that");
     }
   });

@@ -58,9 +58,9 @@ void put(std::filesystem::path const& path, std::string const& text) {
 }
 
 template <class T>
-std::error_code code_of(aio::result<T> const& outcome) {
-  auto const* const error = outcome.template error<std::filesystem::filesystem_error>();
-  return error ? error->code() : std::error_code();
+aio::error_code code_of(aio::result<T> const& outcome) {
+  auto const* const error = outcome.template error<aio::filesystem_error>();
+  return error ? error->code() : aio::error_code();
 }
 
 /// All of the lines that are left.
@@ -282,7 +282,7 @@ TEST_CASE("file: errors carry the path, and leave the position where it was") {
     auto const two = co_await f.read(2);
     CHECK(two == "ab");
     auto const outcome = co_await aio::as_result(f.write("x"));
-    auto const* const e = outcome.error<std::filesystem::filesystem_error>();
+    auto const* const e = outcome.error<aio::filesystem_error>();
     REQUIRE(e);
     CHECK(e->path1() == here / "f");
     CHECK_THAT(std::string(e->what()), ContainsSubstring("write") && ContainsSubstring((here / "f").string()));

@@ -101,10 +101,10 @@ TEST_CASE("foreign operation: context.run goes on until an operation ends that h
     std::thread helper;
     int got = 0;
     auto const main = [&]() -> aio::task<> {
-      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+      auto operation = own_operation<aio::error_code, int>([&](auto handler) {
         helper = std::thread([handler, posts, &context] {
           std::this_thread::sleep_for(5ms);
-          auto end = [handler]() { (std::move(*handler))(std::error_code(), 7); };
+          auto end = [handler]() { (std::move(*handler))(aio::error_code(), 7); };
           posts ? asio::dispatch(asio::get_associated_executor(*handler, context.get_executor()), end) : end();
         });
       });
@@ -166,13 +166,13 @@ TEST_CASE("foreign operation: the executor of its handler has it called on the l
     std::thread::id called_on;
     int got = 0;
     auto const main = [&]() -> aio::task<> {
-      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+      auto operation = own_operation<aio::error_code, int>([&](auto handler) {
         helper = std::thread([handler, &called_on] {
           auto const executor = asio::get_associated_executor(*handler);
           CHECK(asio::any_io_executor(executor) == asio::any_io_executor(asio::get_associated_executor(*handler)));
           asio::dispatch(asio::any_io_executor(executor), [handler, &called_on] {
             called_on = std::this_thread::get_id();
-            (std::move(*handler))(std::error_code(), 7);
+            (std::move(*handler))(aio::error_code(), 7);
           });
         });
       });
@@ -193,9 +193,9 @@ TEST_CASE("foreign operation: the executor of its handler has it called on the l
 
 TEST_CASE("foreign operation: the executor of its handler takes functions that have it as theirs") {
   auto const main = []() -> aio::task<int> {
-    auto operation = own_operation<std::error_code, int>([&](auto handler) {
+    auto operation = own_operation<aio::error_code, int>([&](auto handler) {
       auto const executor = asio::get_associated_executor(*handler);
-      auto call = [handler] { (std::move(*handler))(std::error_code(), 7); };
+      auto call = [handler] { (std::move(*handler))(aio::error_code(), 7); };
       asio::post(executor, asio::bind_executor(executor, call));
     });
     co_return co_await std::move(operation);
@@ -209,10 +209,10 @@ TEST_CASE("foreign operation: the executor of its handler may be used by another
     std::optional<asio::any_io_executor> kept;
     auto const dropped = std::make_shared<int>();
     int const got = aio::run([&]() -> aio::task<int> {
-      auto operation = own_operation<std::error_code, int>([&](auto handler) {
+      auto operation = own_operation<aio::error_code, int>([&](auto handler) {
         kept = asio::get_associated_executor(*handler);
         helpers.emplace_back([handler] {
-          auto const call = [handler] { (std::move(*handler))(std::error_code(), 7); };
+          auto const call = [handler] { (std::move(*handler))(aio::error_code(), 7); };
           asio::post(asio::get_associated_executor(*handler), call);
         });
         helpers.emplace_back([executor = *kept, dropped] {
@@ -285,16 +285,16 @@ TEST_CASE("foreign operation: it starts and is cancelled on a thread of its cont
         auto const kept = std::make_shared<decltype(handler)>(std::move(handler));
         asio::get_associated_cancellation_slot(*kept).assign([&, kept](asio::cancellation_type_t) {
           asked = std::this_thread::get_id();
-          asio::post(other.context, [kept] { (std::move(*kept))(std::make_error_code(std::errc::interrupted)); });
+          asio::post(other.context, [kept] { (std::move(*kept))(aio::make_error_code(std::errc::interrupted)); });
         });
       };
       struct initiation {
         decltype(begin) act;
         asio::io_context::executor_type on;
         asio::io_context::executor_type get_executor() const noexcept { return on; }
-        void operator()(aio::detail::io_handler<std::error_code> handler) { act(std::move(handler)); }
+        void operator()(aio::detail::io_handler<aio::error_code> handler) { act(std::move(handler)); }
       };
-      auto operation = asio::async_initiate<aio::use_awaitable_t const, void(std::error_code)>(
+      auto operation = asio::async_initiate<aio::use_awaitable_t const, void(aio::error_code)>(
           initiation{begin, other.context.get_executor()}, aio::use_awaitable);
       co_await std::move(operation);
     };

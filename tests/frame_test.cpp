@@ -73,7 +73,7 @@ auto asio_bool(Token&& token) {
             aio::get_running_loop().get_executor(), 1ms);
         auto& waiting = *timer;
         waiting.async_wait([timer = std::move(timer), handler = std::move(handler)](
-                               std::error_code const&) mutable { std::move(handler)(true); });
+                               aio::error_code const&) mutable { std::move(handler)(true); });
       },
       token);
 }

@@ -191,21 +191,21 @@ TEST_CASE("getaddrinfo: an unknown host is an error that names it, with the code
   aio::testing::run([]() -> aio::task<> {
     // AI_NUMERICHOST: nobody is asked.
     auto const outcome = co_await aio::as_result(aio::getaddrinfo("no-such-host.invalid", "80", 0, AI_NUMERICHOST));
-    auto const* const e = outcome.error<std::system_error>();
+    auto const* const e = outcome.error<aio::system_error>();
     REQUIRE(e);
-    CHECK(e->code() == std::error_code(EAI_NONAME, aio::getaddrinfo_category()));
+    CHECK(e->code() == aio::error_code(EAI_NONAME, aio::getaddrinfo_category()));
     CHECK(std::string(e->what()) ==
           "host \"no-such-host.invalid\", service \"80\": "s + ::gai_strerror(EAI_NONAME));
     auto const other = co_await aio::as_result(aio::getaddrinfo("127.0.0.1", "no-such-service"));
-    auto const* const service = other.error<std::system_error>();
+    auto const* const service = other.error<aio::system_error>();
     REQUIRE(service);
     CHECK(service->code().category() == aio::getaddrinfo_category());
     auto const mismatch = co_await aio::as_result(aio::getaddrinfo("127.0.0.1", "80", AF_INET6));
-    CHECK(mismatch.error<std::system_error>());
+    CHECK(mismatch.error<aio::system_error>());
   });
-  CHECK(std::error_code(EAI_AGAIN, aio::getaddrinfo_category()) == std::errc::resource_unavailable_try_again);
-  CHECK(std::error_code(EAI_MEMORY, aio::getaddrinfo_category()) == std::errc::not_enough_memory);
-  CHECK(std::error_code(EAI_FAMILY, aio::getaddrinfo_category()) == std::errc::address_family_not_supported);
+  CHECK(aio::error_code(EAI_AGAIN, aio::getaddrinfo_category()) == std::errc::resource_unavailable_try_again);
+  CHECK(aio::error_code(EAI_MEMORY, aio::getaddrinfo_category()) == std::errc::not_enough_memory);
+  CHECK(aio::error_code(EAI_FAMILY, aio::getaddrinfo_category()) == std::errc::address_family_not_supported);
   CHECK(aio::getaddrinfo_category().name() == "getaddrinfo"s);
 }
 
@@ -222,7 +222,7 @@ TEST_CASE("getaddrinfo: getnameinfo gives names, or numbers where they are asked
     CHECK(numbers.host == "127.0.0.1");
     CHECK(numbers.service == "80");
     auto const wrong = co_await aio::as_result(aio::getnameinfo(socket_address()));
-    auto const* const e = wrong.error<std::system_error>();
+    auto const* const e = wrong.error<aio::system_error>();
     REQUIRE(e);
     CHECK(e->code().category() == aio::getaddrinfo_category());
   });

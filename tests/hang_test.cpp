@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include <asio/error_code.hpp>
 #include <asio/steady_timer.hpp>
 
 #include "aio/as_result.hpp"
@@ -272,7 +271,7 @@ TEST_CASE("report_hangs: who waits for time, or for a thread, does not hang") {
 TEST_CASE("report_hangs: who was woken in the same turn of the loop as it looks does not hang") {
   heard const all = watched([](int) -> aio::task<> {
     asio::steady_timer late(aio::get_running_loop().context(), 130ms);
-    late.async_wait([](asio::error_code) { std::this_thread::sleep_for(130ms); });  // and not an iteration meanwhile
+    late.async_wait([](aio::error_code) { std::this_thread::sleep_for(130ms); });  // and not an iteration meanwhile
     co_await aio::to_thread([] { std::this_thread::sleep_for(190ms); });
   });
   CHECK(all.text.empty());

@@ -116,10 +116,10 @@ aio::task<message> make(int number) {
 
 template <class Token>
 auto async_message(asio::io_context& on, Token&& token) {
-  return asio::async_initiate<Token, void(std::error_code, message)>(
+  return asio::async_initiate<Token, void(aio::error_code, message)>(
       [&on](auto handler) {
         asio::post(on, [handler = std::move(handler)]() mutable {
-          std::move(handler)(std::error_code(), message{5});
+          std::move(handler)(aio::error_code(), message{5});
         });
       },
       token);

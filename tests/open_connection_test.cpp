@@ -192,7 +192,7 @@ TEST_CASE("open_connection: the peer's reset is an error of who reads, and is no
       co_await aio::sleep_for(1ms);
       peer.close();
       auto const outcome = co_await aio::as_result(reading);
-      auto const* const error = outcome.error<std::system_error>();
+      auto const* const error = outcome.error<aio::system_error>();
       CHECK((error && error->code() == std::errc::connection_reset));
       writer.close();
       (void)co_await aio::as_result(writer.wait_closed());
@@ -214,7 +214,7 @@ TEST_CASE("open_connection: writing on and on to a peer that has gone ends with 
       }
     };
     auto const outcome = co_await aio::as_result(aio::wait_for(write(writer), 60s));
-    auto const* const error = outcome.error<std::system_error>();
+    auto const* const error = outcome.error<aio::system_error>();
     REQUIRE(error);
     CHECK((error->code() == std::errc::connection_reset || error->code() == std::errc::broken_pipe ||
            error->code() == std::errc::connection_aborted));
@@ -264,7 +264,7 @@ TEST_CASE("open_connection: refused, says by whom") {
     CHECK(error->attempts()[0].to == *aio::socket_address::from_numeric("127.0.0.1", port));
     CHECK(error->attempts()[0].code == error->code());
     std::string const address = "127.0.0.1:" + std::to_string(port);
-    CHECK(std::string(error->what()) == "cannot connect to 127.0.0.1: " + address + ": Connection refused");
+    CHECK(std::string(error->what()).starts_with("cannot connect to 127.0.0.1: " + address + ": Connection refused"));
     CHECK(descriptor_count() == before);
   });
 }

@@ -35,7 +35,7 @@ bool lost(std::exception_ptr const& error) {
     std::rethrow_exception(error);
   } catch (aio::exception_group const& group) {
     return lost(group.exceptions().front());
-  } catch (std::system_error const& e) {
+  } catch (aio::system_error const& e) {
     return e.code() == aio::tls_errc::stream_truncated;
   } catch (...) {
     return false;

@@ -209,9 +209,9 @@ TEST_CASE("pipe: a reader that has gone is an error of who writes, which ends ne
       auto writer = writer_of(std::move(ends.write), access);
       ends.read.reset();
       auto const outcome = co_await aio::as_result(writer.send("lost"));
-      auto const* const error = outcome.error<std::system_error>();
+      auto const* const error = outcome.error<aio::system_error>();
       CHECK((error && error->code() == std::errc::broken_pipe));
-      CHECK_THROWS_AS(writer.write("x"), std::system_error);
+      CHECK_THROWS_AS(writer.write("x"), aio::system_error);
     }
     ::sigset_t pending;
     sigemptyset(&pending);
@@ -235,7 +235,7 @@ TEST_CASE("pipe: a signal of a broken pipe that the program has blocked and wait
     auto writer = aio::connect_write_pipe(ends.write.release());
     ends.read.reset();
     auto const outcome = co_await aio::as_result(writer.send("lost"));
-    CHECK(outcome.error<std::system_error>());
+    CHECK(outcome.error<aio::system_error>());
     int came = 0;
     ::sigwait(&broken, &came);
     CHECK(came == SIGPIPE);
@@ -252,7 +252,7 @@ TEST_CASE("pipe: who waits for a reader that goes hears of it", "[native]") {
     CHECK_FALSE(sending.done());
     ends.read.reset();
     auto const outcome = co_await aio::as_result(sending);
-    auto const* const error = outcome.error<std::system_error>();
+    auto const* const error = outcome.error<aio::system_error>();
     CHECK((error && error->code() == std::errc::broken_pipe));
   });
 }
@@ -305,7 +305,7 @@ TEST_CASE("pipe: abort() drops what is queued, an error while it is sent is that
       co_await aio::sleep_for(1ms);
       broken.read_end.reset();
       auto const outcome = co_await aio::as_result(closed);
-      auto const* const error = outcome.error<std::system_error>();
+      auto const* const error = outcome.error<aio::system_error>();
       CHECK((error && error->code() == std::errc::broken_pipe));
     }
   });
@@ -353,7 +353,7 @@ TEST_CASE("pipe: nothing is read while nobody reads, and a reader that goes clos
     kept.reset();
     reader.reset();
     auto const outcome = co_await aio::as_result(writer.send("lost"));
-    auto const* const error = outcome.error<std::system_error>();
+    auto const* const error = outcome.error<aio::system_error>();
     CHECK((error && error->code() == std::errc::broken_pipe));
   });
 }
@@ -385,7 +385,7 @@ TEST_CASE("pipe: an error of the system ends reading, behind what had come", "[n
     ::close(pair[1]);  // with something unread, which is a reset
     for (int i = 0; i < 2; ++i) {
       auto const outcome = co_await aio::as_result(reader.read());
-      auto const* const error = outcome.error<std::system_error>();
+      auto const* const error = outcome.error<aio::system_error>();
       CHECK((error && error->code() == std::errc::connection_reset));
     }
     CHECK(reader.buffer() == "last");
@@ -400,7 +400,7 @@ TEST_CASE("pipe: files and directories are refused, and closed", "[native]") {
     CHECK_THROWS_AS(aio::connect_read_pipe(file), std::invalid_argument);
     int const folder = ::open("/etc", O_RDONLY | O_CLOEXEC);
     CHECK_THROWS_AS(aio::connect_read_pipe(folder), std::invalid_argument);
-    CHECK_THROWS_AS(aio::connect_read_pipe(999), std::system_error);
+    CHECK_THROWS_AS(aio::connect_read_pipe(999), aio::system_error);
     CHECK(open_descriptors() == before);
     co_return;
   });

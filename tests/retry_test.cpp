@@ -99,7 +99,7 @@ TEST_CASE("retry: without a pause the next attempt begins in the next iteration"
 TEST_CASE("retry: tries again only after the errors that are named, or asked for") {
   aio::testing::run([]() -> aio::task<> {
     std::size_t attempts = 0;
-    auto const only_system = aio::times(3).on<std::system_error, std::out_of_range>().count(attempts);
+    auto const only_system = aio::times(3).on<aio::system_error, std::out_of_range>().count(attempts);
     auto const out_of_range = co_await aio::as_result(
         aio::retry(only_system, []() -> aio::task<> { throw std::out_of_range("far"); co_return; }));
     CHECK(said(out_of_range) == "std::out_of_range: far");

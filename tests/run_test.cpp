@@ -633,7 +633,7 @@ TEST_CASE("run: a signal_set that the program made before keeps its signals") {
     asio::io_context other;
     asio::signal_set before(other, SIGINT);
     int seen = 0;
-    before.async_wait([&](asio::error_code, int number) { seen = number; });
+    before.async_wait([&](aio::error_code, int number) { seen = number; });
     aio::run([]() -> aio::task<> {
       ::kill(::getpid(), SIGINT);
       co_await aio::sleep_for(5ms);
@@ -1008,7 +1008,7 @@ TEST_CASE("run: one that had too few descriptors loses none, and the next listen
     try {
       aio_test::few_descriptors const few(room);
       aio::run(answer());
-    } catch (std::system_error const&) {
+    } catch (aio::system_error const&) {
     }
     say(aio_test::descriptor_count() == before ? "none lost, " : "some lost, ");
     aio::run([]() -> aio::task<> {

@@ -36,7 +36,7 @@
 using namespace std::chrono_literals;
 using aio::file;
 using aio_test::said;
-using file_error = std::filesystem::filesystem_error;
+using file_error = aio::filesystem_error;
 using aio_test::temporary_folder;
 
 namespace {
@@ -71,9 +71,9 @@ void over_both(Body body) {
 }
 
 template <class Error, class T>
-std::error_code code_of(aio::result<T> const& outcome) {
+aio::error_code code_of(aio::result<T> const& outcome) {
   auto const* const error = outcome.template error<Error>();
-  return error ? error->code() : std::error_code();
+  return error ? error->code() : aio::error_code();
 }
 
 /// Takes all that it is sent, or what `room` says. Files have no end for it.
@@ -99,7 +99,7 @@ class sink final : public aio::transport {
     if (no_memory) throw std::bad_alloc();
     sender = std::move(waiter);
   }
-  std::error_code shut_down() noexcept override { return {}; }
+  aio::error_code shut_down() noexcept override { return {}; }
   void close(bool) noexcept override {}
 
   std::size_t room;
@@ -110,7 +110,7 @@ class sink final : public aio::transport {
 
  private:
   static aio::transferred blocked() noexcept {
-    return {0, std::make_error_code(std::errc::operation_would_block)};
+    return {0, aio::make_error_code(std::errc::operation_would_block)};
   }
   aio::transport_waiter receiver_;
 };
@@ -220,7 +220,7 @@ TEST_CASE("sendfile: a peer that goes in the middle is an error, and how much wa
     auto sends = aio::create_task(aio::sendfile(mine.writer, opened));
     (void)co_await theirs.reader.readexactly(100'000);
     theirs.writer.abort();
-    auto const why = code_of<std::system_error>(co_await aio::as_result(std::move(sends)));
+    auto const why = code_of<aio::system_error>(co_await aio::as_result(std::move(sends)));
     CHECK((why == std::errc::broken_pipe || why == std::errc::connection_reset));
     CHECK(opened.tell() >= 100'000);
     CHECK(opened.tell() < 3'000'000);

@@ -1156,11 +1156,11 @@ TEST_CASE("server: hands the connection to TLS before the handler begins, and co
       char byte = 0;
       while (below->receive(std::span<char>(&byte, 1)).would_block()) co_await aio::sleep_for(1ms);
       if (byte == 'w') co_await aio::sleep_for(1h);
-      if (byte != 't') throw std::system_error(std::make_error_code(std::errc::bad_message), "no TLS");
+      if (byte != 't') throw aio::system_error(aio::make_error_code(std::errc::bad_message), "no TLS");
       co_return std::move(below);
     };
     auto options = aio::server_options().tls(upgrade).on_handshake_error(
-        [&](aio::socket_address const& who, std::error_code code) { failed += who.host() + " " + code.message(); });
+        [&](aio::socket_address const& who, aio::error_code code) { failed += who.host() + " " + code.message(); });
     for (bool const plain : {false, true}) {
       auto const greet = [](aio::stream_reader, aio::stream_writer writer) { writer.write("good day\n"); };
       std::optional<aio::server> made;

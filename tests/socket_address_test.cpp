@@ -111,7 +111,7 @@ TEST_CASE("socket_address: a path that is too long is refused, and one with a NU
   try {
     (void)socket_address::from_path(std::string(room, 'x'));
     FAIL("was not refused");
-  } catch (std::system_error const& e) {
+  } catch (aio::system_error const& e) {
     CHECK(e.code() == std::errc::filename_too_long);
     CHECK(std::string(e.what()).find(std::string(room, 'x')) != std::string::npos);
   }

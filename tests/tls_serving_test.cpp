@@ -85,7 +85,7 @@ aio::task<std::string> rest_of(aio::stream_reader& reader) {
       if (piece.empty()) break;
       got += piece;
     }
-  } catch (std::system_error const& error) {
+  } catch (aio::system_error const& error) {
     co_return got + "|" + error.code().message();
   }
   co_return got + "|end";
@@ -113,17 +113,17 @@ aio::task<std::string> refused(aio::task<aio::stream_pair> opening) {
   co_return "nothing";
 }
 
-std::string reset_text() { return std::make_error_code(std::errc::connection_reset).message(); }
+std::string reset_text() { return aio::make_error_code(std::errc::connection_reset).message(); }
 
 /// What a server's on_handshake_error() hears.
 struct failures {
   std::string text;
   std::size_t count = 0;
-  std::vector<std::error_code> codes;
+  std::vector<aio::error_code> codes;
 
   [[nodiscard]] aio::server_options on(aio::tls_context context) {
     return aio::server_options().tls(context).on_handshake_error(
-        [this](aio::socket_address const& who, std::error_code code) {
+        [this](aio::socket_address const& who, aio::error_code code) {
           CHECK(who.host() == "127.0.0.1");
           text += code.message() + "; ";
           codes.push_back(code);
@@ -291,7 +291,7 @@ TEST_CASE("tls: of a host's addresses that one is taken which answers, by IPv4 o
       std::optional<aio::server> server;
       try {
         server = co_await aio::start_server(echo, at, 0, aio::server_options().tls(server_of()));
-      } catch (std::system_error const&) {
+      } catch (aio::system_error const&) {
         continue;  // no IPv6 here
       }
       auto const addresses = co_await aio::getaddrinfo("localhost", 1);
@@ -332,7 +332,7 @@ TEST_CASE("tls: 25 clients with large messages, while others abort in the middle
     auto const quiet = [&](aio::stream_reader reader, aio::stream_writer writer) -> aio::task<> {
       try {
         co_await serve(std::move(reader), std::move(writer));
-      } catch (std::system_error const&) {  // who aborts
+      } catch (aio::system_error const&) {  // who aborts
       } catch (aio::incomplete_read_error const&) {
       }
     };
@@ -431,7 +431,7 @@ TEST_CASE("tls: clients that say nothing hold up nobody, and are given up") {
     bool const all = co_await comes_true([&] { return failed.count == 20; });
     CHECK(all);
     CHECK(std::all_of(failed.codes.begin(), failed.codes.end(),
-                      [](std::error_code each) { return each == std::errc::timed_out; }));
+                      [](aio::error_code each) { return each == std::errc::timed_out; }));
     CHECK(server.handshake_failures() == 20);
     CHECK(server.connections() == 1);
     std::string const still = co_await ask(ends, "still there");
@@ -495,7 +495,7 @@ TEST_CASE("tls: why each handshake failed is told with its code, and no handler 
     done = co_await told(5);
     CHECK(done);
     CHECK(failed.codes[4] ==
-          std::error_code(X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, aio::tls_verify_category()));
+          aio::error_code(X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, aio::tls_verify_category()));
 
     CHECK(handled == 0);
     auto known = client_of().certificate(file()("client.pem"), file()("client.key"));
@@ -652,7 +652,7 @@ TEST_CASE("tls: who hears of a failed handshake may end the server, and its erro
     reports const heard;
     aio::server* serving = nullptr;
     aio::server_options options;
-    options.tls(server_of()).on_handshake_error([&](aio::socket_address const&, std::error_code) {
+    options.tls(server_of()).on_handshake_error([&](aio::socket_address const&, aio::error_code) {
       serving->close();
       serving->abort_clients();
       throw std::runtime_error("enough");
@@ -825,7 +825,7 @@ TEST_CASE("tls: a task that only writes hears of a peer that is gone") {
         co_await ends.writer.drain();
         co_await aio::sleep_for(1ms);
       }
-    } catch (std::system_error const& error) {
+    } catch (aio::system_error const& error) {
       why = error.code() == std::errc::broken_pipe || error.code() == std::errc::connection_reset ? "gone"
                                                                                                   : error.what();
     }

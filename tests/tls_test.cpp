@@ -50,14 +50,14 @@ namespace {
 struct side {
   std::unique_ptr<aio::stream_pair> ends;
   std::string error;
-  std::error_code code;
+  aio::error_code code;
 };
 
 aio::task<> begin(side& into, aio::stream_pair ends, aio::tls_context context, std::string host) {
   try {
     aio::stream_pair made = co_await aio::start_tls(std::move(ends), std::move(context), std::move(host));
     into.ends = std::make_unique<aio::stream_pair>(std::move(made));
-  } catch (std::system_error const& error) {
+  } catch (aio::system_error const& error) {
     into.error = error.what();
     into.code = error.code();
   } catch (std::exception const& error) {
@@ -83,7 +83,7 @@ aio::task<std::string> read_all(aio::stream_reader& reader) {
       if (piece.empty()) co_return got + "|end";
       got += piece;
     }
-  } catch (std::system_error const& error) {
+  } catch (aio::system_error const& error) {
     co_return got + "|" + error.code().message();
   }
 }
@@ -192,7 +192,7 @@ TEST_CASE("tls: the reason is a code that can be compared") {
     connection wires;
     both sides;
     co_await shake(sides, wires, client_of(), "localhost", server_of("expired"));
-    CHECK(sides.client.code == std::error_code(X509_V_ERR_CERT_HAS_EXPIRED, aio::tls_verify_category()));
+    CHECK(sides.client.code == aio::error_code(X509_V_ERR_CERT_HAS_EXPIRED, aio::tls_verify_category()));
     CHECK(sides.server.code.category() == aio::tls_category());
     CHECK(ERR_GET_REASON(static_cast<unsigned>(sides.server.code.value())) == SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED);
     CHECK(ERR_peek_error() == 0);
@@ -409,7 +409,7 @@ TEST_CASE("tls: files that cannot be used are named") {
   auto const message = [](auto&& make) -> std::string {
     try {
       (void)make();
-    } catch (std::system_error const& error) {
+    } catch (aio::system_error const& error) {
       return error.what();
     }
     return "";
@@ -458,7 +458,7 @@ TEST_CASE("tls: an end without close_notify is an error behind what came, unless
   };
   CHECK(read(false) == "half of it|the TLS stream was cut short: it ended without a close_notify");
   CHECK(read(true) == "half of it|end");
-  CHECK(std::error_code(aio::tls_errc::stream_truncated).category().name() == std::string("tls"));
+  CHECK(aio::error_code(aio::tls_errc::stream_truncated).category().name() == std::string("tls"));
 }
 
 TEST_CASE("tls: a reset is one, behind what came before") {
@@ -470,7 +470,7 @@ TEST_CASE("tls: a reset is one, behind what came before") {
     co_await sides.server.ends->writer.drain();
     wires.down->reset = true;
     std::string const got = co_await read_all(sides.client.ends->reader);
-    CHECK(got == "all|" + std::make_error_code(std::errc::connection_reset).message());
+    CHECK(got == "all|" + aio::make_error_code(std::errc::connection_reset).message());
   });
 }
 
@@ -483,7 +483,7 @@ TEST_CASE("tls: abort() is a reset, without close_notify") {
     sides.client.ends->writer.abort();
     CHECK(wires.up->sent == before);
     std::string const got = co_await read_all(sides.server.ends->reader);
-    CHECK(got == "|" + std::make_error_code(std::errc::connection_reset).message());
+    CHECK(got == "|" + aio::make_error_code(std::errc::connection_reset).message());
   });
 }
 
@@ -583,13 +583,13 @@ TEST_CASE("tls: closing waits for the peer's close_notify where that is asked fo
       co_await aio::sleep_for(1s);
       CHECK_FALSE(wires.up->ended);
       if (answers) sides.server.ends->writer.write_eof();
-      std::error_code why;
+      aio::error_code why;
       try {
         co_await sides.client.ends->writer.wait_closed();
-      } catch (std::system_error const& error) {
+      } catch (aio::system_error const& error) {
         why = error.code();
       }
-      CHECK(why == (answers ? std::error_code() : std::make_error_code(std::errc::timed_out)));
+      CHECK(why == (answers ? aio::error_code() : aio::make_error_code(std::errc::timed_out)));
       CHECK(aio::get_running_loop().time() - before == (answers ? 1s : 5s));
       CHECK(wires.up->ended);
     }
@@ -708,7 +708,7 @@ TEST_CASE("tls: a record that was tampered with is an error in both directions, 
     try {
       sides.client.ends->writer.write("more");
       co_await sides.client.ends->writer.drain();
-    } catch (std::system_error const& error) {
+    } catch (aio::system_error const& error) {
       why = error.what();
     }
     CHECK(why == "decryption failed or bad record mac");
@@ -755,11 +755,11 @@ TEST_CASE("tls: a renegotiation of TLS 1.2 is refused") {
       CHECK(SSL_num_renegotiations(ssl_of(refuses)) == 0);
       // A server asks for it, and goes on with the old keys; a client that insists is stopped by its own OpenSSL.
       CHECK(refused ==
-            (by_server ? "in new keys?|end" : "|" + std::make_error_code(std::errc::connection_reset).message()));
+            (by_server ? "in new keys?|end" : "|" + aio::make_error_code(std::errc::connection_reset).message()));
       std::string why = "sent";
       try {
         co_await asks.writer.wait_closed();
-      } catch (std::system_error const& error) {
+      } catch (aio::system_error const& error) {
         why = error.what();
       }
       CHECK(why == (by_server ? "sent" : "no renegotiation"));
@@ -922,7 +922,7 @@ TEST_CASE("tls: a handshake that stands still ends with an error, on both sides"
 }
 
 TEST_CASE("tls: a peer that ends in the handshake has reset it") {
-  auto const reset = std::make_error_code(std::errc::connection_reset).message();
+  auto const reset = aio::make_error_code(std::errc::connection_reset).message();
   for (std::size_t const bytes : {0U, 1U, 5U, 100U, 500U}) {
     for (bool const by_reset : {false, true}) {
       aio::testing::run([&]() -> aio::task<> {
@@ -1201,7 +1201,7 @@ TEST_CASE("tls: files are sent between what is written, whole or in part, and a 
     (void)co_await sides.server.ends->reader.readexactly(1000);
     sides.server.ends->writer.abort();
     auto const outcome = co_await aio::as_result(std::move(cut));
-    CHECK(outcome.error<std::system_error>() != nullptr);
+    CHECK(outcome.error<aio::system_error>() != nullptr);
     CHECK(opened.tell() < text.size());
     sides.client.ends->writer.abort();
     fs::remove(path);

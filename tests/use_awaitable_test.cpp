@@ -104,7 +104,7 @@ TEST_CASE("use_awaitable: connects, accepts, writes and reads") {
     try {
       end.rethrow();
       CHECK(false);
-    } catch (std::system_error const& e) {
+    } catch (aio::system_error const& e) {
       CHECK(e.code() == asio::error::eof);
     }
   });
@@ -178,18 +178,18 @@ TEST_CASE("use_awaitable: gives nothing, the value, or a tuple of the values") {
   aio::testing::run([]() -> aio::task<> {
     auto& context = aio::get_running_loop().context();
     co_await complete_with<>(context);
-    co_await complete_with<std::error_code>(context, std::error_code());
+    co_await complete_with<aio::error_code>(context, aio::error_code());
     co_await complete_with<std::exception_ptr>(context, std::exception_ptr());
     int const a = co_await complete_with<int>(context, 1);
     CHECK(a == 1);
-    int const b = co_await complete_with<std::error_code, int>(context, std::error_code(), 2);
+    int const b = co_await complete_with<aio::error_code, int>(context, aio::error_code(), 2);
     CHECK(b == 2);
     int const c = co_await complete_with<std::exception_ptr, int>(context, std::exception_ptr(), 3);
     CHECK(c == 3);
     auto const [d, e] = co_await complete_with<int, std::string>(context, 4, std::string("e"));
     CHECK(d == 4);
     CHECK(e == "e");
-    auto const [f, g] = co_await complete_with<std::error_code, int, std::string>(context, std::error_code(), 5,
+    auto const [f, g] = co_await complete_with<aio::error_code, int, std::string>(context, aio::error_code(), 5,
                                                                                   std::string("g"));
     CHECK(f == 5);
     CHECK(g == "g");
@@ -208,10 +208,10 @@ TEST_CASE("use_awaitable: gives results that can only be moved, and that have no
     auto& context = aio::get_running_loop().context();
     auto const p = co_await complete_with<std::unique_ptr<int>>(context, std::make_unique<int>(7));
     CHECK(*p == 7);
-    auto const q = co_await complete_with<std::error_code, std::unique_ptr<int>>(context, std::error_code(),
+    auto const q = co_await complete_with<aio::error_code, std::unique_ptr<int>>(context, aio::error_code(),
                                                                                  std::make_unique<int>(8));
     CHECK(*q == 8);
-    auto const n = co_await complete_with<std::error_code, no_default>(context, std::error_code(), no_default(9));
+    auto const n = co_await complete_with<aio::error_code, no_default>(context, aio::error_code(), no_default(9));
     CHECK(n.value == 9);
   });
 }
@@ -219,11 +219,11 @@ TEST_CASE("use_awaitable: gives results that can only be moved, and that have no
 TEST_CASE("use_awaitable: an error code is thrown as system_error, an exception as it is") {
   aio::testing::run([]() -> aio::task<> {
     auto& context = aio::get_running_loop().context();
-    auto const code = co_await aio::as_result(complete_with<std::error_code, int>(context, refused, 0));
+    auto const code = co_await aio::as_result(complete_with<aio::error_code, int>(context, refused, 0));
     try {
       code.rethrow();
       CHECK(false);
-    } catch (std::system_error const& e) {
+    } catch (aio::system_error const& e) {
       CHECK(e.code() == refused);
     }
     auto const error = std::make_exception_ptr(std::logic_error("mine"));
@@ -240,7 +240,7 @@ TEST_CASE("use_awaitable: operation_aborted without a cancellation is an error l
     aio::get_running_loop().call_soon([&] { timer.cancel(); });
     auto const ended = co_await aio::as_result(timer.async_wait(aio::use_awaitable));
     CHECK_FALSE(ended.cancelled());
-    CHECK_THROWS_AS(ended.rethrow(), std::system_error);
+    CHECK_THROWS_AS(ended.rethrow(), aio::system_error);
   });
 }
 
@@ -442,14 +442,14 @@ struct large_canceller : aio_test::counted {
 /// An operation that only ends when it is cancelled. `Slot` is the type by which it calls its slot.
 template <class Slot>
 auto wait_for_cancellation(asio::io_context& context) {
-  return asio::async_initiate<aio::use_awaitable_t const, void(std::error_code)>(
+  return asio::async_initiate<aio::use_awaitable_t const, void(aio::error_code)>(
       [&context](auto handler) {
         Slot slot = asio::get_associated_cancellation_slot(handler);
         CHECK(slot.is_connected());
         CHECK_FALSE(slot.has_handler());
         auto kept = std::make_shared<decltype(handler)>(std::move(handler));
         slot.template emplace<large_canceller>([&context, kept] {
-          asio::post(context, [kept] { (std::move(*kept))(std::error_code(asio::error::operation_aborted)); });
+          asio::post(context, [kept] { (std::move(*kept))(aio::error_code(asio::error::operation_aborted)); });
         });
         CHECK(slot.has_handler());
       },
@@ -588,7 +588,7 @@ TEST_CASE("use_awaitable: a result that a cancellation comes too late for is del
     aio_test::trace log;
     auto& context = aio::get_running_loop().context();
     auto main = [&]() -> aio::task<> {
-      int const n = co_await complete_with<std::error_code, int>(context, std::error_code(), 7);
+      int const n = co_await complete_with<aio::error_code, int>(context, aio::error_code(), 7);
       log("got " + std::to_string(n));
       try {
         co_await aio::sleep_for(1h);
@@ -625,7 +625,7 @@ TEST_CASE("use_awaitable: an operation that ignores its cancellation is waited f
     auto main = [&]() -> aio::task<> {
       int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(int)>(
           [&](auto handler) {
-            timer.async_wait([handler = std::move(handler)](asio::error_code) mutable { std::move(handler)(3); });
+            timer.async_wait([handler = std::move(handler)](aio::error_code) mutable { std::move(handler)(3); });
           },
           aio::use_awaitable);
       log("got " + std::to_string(n));
@@ -699,7 +699,7 @@ std::size_t fill(tcp::socket& to) {
   std::string const spaces(8192, ' ');
   std::size_t count = 0;
   for (std::size_t size = spaces.size(); size > 0; size /= 2) {
-    std::error_code error;
+    aio::error_code error;
     while (!error) count += to.write_some(asio::buffer(spaces.data(), size), error);
   }
   return count;
@@ -919,14 +919,14 @@ TEST_CASE("use_awaitable: an operation that completes on a thread of its own is 
       aio_test::trace log;
       std::thread helper;
       auto main = [&]() -> aio::task<> {
-        int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(asio::error_code, int)>(
+        int const n = co_await asio::async_initiate<aio::use_awaitable_t const, void(aio::error_code, int)>(
             [&](auto handler) {
               auto slot = asio::get_associated_cancellation_slot(handler);
               slot.assign([&, handler = std::make_shared<decltype(handler)>(std::move(handler))](auto) {
                 log("asked");
                 helper = std::thread([=] {
                   std::move (*handler)(aborts ? asio::error::make_error_code(asio::error::operation_aborted)
-                                              : asio::error_code(),
+                                              : aio::error_code(),
                                        3);
                 });
               });

@@ -249,7 +249,7 @@ namespace {
 
 /// An operation whose cancellation handler throws once, and which ends when that was called.
 auto async_stubborn(asio::io_context& on) {
-  return asio::async_initiate<aio::use_awaitable_t const, void(std::error_code)>(
+  return asio::async_initiate<aio::use_awaitable_t const, void(aio::error_code)>(
       [&on](auto handler) {
         auto slot = asio::get_associated_cancellation_slot(handler);
         auto const shared = std::make_shared<decltype(handler)>(std::move(handler));

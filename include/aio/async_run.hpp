@@ -20,17 +20,17 @@
 #include <type_traits>
 #include <utility>
 
-#include <asio/associated_allocator.hpp>
-#include <asio/associated_cancellation_slot.hpp>
-#include <asio/associated_executor.hpp>
-#include <asio/async_result.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/dispatch.hpp>
-#include <asio/execution/context.hpp>
-#include <asio/execution/executor.hpp>
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/query.hpp>
+#include "aio/detail/asio/associated_allocator.hpp"
+#include "aio/detail/asio/associated_cancellation_slot.hpp"
+#include "aio/detail/asio/associated_executor.hpp"
+#include "aio/detail/asio/async_result.hpp"
+#include "aio/detail/asio/cancellation_signal.hpp"
+#include "aio/detail/asio/dispatch.hpp"
+#include "aio/detail/asio/execution/context.hpp"
+#include "aio/detail/asio/execution/executor.hpp"
+#include "aio/detail/asio/executor_work_guard.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/query.hpp"
 
 #include "aio/closure.hpp"
 #include "aio/detail/awaiting.hpp"

@@ -17,12 +17,14 @@
 #include <type_traits>
 #include <utility>
 
-#include <asio/awaitable.hpp>
-#include <asio/co_spawn.hpp>
-#include <asio/io_context.hpp>
-#include <asio/this_coro.hpp>
+#include "aio/detail/asio/awaitable.hpp"
+#include "aio/detail/asio/co_spawn.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/macros.hpp"
+#include "aio/detail/asio/this_coro.hpp"
 
-#if !defined(ASIO_HAS_CO_AWAIT)
+#if !AIO_ASIO_HAS_CO_AWAIT
+// Of Boost.Asio they are BOOST_ASIO_HAS_...
 #error "Asio has asio::awaitable only if ASIO_HAS_CO_AWAIT=1 and ASIO_HAS_STD_COROUTINE=1, as aio's CMake target says"
 #endif
 
@@ -38,14 +40,14 @@
 /// Resumes: as an operation with use_awaitable, in the iteration after its end.
 /// Cancelled: asks it to end, with a cancellation of every type, of which it heeds terminal ones unless it says
 /// otherwise (asio::this_coro::reset_cancellation_state), and waits for it: nothing of it is left when the task goes
-/// on. A std::system_error that it then ends in is the cancellation's; a result is given, and the cancellation is
+/// on. A system_error that it then ends in is the cancellation's; a result is given, and the cancellation is
 /// thrown at the next suspension (D3).
 /// Throws: what it throws.
 /// Lifetime: it goes with all of its frame before the task goes on. T may be void and move-only, and need not be
 /// default-constructible.
 /// Threads: it runs on the loop's, between the loop's steps.
 template <class T, class Executor>
-struct aio::detail::await_adapter<asio::awaitable<T, Executor>>;
+struct aio::detail::await_adapter<aio::asio::awaitable<T, Executor>>;
 
 // ---------------------------------------------------------------- implementation
 
@@ -72,7 +74,7 @@ task<T> await_of_asio(asio::awaitable<T, Executor> inside) {
 }  // namespace aio::detail
 
 template <class T, class Executor>
-struct aio::detail::await_adapter<asio::awaitable<T, Executor>> {
+struct aio::detail::await_adapter<aio::asio::awaitable<T, Executor>> {
   static child_awaiter<T> adapt(asio::awaitable<T, Executor>&& inside) {
     static_assert(std::is_convertible_v<asio::io_context::executor_type, Executor>,
                   "this asio::awaitable runs on executors of another kind than a loop has: write co_await "

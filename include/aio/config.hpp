@@ -33,6 +33,9 @@
 #if !defined(__cpp_rtti) && !defined(ASIO_NO_TYPEID)
 #define ASIO_NO_TYPEID 1
 #endif
+#if !defined(__cpp_rtti) && !defined(BOOST_ASIO_NO_TYPEID)
+#define BOOST_ASIO_NO_TYPEID 1
+#endif
 
 /// The version of aio.
 #define AIO_VERSION_MAJOR 0
@@ -126,3 +129,32 @@
 #else
 #define AIO_NEVER_INLINE inline
 #endif
+
+// Define AIO_USE_BOOST_ASIO, in all of a program or in none of it, and aio stands on Boost.Asio in place of the
+// standalone Asio; see docs/boost.md. In namespace aio `asio` is then Boost's; what is included of the two, and what
+// their macros say, is in detail/asio.
+#pragma GCC visibility push(default)
+
+// What is compiled for the one does not link with what is compiled for the other, where functions with tasks or loops
+// stand in between: such types have a tag there, which is part of the names of functions that take or return them.
+#if defined(AIO_USE_BOOST_ASIO) && defined(__GNUC__)
+#define AIO_ON_BOOST_ASIO [[gnu::abi_tag("on_boost_asio")]]
+#else
+#define AIO_ON_BOOST_ASIO
+#endif
+#if defined(_MSC_VER)
+#if defined(AIO_USE_BOOST_ASIO)
+#pragma detect_mismatch("aio", "on Boost.Asio")
+#else
+#pragma detect_mismatch("aio", "on standalone Asio")
+#endif
+#endif
+
+#if defined(AIO_USE_BOOST_ASIO)
+namespace boost::asio {}
+namespace aio {
+namespace asio = boost::asio;
+}
+#endif
+
+#pragma GCC visibility pop

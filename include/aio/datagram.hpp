@@ -27,16 +27,15 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <asio/basic_datagram_socket.hpp>
-#include <asio/buffer.hpp>
-#include <asio/error.hpp>
-#include <asio/generic/datagram_protocol.hpp>
-#include <asio/io_context.hpp>
-#include <asio/socket_base.hpp>
+#include "aio/detail/asio/basic_datagram_socket.hpp"
+#include "aio/detail/asio/buffer.hpp"
+#include "aio/detail/asio/error.hpp"
+#include "aio/detail/asio/generic/datagram_protocol.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/socket_base.hpp"
 
 #include "aio/detail/open_socket.hpp"
 #include "aio/detail/system_calls.hpp"
@@ -45,6 +44,7 @@
 #include "aio/getaddrinfo.hpp"
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/use_awaitable.hpp"
 
@@ -160,9 +160,9 @@ class datagram_socket {
   /// does not keep others from running.
   /// Resumes: in the iteration after there is room.
   /// Cancelled: nothing was sent.
-  /// Throws: std::system_error that names the address: it is too long, for instance, or an earlier one was refused by
+  /// Throws: system_error that names the address: it is too long, for instance, or an earlier one was refused by
   /// a peer that the socket is connected to; the socket is good for others. usage_error, if the socket is closed or
-  /// the address is not its remote address. std::system_error, operation_canceled, if it is closed meanwhile.
+  /// the address is not its remote address. system_error, operation_canceled, if it is closed meanwhile.
   /// Lifetime: `data` must stay until it has been awaited.
   /// asyncio: sendto, DGR-4, DGR-5; a datagram waits here and not in a queue, and the caller hears of its errors.
   AIO_ON_DEMAND
@@ -178,9 +178,9 @@ class datagram_socket {
   /// Suspends: only if none is there, and for one turn now and then, as sendto().
   /// Resumes: in the iteration after one has come.
   /// Cancelled: none was taken. One that was is the result, and the cancellation is thrown at the next suspension (D3).
-  /// Throws: std::system_error, such as connection_refused where a peer that the socket is connected to refused an
+  /// Throws: system_error, such as connection_refused where a peer that the socket is connected to refused an
   /// earlier one; the socket is good for others. usage_error, if the socket is closed, or another task waits for a
-  /// datagram (D44). std::system_error, operation_canceled, if it is closed meanwhile.
+  /// datagram (D44). system_error, operation_canceled, if it is closed meanwhile.
   /// asyncio: datagram_received, DGR-7; nothing is received while nobody asks, and the system drops what it has no room
   /// for.
   AIO_ON_DEMAND
@@ -223,9 +223,9 @@ class datagram_socket {
       without_waiting = 0;
       return true;
     }
-    inline std::error_code try_send(std::string_view data, socket_address const& to);
-    inline std::error_code try_receive(std::span<char> into, datagram_info& info) noexcept;
-    std::error_code try_receive(datagram& whole);
+    inline error_code try_send(std::string_view data, socket_address const& to);
+    inline error_code try_receive(std::span<char> into, datagram_info& info) noexcept;
+    error_code try_receive(datagram& whole);
 
     [[nodiscard]] static std::string name_of(char const* caller, socket_address const& peer) {
       return peer.empty() ? caller : std::string(caller) + ", " + peer.to_string();
@@ -254,7 +254,7 @@ class datagram_socket {
   /// A turn of receiving, which one task at a time has.
   class turn;
   static inline void require_open(state const* self, char const* caller);
-  static inline bool would_wait(std::error_code const& failed) noexcept;
+  static inline bool would_wait(error_code const& failed) noexcept;
   static inline void fail_in_test(state const& self, bool sends, char const* caller);
   AIO_ON_DEMAND
   static task<> wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready, char const* caller);
@@ -278,7 +278,7 @@ class datagram_socket {
 ///
 /// Suspends: while names are looked up.
 /// Cancelled: nothing is open.
-/// Throws: usage_error without address and family; what getaddrinfo() throws; std::system_error that names the address,
+/// Throws: usage_error without address and family; what getaddrinfo() throws; system_error that names the address,
 /// of the first attempt, if none worked.
 /// asyncio: create_datagram_endpoint, DGR-1 to DGR-3, DGR-9.
 AIO_ON_DEMAND
@@ -300,7 +300,7 @@ task<datagram_socket> open_datagram(datagram_options options) {
 
 inline void datagram_socket::state::close() noexcept {
   if (!socket.is_open()) return;
-  std::error_code ignored;
+  error_code ignored;
   try {
     name_when_closed = socket.local_endpoint(ignored);
   } catch (...) {  // NOLINT(bugprone-empty-catch): an address too long to keep
@@ -315,7 +315,7 @@ inline void datagram_socket::require_open(state const* self, char const* caller)
 inline socket_address datagram_socket::sockname() const {
   if (!state_) return {};
   if (!state_->socket.is_open()) return state_->name_when_closed;
-  std::error_code ignored;
+  error_code ignored;
   return state_->socket.local_endpoint(ignored);
 }
 
@@ -324,7 +324,7 @@ inline socket_address datagram_socket::sockname() const {
 
 #if defined(__unix__) || defined(__APPLE__)
 
-inline std::error_code datagram_socket::state::try_receive(std::span<char> into, datagram_info& info) noexcept {
+inline error_code datagram_socket::state::try_receive(std::span<char> into, datagram_info& info) noexcept {
   ::sockaddr_storage from;
   ::iovec place{into.data(), into.size()};
   ::msghdr message{};
@@ -336,7 +336,7 @@ inline std::error_code datagram_socket::state::try_receive(std::span<char> into,
   do {
     size = ::recvmsg(socket.native_handle(), &message, 0);
   } while (size < 0 && errno == EINTR);
-  if (size < 0) return {errno, std::system_category()};
+  if (size < 0) return {errno, system_category()};
   info.size = static_cast<std::size_t>(size);
   info.from = socket_address(reinterpret_cast<::sockaddr*>(&from), message.msg_namelen);
   info.truncated = (message.msg_flags & MSG_TRUNC) != 0;
@@ -345,9 +345,9 @@ inline std::error_code datagram_socket::state::try_receive(std::span<char> into,
 
 #else
 
-inline std::error_code datagram_socket::state::try_receive(std::span<char> into, datagram_info& info) noexcept {
+inline error_code datagram_socket::state::try_receive(std::span<char> into, datagram_info& info) noexcept {
   protocol::endpoint from;
-  std::error_code failed;
+  error_code failed;
   info.size = socket.receive_from(asio::buffer(into.data(), into.size()), from, 0, failed);
   info.truncated = failed == asio::error::message_size;
   if (info.truncated) {
@@ -360,30 +360,30 @@ inline std::error_code datagram_socket::state::try_receive(std::span<char> into,
 
 #endif
 
-inline std::error_code datagram_socket::state::try_receive(datagram& whole) {
+inline error_code datagram_socket::state::try_receive(datagram& whole) {
   datagram_info info;
 #if defined(__linux__)
   ::ssize_t size = 0;
   do {
     size = ::recv(socket.native_handle(), nullptr, 0, MSG_PEEK | MSG_TRUNC);  // says how long the next one is
   } while (size < 0 && errno == EINTR);
-  if (size < 0) return {errno, std::system_category()};
+  if (size < 0) return {errno, system_category()};
   whole.data.resize(static_cast<std::size_t>(size));
-  std::error_code failed = try_receive(std::span<char>(whole.data), info);
+  error_code failed = try_receive(std::span<char>(whole.data), info);
   whole.data.resize(failed ? 0 : info.size);
 #else
   std::size_t const longest = family == AF_INET || family == AF_INET6 ? 65536 : 256 * 1024;
   std::unique_ptr<char[]> const memory(new char[longest]);
-  std::error_code failed = try_receive(std::span<char>(memory.get(), longest), info);
+  error_code failed = try_receive(std::span<char>(memory.get(), longest), info);
   if (!failed) whole.data.assign(memory.get(), info.size);
 #endif
-  if (!failed && info.truncated) failed = std::make_error_code(std::errc::message_size);
+  if (!failed && info.truncated) failed = aio::make_error_code(std::errc::message_size);
   whole.from = info.from;
   return failed;
 }
 
-inline std::error_code datagram_socket::state::try_send(std::string_view data, socket_address const& to) {
-  std::error_code failed;
+inline error_code datagram_socket::state::try_send(std::string_view data, socket_address const& to) {
+  error_code failed;
   if (connected) {
     socket.send(asio::buffer(data), 0, failed);
   } else {
@@ -405,7 +405,7 @@ class datagram_socket::turn {
   state& of_;
 };
 
-inline bool datagram_socket::would_wait(std::error_code const& failed) noexcept {
+inline bool datagram_socket::would_wait(error_code const& failed) noexcept {
   return failed == std::errc::operation_would_block || failed == std::errc::resource_unavailable_try_again;
 }
 
@@ -414,7 +414,7 @@ inline void datagram_socket::fail_in_test(state const& self, bool sends, char co
   auto* const failing = detail::loop_access::core(get_running_loop()).failures();
   if (!failing) return;
   if (auto const error = failing->fails(sends ? kind::send : kind::receive, nullptr, caller)) {
-    throw std::system_error(error, self.name_of(caller, self.remote));
+    throw system_error(error, self.name_of(caller, self.remote));
   }
 }
 
@@ -422,17 +422,17 @@ template <class>
 task<> datagram_socket::wait_until(std::shared_ptr<state> self, asio::socket_base::wait_type ready,
                                    char const* caller) {
   self->without_waiting = 0;
-  std::error_code ended;
+  error_code ended;
   try {
     co_await self->socket.async_wait(ready, use_awaitable);
-  } catch (std::system_error const& error) {
+  } catch (system_error const& error) {
     ended = error.code();
   }
   if (!self->socket.is_open()) {
-    throw std::system_error(std::make_error_code(std::errc::operation_canceled),
-                            std::string(caller) + ": the socket was closed");
+    throw system_error(aio::make_error_code(std::errc::operation_canceled),
+                       std::string(caller) + ": the socket was closed");
   }
-  if (ended) throw std::system_error(detail::as_standard(ended), caller);
+  if (ended) throw system_error(detail::as_standard(ended), caller);
 }
 
 template <class>
@@ -447,9 +447,9 @@ task<datagram> datagram_socket::receive_on(std::shared_ptr<state> self) {
   datagram whole;
   for (;;) {
     require_open(self.get(), caller);
-    std::error_code const failed = self->try_receive(whole);
+    error_code const failed = self->try_receive(whole);
     if (!failed) co_return whole;
-    if (!would_wait(failed)) throw std::system_error(failed, self->name_of(caller, self->remote));
+    if (!would_wait(failed)) throw system_error(failed, self->name_of(caller, self->remote));
     co_await wait_until(self, asio::socket_base::wait_read, caller);
   }
 }
@@ -466,9 +466,9 @@ task<datagram_info> datagram_socket::receive_into_on(std::shared_ptr<state> self
   datagram_info info;
   for (;;) {
     require_open(self.get(), caller);
-    std::error_code const failed = self->try_receive(into, info);
+    error_code const failed = self->try_receive(into, info);
     if (!failed) co_return info;
-    if (!would_wait(failed)) throw std::system_error(failed, self->name_of(caller, self->remote));
+    if (!would_wait(failed)) throw system_error(failed, self->name_of(caller, self->remote));
     co_await wait_until(self, asio::socket_base::wait_read, caller);
   }
 }
@@ -490,9 +490,9 @@ task<> datagram_socket::send_on(std::shared_ptr<state> self, std::string_view da
   }
   for (;;) {
     require_open(self.get(), caller);
-    std::error_code const failed = self->try_send(data, to);
+    error_code const failed = self->try_send(data, to);
     if (!failed) co_return;
-    if (!would_wait(failed)) throw std::system_error(failed, self->name_of(caller, to));
+    if (!would_wait(failed)) throw system_error(failed, self->name_of(caller, to));
     if (to.is_unix() && !self->connected) {
       // It has room itself; the peer, which has not, is none of those that a system call waits for.
       co_await sleep_for(std::chrono::milliseconds(1));
@@ -541,14 +541,14 @@ inline std::shared_ptr<datagram_socket::state> datagram_socket::open_first(datag
       if (!fit) continue;
       try {
         return open_one(options, family, local, remote);
-      } catch (std::system_error const&) {
+      } catch (system_error const&) {
         if (!first_error) first_error = std::current_exception();
       }
     }
   }
   if (first_error) std::rethrow_exception(first_error);
-  throw std::system_error(std::make_error_code(std::errc::address_family_not_supported),
-                          "open_datagram: no local address is of the family of a remote one");
+  throw system_error(aio::make_error_code(std::errc::address_family_not_supported),
+                     "open_datagram: no local address is of the family of a remote one");
 }
 
 inline std::shared_ptr<datagram_socket::state> datagram_socket::open_one(datagram_options const& options, int family,
@@ -557,28 +557,28 @@ inline std::shared_ptr<datagram_socket::state> datagram_socket::open_one(datagra
   auto made = std::make_shared<state>(detail::loop_access::core(get_running_loop()), family);
   socket_type& socket = made->socket;
   open_descriptor(socket, family);
-  std::error_code failed;
+  error_code failed;
   if (options.reuse_address_) (void)socket.set_option(asio::socket_base::reuse_address(true), failed);
   if (options.reuse_port_) {
 #if defined(SO_REUSEPORT)
     int const on = 1;
     if (::setsockopt(socket.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
       int const code = errno;
-      throw std::system_error(code, std::system_category(), "open_datagram: reuse_port");
+      throw system_error(code, system_category(), "open_datagram: reuse_port");
     }
 #else
-    throw std::system_error(std::make_error_code(std::errc::operation_not_supported), "open_datagram: reuse_port");
+    throw system_error(aio::make_error_code(std::errc::operation_not_supported), "open_datagram: reuse_port");
 #endif
   }
   if (!failed && options.broadcast_) (void)socket.set_option(asio::socket_base::broadcast(true), failed);
-  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram");
+  if (failed) throw system_error(detail::as_standard(failed), "open_datagram");
   if (!local.empty()) bind(socket, local);
   if (!remote.empty()) {
     made->remote = remote;
     if (!options.broadcast_) {
       (void)socket.connect(remote.to<protocol::endpoint>(), failed);
       if (failed) {
-        throw std::system_error(detail::as_standard(failed), "open_datagram: connect to " + remote.to_string());
+        throw system_error(detail::as_standard(failed), "open_datagram: connect to " + remote.to_string());
       }
       made->connected = true;
     }
@@ -587,25 +587,25 @@ inline std::shared_ptr<datagram_socket::state> datagram_socket::open_one(datagra
 }
 
 inline void datagram_socket::open_descriptor(socket_type& socket, int family) {
-  std::error_code failed;
+  error_code failed;
   detail::open_socket(socket, protocol(family, 0), failed);
   if (!failed) (void)socket.non_blocking(true, failed);
-  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram");
+  if (failed) throw system_error(detail::as_standard(failed), "open_datagram");
 }
 
 inline void datagram_socket::bind(socket_type& socket, socket_address const& local) {
   auto const where = local.to<protocol::endpoint>();
-  std::error_code failed;
+  error_code failed;
   (void)socket.bind(where, failed);
 #if defined(__unix__) || defined(__APPLE__)
-  std::error_code alive;
+  error_code alive;
   if (detail::as_standard(failed) == std::errc::address_in_use && local.is_unix() &&
       detail::remove_stale_socket(local, SOCK_DGRAM, alive)) {
     failed.clear();
     (void)socket.bind(where, failed);
   }
 #endif
-  if (failed) throw std::system_error(detail::as_standard(failed), "open_datagram: bind to " + local.to_string());
+  if (failed) throw system_error(detail::as_standard(failed), "open_datagram: bind to " + local.to_string());
 }
 
 }  // namespace aio

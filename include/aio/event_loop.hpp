@@ -33,11 +33,10 @@
 #include <utility>
 #include <vector>
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/version.hpp>
+#include "aio/detail/asio/executor_work_guard.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/post.hpp"
+#include "aio/detail/asio/steady_timer.hpp"
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/handle_base.hpp"
@@ -203,7 +202,7 @@ class event_loop : private detail::loop_core {
   /// it would have done without them. Where there is no sigaction (Windows) the function is deleted.
   /// Lifetime: what `fn` refers to must live until it is removed, or the loop is closed.
   /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP, and the signals of a
-  /// fault; std::system_error if there are no descriptors for it. Nothing has changed then.
+  /// fault; system_error if there are no descriptors for it. Nothing has changed then.
   /// asyncio: add_signal_handler, SIG-20 to SIG-34.
   template <class Fn, class... Args>
   void add_signal_handler(int number, Fn&& fn, Args&&... args);
@@ -224,7 +223,7 @@ class event_loop : private detail::loop_core {
   /// who may close it at any time, and should remove these before: a new one may get its number. They keep the
   /// loop's context going. Linux, macOS and BSD; elsewhere the functions are deleted.
   /// Lifetime: as that of a signal handler.
-  /// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
+  /// Throws: system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
   /// negative. The one before is still there then.
   /// asyncio: add_reader, add_writer, FD-1 to FD-4.
   template <class Fn, class... Args>

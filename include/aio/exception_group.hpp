@@ -80,7 +80,7 @@ class exception_group : public std::exception {
   /// type. Several in a row are a `try` with several `except*`:
   ///
   ///   auto rest = group.handle<http_error>(count);
-  ///   if (rest) rest = rest->handle<std::system_error>(log);
+  ///   if (rest) rest = rest->handle<aio::system_error>(log);
   ///   if (rest) throw *rest;
   ///
   /// Throws: what `fn` threw, after it was called for all of them, together with the others as one group.

@@ -34,7 +34,6 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -44,8 +43,10 @@
 
 #include "aio/detail/on_demand.hpp"
 #include "aio/error.hpp"
+#include "aio/filesystem_error.hpp"
 #include "aio/lock.hpp"
 #include "aio/stop_token.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/to_thread.hpp"
 #endif
@@ -84,7 +85,7 @@ enum class file_mode : unsigned {
 /// Cancelled: at once. A call that no thread has begun does nothing; one that has is left to end by itself. Only a call
 /// that returns moves the position: so nothing that was read is lost, and what was to be written may be there, in part
 /// or as a whole, or not, and may be written once more in the same place. Later calls come after it.
-/// Throws: std::filesystem::filesystem_error, a std::system_error, with the path; the position stays then, too.
+/// Throws: filesystem_error, a system_error, with the path; the position stays then, too.
 /// usage_error, if the file is closed.
 /// Lifetime: calls own what they use. If it goes without close(), it is closed then, or when the last call has ended.
 /// `run` waits for calls that were left, as for all of to_thread's functions.
@@ -189,7 +190,7 @@ class file {
     }
 
     [[noreturn]] void fail(char const* caller, int code) const {
-      throw std::filesystem::filesystem_error(caller, path, std::error_code(code, std::system_category()));
+      throw filesystem_error(caller, path, error_code(code, system_category()));
     }
 
     /// What was read ahead, from the position on.

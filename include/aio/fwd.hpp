@@ -16,11 +16,11 @@ namespace aio {
 
 // What runs, and where. The default arguments of all these templates stand here.
 template <class T = void>
-class task;
+class AIO_ON_BOOST_ASIO task;
 template <class T = void>
-class task_handle;
+class AIO_ON_BOOST_ASIO task_handle;
 template <class T = void>
-class future;
+class AIO_ON_BOOST_ASIO future;
 template <class T = void>
 class started;
 template <class T = void>
@@ -29,7 +29,7 @@ template <class T>
 class async_generator;
 template <class T>
 class result;
-class event_loop;
+class AIO_ON_BOOST_ASIO event_loop;
 class loop_thread;
 class run_options;
 class runner;
@@ -94,8 +94,8 @@ class server_options;
 class socket_address;
 class stream_options;
 class stream_pair;
-class stream_reader;
-class stream_writer;
+class AIO_ON_BOOST_ASIO stream_reader;
+class AIO_ON_BOOST_ASIO stream_writer;
 class tls_context;  // of tls_context.hpp
 class transport;
 struct datagram;

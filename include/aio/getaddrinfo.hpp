@@ -8,7 +8,7 @@
 //
 //   try {
 //     co_await aio::wait_for(aio::getaddrinfo(host, 443), 5s);
-//   } catch (std::system_error const& e) {
+//   } catch (aio::system_error const& e) {
 //     if (e.code().category() == aio::getaddrinfo_category() && e.code().value() == EAI_AGAIN) ...
 //   }
 
@@ -25,13 +25,13 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/resolver.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <netdb.h>
@@ -62,7 +62,7 @@ struct name_query;
 /// Resumes: on the loop's thread, in the iteration after the one that hears of the end.
 /// Cancelled: at once. A look-up that runs is left to end by itself, and its thread is missing to others until then
 /// (D42, DNS-2); neither the end of a loop nor that of the process waits for it.
-/// Throws: std::system_error that names the host, in getaddrinfo_category() with EAI_... or in that of the system;
+/// Throws: system_error that names the host, in getaddrinfo_category() with EAI_... or in that of the system;
 /// std::invalid_argument, if a NUL byte is in a name.
 /// Lifetime: keeps copies of its arguments.
 /// asyncio: loop.getaddrinfo, CON-7, CON-8, DNS-1 to DNS-3. Each address comes once, for all kinds of sockets.
@@ -85,26 +85,26 @@ struct name_info {
 /// In all else as getaddrinfo(). asyncio: loop.getnameinfo, DNS-1 to DNS-3.
 [[nodiscard]] inline detail::lookup_awaiter<detail::name_query> getnameinfo(socket_address address, int flags = 0);
 
-/// Of the codes EAI_...; on Windows they are those of std::system_category(), and this is that.
-[[nodiscard]] inline std::error_category const& getaddrinfo_category() noexcept;
+/// Of the codes EAI_...; on Windows they are those of system_category(), and this is that.
+[[nodiscard]] inline error_category const& getaddrinfo_category() noexcept;
 
 // ---------------------------------------------------------------- implementation
 
 #if defined(__unix__) || defined(__APPLE__)
 
-inline std::error_category const& getaddrinfo_category() noexcept {
-  class category final : public std::error_category {
+inline error_category const& getaddrinfo_category() noexcept {
+  class category final : public error_category {
    public:
     [[nodiscard]] char const* name() const noexcept override { return "getaddrinfo"; }
     [[nodiscard]] std::string message(int code) const override { return ::gai_strerror(code); }
-    [[nodiscard]] std::error_condition default_error_condition(int code) const noexcept override {
+    [[nodiscard]] error_condition default_error_condition(int code) const noexcept override {
       switch (code) {
         case EAI_AGAIN:
-          return std::errc::resource_unavailable_try_again;
+          return aio::make_error_code(std::errc::resource_unavailable_try_again).default_error_condition();
         case EAI_FAMILY:
-          return std::errc::address_family_not_supported;
+          return aio::make_error_code(std::errc::address_family_not_supported).default_error_condition();
         case EAI_MEMORY:
-          return std::errc::not_enough_memory;
+          return aio::make_error_code(std::errc::not_enough_memory).default_error_condition();
         default:
           return {code, *this};
       }
@@ -116,7 +116,7 @@ inline std::error_category const& getaddrinfo_category() noexcept {
 
 #else
 
-inline std::error_category const& getaddrinfo_category() noexcept { return std::system_category(); }
+inline error_category const& getaddrinfo_category() noexcept { return system_category(); }
 
 #endif
 
@@ -129,9 +129,9 @@ struct name_query {
 };
 
 /// What a function of the getaddrinfo() family returned. Throws: bad_alloc.
-inline std::error_code lookup_error(int code) {
+inline error_code lookup_error(int code) {
 #if defined(EAI_SYSTEM)
-  if (code == EAI_SYSTEM) return {errno, std::system_category()};
+  if (code == EAI_SYSTEM) return {errno, system_category()};
 #endif
   return {code, getaddrinfo_category()};
 }
@@ -166,8 +166,8 @@ inline std::vector<socket_address> address_query::operator()() const {
     code = ::getaddrinfo(name, of, &hints, &found);
   }
   if (code != 0) {
-    std::error_code const why = lookup_error(code);
-    throw std::system_error(why, describe_query(*this));
+    error_code const why = lookup_error(code);
+    throw system_error(why, describe_query(*this));
   }
   std::unique_ptr<::addrinfo, void (*)(::addrinfo*)> const owned(found, [](::addrinfo* list) { ::freeaddrinfo(list); });
   std::vector<socket_address> all;
@@ -175,7 +175,7 @@ inline std::vector<socket_address> address_query::operator()() const {
     socket_address const address(each->ai_addr, each->ai_addrlen);
     if (!address.empty() && std::find(all.begin(), all.end(), address) == all.end()) all.push_back(address);
   }
-  if (all.empty()) throw std::system_error(lookup_error(EAI_NONAME), describe_query(*this));
+  if (all.empty()) throw system_error(lookup_error(EAI_NONAME), describe_query(*this));
   return all;
 }
 
@@ -185,8 +185,8 @@ inline name_info name_query::operator()() const {
   int const code = ::getnameinfo(address.data(), static_cast<decltype(::addrinfo::ai_addrlen)>(address.size()), host,
                                  sizeof host, service, sizeof service, flags);
   if (code != 0) {
-    std::error_code const why = lookup_error(code);
-    throw std::system_error(why, "address " + address.to_string());
+    error_code const why = lookup_error(code);
+    throw system_error(why, "address " + address.to_string());
   }
   return {host, service};
 }
@@ -228,7 +228,7 @@ inline detail::lookup_awaiter<detail::address_query> getaddrinfo(std::string hos
   }
   detail::address_query query{std::move(host), std::move(service), family, flags};
   if (auto const port = detail::port_of(query.service)) {
-    if (*port < 0) throw std::system_error(detail::lookup_error(EAI_SERVICE), detail::describe_query(query));
+    if (*port < 0) throw system_error(detail::lookup_error(EAI_SERVICE), detail::describe_query(query));
     auto const numeric = socket_address::from_numeric(query.host, static_cast<std::uint16_t>(*port));
     if (numeric && (family == AF_UNSPEC || family == numeric->family())) {
       return {std::move(query), std::vector<socket_address>(1, *numeric)};

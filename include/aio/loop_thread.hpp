@@ -46,7 +46,7 @@ namespace aio {
 class loop_thread {
  public:
   /// Starts the thread, and returns when its loop is there. Of the options, `signals` has no meaning here.
-  /// Throws: what starting a thread and making a loop throw: std::system_error, std::bad_alloc. No thread is left then.
+  /// Throws: what starting a thread and making a loop throw: system_error, std::bad_alloc. No thread is left then.
   explicit loop_thread(run_options options = {});
   loop_thread(loop_thread const&) = delete;
   loop_thread& operator=(loop_thread const&) = delete;

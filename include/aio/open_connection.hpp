@@ -31,12 +31,11 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/ip/tcp.hpp>
+#include "aio/detail/asio/generic/stream_protocol.hpp"
+#include "aio/detail/asio/ip/tcp.hpp"
 
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/open_socket.hpp"
@@ -49,6 +48,7 @@
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/transport.hpp"
 #include "aio/use_awaitable.hpp"
@@ -65,16 +65,16 @@ struct connecting;
 
 /// No address could be connected to.
 /// asyncio: OSError; all_errors, CON-13, CON-14.
-class connect_error : public std::system_error {
+class connect_error : public system_error {
  public:
   struct attempt {
     socket_address to;
-    std::error_code code;
+    error_code code;
   };
 
   /// Requires: there are attempts. The code is that of the last.
   connect_error(std::string const& what, std::vector<attempt> attempts)
-      : std::system_error(attempts.back().code, describe(what, attempts)),
+      : system_error(attempts.back().code, describe(what, attempts)),
         attempts_(std::make_shared<std::vector<attempt> const>(std::move(attempts))) {}
 
   /// Why each address failed, in the order in which they were tried.
@@ -214,9 +214,9 @@ struct connecting {
 
   /// Connects to one address; why not, if that failed.
   AIO_ON_DEMAND
-  static task<std::error_code> connect(std::optional<socket_type>& into, socket_address const& to,
-                                       std::vector<socket_address> const* locals) {
-    std::error_code error;
+  static task<error_code> connect(std::optional<socket_type>& into, socket_address const& to,
+                                  std::vector<socket_address> const* locals) {
+    error_code error;
     std::optional<socket_type> made(open_stream_socket(running_loop(), to.family(), error));
     if (!error && locals) error = bind_one(*made, to.family(), *locals);
     if (!error && to.is_unix()) {
@@ -225,15 +225,15 @@ struct connecting {
       auto const endpoint = to.to<asio::generic::stream_protocol::endpoint>();
       try {
         co_await made->async_connect(endpoint, use_awaitable);
-      } catch (std::system_error const& failed) {
+      } catch (system_error const& failed) {
         error = failed.code();
       }
-      std::error_code ignored;
+      error_code ignored;
       if (!error) (void)made->set_option(asio::ip::tcp::no_delay(true), ignored);
     }
     if (error) co_return detail::as_standard(error);
     into = std::move(made);
-    co_return std::error_code();
+    co_return error_code();
   }
 
   AIO_ON_DEMAND
@@ -246,7 +246,7 @@ struct connecting {
     if (options.local_) locals = co_await getaddrinfo(options.local_->first, options.local_->second, options.family_);
 
     std::vector<std::optional<socket_type>> sockets(addresses.size());
-    std::vector<std::error_code> errors(addresses.size());
+    std::vector<error_code> errors(addresses.size());
     auto const attempt = [&](std::size_t index) -> task<bool> {
       errors[index] = co_await connect(sockets[index], addresses[index], options.local_ ? &locals : nullptr);
       co_return !errors[index];
@@ -294,7 +294,7 @@ struct connecting {
     check_names(options, false);
     socket_address const to = socket_address::from_path(path);
     std::optional<socket_type> made;
-    std::error_code const error = co_await connect(made, to, nullptr);
+    error_code const error = co_await connect(made, to, nullptr);
     if (error) throw connect_error("cannot connect", std::vector<connect_error::attempt>(1, {to, error}));
     auto below = std::make_unique<socket_transport>(running_loop(), std::move(*made));
     made.reset();
@@ -303,8 +303,8 @@ struct connecting {
 #endif
 
  private:
-  static std::error_code bind_one(socket_type& socket, int family, std::vector<socket_address> const& locals) {
-    std::error_code error = std::make_error_code(std::errc::address_not_available);
+  static error_code bind_one(socket_type& socket, int family, std::vector<socket_address> const& locals) {
+    error_code error = aio::make_error_code(std::errc::address_not_available);
     for (socket_address const& each : locals) {
       if (each.family() != family) continue;
       (void)socket.bind(each.to<asio::generic::stream_protocol::endpoint>(), error);
@@ -316,10 +316,10 @@ struct connecting {
   // Not by Asio, which takes it for connected when the listener has as many waiting as it wants. The system does not
   // tell when there is room.
   AIO_ON_DEMAND
-  static task<std::error_code> connect_unix([[maybe_unused]] socket_type& socket,
-                                            [[maybe_unused]] socket_address const& to) {
+  static task<error_code> connect_unix([[maybe_unused]] socket_type& socket,
+                                       [[maybe_unused]] socket_address const& to) {
 #if defined(__unix__) || defined(__APPLE__)
-    std::error_code error;
+    error_code error;
     (void)socket.native_non_blocking(true, error);
     if (error) co_return error;
     if (running_loop().failures()) [[unlikely]] {
@@ -329,16 +329,16 @@ struct connecting {
     }
     std::chrono::milliseconds pause(1);
     while (::connect(socket.native_handle(), to.data(), static_cast<::socklen_t>(to.size())) != 0) {
-      error.assign(errno, std::system_category());
+      error.assign(errno, system_category());
       if (error == std::errc::already_connected) break;
       bool const full = error == std::errc::resource_unavailable_try_again;
       if (!full && error != std::errc::interrupted) co_return error;
       if (full) co_await sleep_for(pause);
       pause = (std::min)(pause * 2, std::chrono::milliseconds(100));
     }
-    co_return std::error_code();
+    co_return error_code();
 #else
-    co_return std::make_error_code(std::errc::address_family_not_supported);
+    co_return aio::make_error_code(std::errc::address_family_not_supported);
 #endif
   }
 };

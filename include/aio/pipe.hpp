@@ -35,7 +35,7 @@ namespace aio {
 /// Whether the descriptor blocks is not changed for others who share what it refers to, such as a terminal: a pipe or a
 /// terminal is opened once more, and that is used; where it cannot be, no call is made that would block. (Without
 /// /proc a pipe is made non-blocking, as in asyncio, while it is waited for.)
-/// Throws: usage_error without a running loop; std::invalid_argument for files and directories; std::system_error. The
+/// Throws: usage_error without a running loop; std::invalid_argument for files and directories; system_error. The
 /// descriptor is closed then.
 /// asyncio: connect_read_pipe, connect_write_pipe, FD-14, PROC-30, PROC-31.
 [[nodiscard]] stream_reader connect_read_pipe(int descriptor, stream_options const& options = {});
@@ -45,7 +45,7 @@ namespace aio {
 ///
 /// The standard descriptors stay open and as they are when the stream goes: other processes on the same terminal, and
 /// the program when it prints in other ways, do not notice. A regular file works, too; the system is waited for then.
-/// Throws: usage_error without a running loop; std::system_error if there is none.
+/// Throws: usage_error without a running loop; system_error if there is none.
 /// asyncio: there is none, FILE-2.
 [[nodiscard]] stream_reader open_stdin(stream_options const& options = {});
 /// The standard output and error. Bytes that std::cout or printf have not flushed come later.

@@ -33,7 +33,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -56,6 +55,7 @@
 #include "aio/pipe.hpp"
 #include "aio/result.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/task_group.hpp"
 #include "aio/task_handle.hpp"
@@ -220,7 +220,7 @@ class process {
   /// Sends it a signal: to all of its group if it leads one, as a shell does and what has process_group(0) or
   /// start_new_session() (D37); else to it alone. False: it has ended (D38). What is left of the group of one that led
   /// it gets the signal then, too: while there is the object nobody else can have its number.
-  /// Throws: std::system_error, if there is no such signal, or it is not permitted.
+  /// Throws: system_error, if there is no such signal, or it is not permitted.
   bool send_signal(int number);
   /// SIGTERM, SIGKILL.
   bool terminate() { return send_signal(SIGTERM); }
@@ -245,7 +245,7 @@ concept program_argument = std::convertible_to<T, std::string> || std::convertib
 /// Suspends: never; the thread waits until the program has begun, half a millisecond mostly (PROC-8).
 /// Cancelled: there is nothing to cancel. A process that a task was about to get when it was cancelled goes with the
 /// object: it is killed and reaped (PROC-9).
-/// Throws: std::system_error, with the path in its text, if there is no such program or directory, or it must not be
+/// Throws: system_error, with the path in its text, if there is no such program or directory, or it must not be
 /// started; if it has too many arguments; without descriptors. std::invalid_argument for a character 0 in an argument;
 /// usage_error if the program has the system throw statuses of children away, by SA_NOCLDWAIT. (Where it was started
 /// with SIGCHLD ignored, that gets its default effect before.) Nothing is left of the process then.
@@ -426,8 +426,8 @@ class process_start {
   process await_resume() {
     auto& loop = static_cast<loop_core&>(frame_->task->loop());
     if (loop.failures()) [[unlikely]] {
-      std::error_code const error = loop.failures()->fails(operation_failures::kind::process, frame_, nullptr);
-      if (error) throw std::system_error(error, "create_subprocess");
+      error_code const error = loop.failures()->fails(operation_failures::kind::process, frame_, nullptr);
+      if (error) throw system_error(error, "create_subprocess");
     }
     return process(start(loop, options_, std::move(command_), shell_));
   }
@@ -504,7 +504,7 @@ class process_start {
   frame_base* frame_ = nullptr;
 };
 
-inline bool is_broken_pipe(std::error_code const& error) noexcept {
+inline bool is_broken_pipe(error_code const& error) noexcept {
   return error == std::errc::broken_pipe || error == std::errc::connection_reset;
 }
 
@@ -514,7 +514,7 @@ task<> feed_process(std::shared_ptr<process_parts> parts, std::string_view input
     if (!input.empty()) co_await parts->in->send(input);
     parts->in->close();
     co_await parts->in->wait_closed();
-  } catch (std::system_error const& error) {
+  } catch (system_error const& error) {
     if (!detail::is_broken_pipe(error.code())) throw;
   }
   parts->in->close();

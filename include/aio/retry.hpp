@@ -5,7 +5,7 @@
 //
 //   page p = co_await aio::retry(aio::times(3).backoff(100ms).jitter(), fetch, url);
 //
-//   auto const patient = aio::times(10).backoff(50ms).longest(5s).on<std::system_error>();
+//   auto const patient = aio::times(10).backoff(50ms).longest(5s).on<aio::system_error>();
 //   co_await aio::retry(patient, [&] { return connection.open(); });
 //
 // A limit for each attempt is a wait_for() in the function; one for all together stands around the retry.

@@ -109,7 +109,7 @@ class run_options {
   /// job.cpp:41 in worker". Once for each time. A thread asks the loop for a turn twice in that time.
   /// On POSIX systems, the loop's thread is asked by SIGURG where it is, once for each time, unless the program handles
   /// that: a call of the system that it is in may end with EINTR.
-  /// Throws: std::invalid_argument below a tenth of a second; run() throws std::system_error without a thread.
+  /// Throws: std::invalid_argument below a tenth of a second; run() throws system_error without a thread.
   AIO_ON_DEMAND
   run_options& report_stalls(std::chrono::nanoseconds limit = std::chrono::seconds(2)) {
     if (limit < std::chrono::milliseconds(100)) {

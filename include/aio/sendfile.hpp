@@ -27,7 +27,6 @@
 #include <new>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <sys/stat.h>
@@ -40,6 +39,7 @@
 #include "aio/detail/stream_state.hpp"
 #include "aio/file.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/to_thread.hpp"
 #include "aio/transport.hpp"
@@ -57,7 +57,7 @@ namespace aio {
 /// Resumes: when the system has all of it, one iteration after the step in which it took the last.
 /// Cancelled: no more of the file is sent, but up to 256 KiB that were read already. The position of the file tells
 /// how much was, or will be: send the rest from there, or abort() the stream, for its peer has a part.
-/// Throws: what writing throws (std::system_error, usage_error); filesystem_error of the file; usage_error, if another
+/// Throws: what writing throws (system_error, usage_error); filesystem_error of the file; usage_error, if another
 /// file is sent, or the file or the stream is closed, also meanwhile. The position tells how much was sent.
 /// Lifetime: the file and the stream are kept; both objects may go or be moved.
 /// Threads: the loop's thread only.

@@ -31,14 +31,13 @@
 #include <source_location>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/ip/v6_only.hpp>
-#include <asio/socket_base.hpp>
+#include "aio/detail/asio/generic/stream_protocol.hpp"
+#include "aio/detail/asio/ip/v6_only.hpp"
+#include "aio/detail/asio/socket_base.hpp"
 
 #include "aio/as_result.hpp"
 #include "aio/closure.hpp"
@@ -59,6 +58,7 @@
 #include "aio/sleep.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/timeout.hpp"
 #include "aio/transport.hpp"
@@ -146,7 +146,7 @@ class server_options {
   }
   /// Who hears of it when TLS with a client fails. Without: the exception handler, once a second at most (D33).
   /// asyncio: none, TLS-10, TLS-11.
-  server_options& on_handshake_error(std::function<void(socket_address const&, std::error_code)> handler) {
+  server_options& on_handshake_error(std::function<void(socket_address const&, error_code)> handler) {
     serving_.on_handshake_error = std::move(handler);
     return *this;
   }
@@ -204,7 +204,7 @@ class server {
   [[nodiscard]] std::uint64_t handshake_failures() const noexcept { return state_ ? state_->handshake_failures() : 0; }
 
   /// Begins to accept, if it does not yet. Suspends: for one iteration. Throws: usage_error behind close();
-  /// std::system_error.
+  /// system_error.
   AIO_ON_DEMAND
   [[nodiscard]] task<> start_serving();
   /// Accepts until close(), and returns when the handlers are over then (D19).
@@ -251,7 +251,7 @@ class server {
 /// (SRV-2). `handler`: see connection_handler.
 ///
 /// Suspends: always.
-/// Throws: std::system_error that names the address that it could not bind to; addresses that this host does not have
+/// Throws: system_error that names the address that it could not bind to; addresses that this host does not have
 /// are left out, unless none is left (SRV-4); what getaddrinfo() throws.
 /// Lifetime: the server keeps the handler, which is called for every connection.
 /// asyncio: start_server, SRV-1 to SRV-6.
@@ -271,7 +271,7 @@ template <class Handler>
 #if defined(__unix__) || defined(__APPLE__)
 /// Serves on a Unix socket. A file of a server that is gone is replaced (D43).
 ///
-/// Throws: std::system_error; address_in_use, if somebody listens there, or the file is no socket; as
+/// Throws: system_error; address_in_use, if somebody listens there, or the file is no socket; as
 /// socket_address::from_path().
 /// asyncio: start_unix_server, UNX-3 to UNX-10.
 template <class Handler>
@@ -375,16 +375,16 @@ struct serving {
     }
     std::string unavailable;
     for (socket_address const& each : addresses) {
-      std::error_code const error = bind(*made.state_, each, options);
+      error_code const error = bind(*made.state_, each, options);
       if (!error) continue;
       if (error != std::errc::address_not_available && error != std::errc::address_family_not_supported) {
-        throw std::system_error(error, "cannot bind to " + each.to_string());
+        throw system_error(error, "cannot bind to " + each.to_string());
       }
       unavailable += (unavailable.empty() ? "" : ", ") + each.to_string();
     }
     if (made.sockets().empty()) {
-      throw std::system_error(std::make_error_code(std::errc::address_not_available),
-                              "cannot bind to any of " + unavailable);
+      throw system_error(aio::make_error_code(std::errc::address_not_available),
+                         "cannot bind to any of " + unavailable);
     }
     co_return co_await begin(std::move(made), options.start_serving_);
   }
@@ -406,8 +406,8 @@ struct serving {
     co_return std::move(made);
   }
 
-  static std::error_code bind(server_state& state, socket_address const& at, server_options const& options) {
-    std::error_code error;
+  static error_code bind(server_state& state, socket_address const& at, server_options const& options) {
+    error_code error;
     acceptor_type socket(state.loop().context());
     detail::open_socket(socket, stream_protocol_of(at.family()), error);
     if (!error && options.reuse_address_) (void)socket.set_option(asio::socket_base::reuse_address(true), error);
@@ -415,10 +415,10 @@ struct serving {
     int const on = 1;
     if (!error && options.reuse_port_ &&
         ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
-      error.assign(errno, std::system_category());
+      error.assign(errno, system_category());
     }
 #else
-    if (options.reuse_port_) error = std::make_error_code(std::errc::operation_not_supported);
+    if (options.reuse_port_) error = aio::make_error_code(std::errc::operation_not_supported);
 #endif
     if (!error && at.is_v6()) (void)socket.set_option(asio::ip::v6_only(true), error);
     if (!error) (void)socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
@@ -431,22 +431,22 @@ struct serving {
   static task<server> on_path(server made, std::string path, server_options options) {
     socket_address const at = socket_address::from_path(path);
     bool const file = !path.empty() && path[0] != '\0';
-    std::error_code error;
+    error_code error;
     (void)detail::remove_stale_socket(at, SOCK_STREAM, error);
     if (error) {
       char const* const what = error == std::errc::address_in_use ? "somebody listens on " : "cannot look at ";
-      throw std::system_error(error, what + path);
+      throw system_error(error, what + path);
     }
     acceptor_type socket(made.state_->loop().context());
     detail::open_socket(socket, stream_protocol_of(AF_UNIX), error);
     if (!error && options.mode_ && file) set_mode(socket.native_handle(), *options.mode_);
     if (!error) (void)socket.bind(at.to<asio::generic::stream_protocol::endpoint>(), error);
-    if (error) throw std::system_error(detail::as_standard(error), "cannot bind to " + at.to_string());
+    if (error) throw system_error(detail::as_standard(error), "cannot bind to " + at.to_string());
     auto& listener = made.state_->add(std::move(socket), AF_UNIX);
     if (file) listener.remember_file();
     // What the umask took away; nobody can connect yet.
     if (options.mode_ && file && ::chmod(path.c_str(), *options.mode_ & 07777U) != 0) {
-      throw std::system_error(errno, std::system_category(), "cannot set the mode of " + path);
+      throw system_error(errno, system_category(), "cannot set the mode of " + path);
     }
     if (!options.cleanup_socket_) listener.forget_file();
     co_return co_await begin(std::move(made), options.start_serving_);

@@ -24,9 +24,8 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 
-#include <asio/ip/address.hpp>  // and what the system calls a socket's address
+#include "aio/detail/asio/ip/address.hpp"  // and what the system calls a socket's address
 #if defined(__unix__) || defined(__APPLE__)
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -34,6 +33,7 @@
 #endif
 
 #include "aio/error.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -75,7 +75,7 @@ class socket_address {
   [[nodiscard]] static std::optional<socket_address> from_numeric(std::string_view host, std::uint16_t port) noexcept;
 
   /// Of a Unix socket. A name that begins with a NUL byte is an abstract one, which is no file (Linux).
-  /// Throws: std::system_error, filename_too_long; std::invalid_argument, if a NUL byte is in the path of a file.
+  /// Throws: system_error, filename_too_long; std::invalid_argument, if a NUL byte is in the path of a file.
   [[nodiscard]] static socket_address from_path(std::string_view path);
 
   /// AF_INET, AF_INET6, AF_UNIX or another one; AF_UNSPEC if there is no address.
@@ -199,7 +199,7 @@ inline std::optional<socket_address> socket_address::from_numeric(std::string_vi
   }
   std::memcpy(text, host.data(), host.size());
   text[host.size()] = '\0';
-  asio::error_code wrong;
+  error_code wrong;
   asio::ip::address const address = asio::ip::make_address(text, wrong);
   if (wrong) return std::nullopt;
   return socket_address(address, port);
@@ -208,7 +208,7 @@ inline std::optional<socket_address> socket_address::from_numeric(std::string_vi
 inline socket_address socket_address::from_path(std::string_view path) {
   bool const file = !path.empty() && path[0] != '\0';
   if (path.size() + (file ? 1 : 0) > path_capacity) {
-    throw std::system_error(std::make_error_code(std::errc::filename_too_long), std::string(path));
+    throw system_error(aio::make_error_code(std::errc::filename_too_long), std::string(path));
   }
   if (file && path.find('\0') != path.npos) {
     throw std::invalid_argument("socket_address::from_path: a NUL byte is in the path");

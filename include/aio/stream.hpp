@@ -26,7 +26,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "aio/detail/state_ptr.hpp"
@@ -34,6 +33,7 @@
 #include "aio/detail/stream_state.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/stream_error.hpp"
+#include "aio/system_error.hpp"
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
@@ -69,7 +69,7 @@ class stream_options {
 /// Resumes: one iteration after the step in which the last of it arrived (STR-38).
 /// Cancelled: nothing is lost: what had arrived is read next (D14). If it ended before, its outcome is delivered where
 /// bytes are in the caller's memory, and the cancellation is thrown at the next suspension (D3).
-/// Throws: std::system_error, the error of the connection, when all that arrived before it was read, each time (D10);
+/// Throws: system_error, the error of the connection, when all that arrived before it was read, each time (D10);
 /// usage_error, if another task reads, naming both functions (D16), or awaits on another loop.
 /// Lifetime: it may go while its writer is used, and be moved while nobody awaits. Views that it gives are good until
 /// the next call on it. The connection ends with the last of both, see stream_writer.
@@ -123,7 +123,7 @@ class stream_reader {
   /// Whether the end has been seen and nothing is left to read.
   [[nodiscard]] bool at_eof() const noexcept;
   /// The error that ended the connection, if one did. asyncio: exception().
-  [[nodiscard]] std::error_code error() const noexcept;
+  [[nodiscard]] error_code error() const noexcept;
   [[nodiscard]] std::size_t limit() const noexcept;
 
  private:
@@ -137,7 +137,7 @@ class stream_reader {
 /// When both ends are gone it is closed: what close() was called for is sent by then or in the background, for at most
 /// `linger`, and run() waits for it (D22, D23). Without close() what is not sent yet is lost: the peer sees a reset,
 /// and the exception handler hears of it.
-/// Throws, each function that sends: std::system_error, what ended the connection (D11); usage_error behind
+/// Throws, each function that sends: system_error, what ended the connection (D11); usage_error behind
 /// write_eof(), close() and abort().
 /// Threads: the loop's thread only.
 /// asyncio: StreamWriter, SW-1, SW-4, SW-7 to SW-10, SW-13 to SW-17, SW-20, SW-22, SW-26, SW-30.
@@ -328,8 +328,8 @@ inline bool stream_reader::at_eof() const noexcept {
   auto* const state = state_.state();
   return !state || (state->ended() && !state->input_failed() && state->input().size() == 0);
 }
-inline std::error_code stream_reader::error() const noexcept {
-  return state_.state() ? state_.state()->error() : std::error_code();
+inline error_code stream_reader::error() const noexcept {
+  return state_.state() ? state_.state()->error() : error_code();
 }
 inline std::size_t stream_reader::limit() const noexcept { return state_.state() ? state_.state()->limit() : 0; }
 

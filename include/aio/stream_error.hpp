@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What reading from a stream throws, beside std::system_error.
+// What reading from a stream throws, beside system_error.
 
 #include "aio/config.hpp"
 

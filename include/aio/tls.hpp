@@ -28,7 +28,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include <openssl/bio.h>
@@ -42,6 +41,7 @@
 #include "aio/detail/transport_upgrade.hpp"
 #include "aio/error.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/timeout.hpp"
 #include "aio/tls_context.hpp"
@@ -79,7 +79,7 @@ namespace aio {
 /// reads or writes, ends that are of different connections, or closed ones;
 /// std::runtime_error, for bytes in a client's buffer: it tells how many;
 /// std::invalid_argument, for what cannot be a name;
-/// std::system_error, what() tells why: tls_verify_category(), for a certificate; tls_category(), for what else OpenSSL
+/// system_error, what() tells why: tls_verify_category(), for a certificate; tls_category(), for what else OpenSSL
 /// or the peer refuses, after the peer was told (D33); connection_reset if the peer ends;
 /// timeout_error, if it takes longer than tls_context::handshake_timeout().
 /// Lifetime: both ends must stay, and are not used, until it is over.
@@ -95,7 +95,7 @@ namespace aio {
 /// asyncio: get_extra_info() of "ssl_object", "cipher", "peercert".
 class tls_info {
  public:
-  /// Throws: usage_error, if that stream is closed, or is none of TLS; std::system_error.
+  /// Throws: usage_error, if that stream is closed, or is none of TLS; system_error.
   explicit tls_info(stream_writer const& of);
 
   /// "TLSv1.3"
@@ -252,7 +252,7 @@ inline tls_info::tls_info(stream_writer const& of) {
   auto const take = [&text](int done) {
     char* data = nullptr;
     long const size = text && done >= 0 ? BIO_get_mem_data(text.get(), &data) : 0;
-    if (size <= 0) throw std::system_error(detail::take_tls_error(true), "tls_info");
+    if (size <= 0) throw system_error(detail::take_tls_error(true), "tls_info");
     std::string taken(data, static_cast<std::size_t>(size));
     (void)BIO_reset(text.get());
     return taken;

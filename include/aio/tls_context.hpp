@@ -17,7 +17,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,6 +26,7 @@
 #include <openssl/x509_vfy.h>
 
 #include "aio/detail/transport_upgrade.hpp"
+#include "aio/system_error.hpp"
 #include "aio/tls_error.hpp"
 #pragma GCC visibility push(default)
 
@@ -39,7 +39,7 @@ struct tls_access;
 /// The settings of connections, of clients or of a server. A copy is the same context.
 ///
 /// A connection begins with what is set then. Nothing is ever asked of the terminal: a key with a password is refused.
-/// Throws, each that reads a file: std::system_error with the file's name; its reason is the system's or OpenSSL's.
+/// Throws, each that reads a file: system_error with the file's name; its reason is the system's or OpenSSL's.
 /// Threads: any, after the last change.
 /// asyncio: ssl.SSLContext; client() is ssl.create_default_context(), TLS-1, TLS-5, TLS-6.
 class tls_context {
@@ -99,7 +99,7 @@ namespace detail {
 struct tls_settings {
   explicit tls_settings(bool serves)
       : context(::SSL_CTX_new(serves ? ::TLS_server_method() : ::TLS_client_method())), server(serves) {
-    if (!context) throw std::system_error(take_tls_error(true), "tls_context");
+    if (!context) throw system_error(take_tls_error(true), "tls_context");
   }
   tls_settings(tls_settings const&) = delete;
   tls_settings& operator=(tls_settings const&) = delete;
@@ -118,7 +118,7 @@ struct tls_access {
   static std::shared_ptr<tls_settings const> settings(tls_context const& context) noexcept { return context.settings_; }
 
   static void require(bool done, std::filesystem::path const& file) {
-    if (!done) throw std::system_error(take_tls_error(true), file.string());
+    if (!done) throw system_error(take_tls_error(true), file.string());
     ::ERR_clear_error();
   }
 
@@ -231,7 +231,7 @@ inline tls_context& tls_context::alpn(std::vector<std::string> const& protocols)
                                  settings_.get());
   } else if (::SSL_CTX_set_alpn_protos(settings_->context, reinterpret_cast<unsigned char const*>(named.data()),
                                        static_cast<unsigned int>(named.size())) != 0) {
-    throw std::system_error(detail::take_tls_error(true), "tls_context::alpn");
+    throw system_error(detail::take_tls_error(true), "tls_context::alpn");
   }
   return *this;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// Why TLS failed, as codes of std::system_error:
+// Why TLS failed, as codes of system_error:
 //
-//   } catch (std::system_error const& error) {
+//   } catch (aio::system_error const& error) {
 //     if (error.code() == aio::tls_errc::stream_truncated) ...              // cut short: what came may not be all
 //     if (error.code().category() == aio::tls_verify_category()) ...        // its value is an X509_V_ERR_...
 //     std::cerr << error.what();  // "TLS handshake with a.org: certificate verify failed: certificate has expired"
@@ -12,12 +12,13 @@
 #include "aio/config.hpp"
 
 #include <string>
-#include <system_error>
 #include <type_traits>
 
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
+
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -29,12 +30,12 @@ enum class tls_errc {
 };
 
 /// Of tls_errc, and of OpenSSL: a value that ERR_get_error() returned.
-[[nodiscard]] std::error_category const& tls_category() noexcept;
+[[nodiscard]] error_category const& tls_category() noexcept;
 
 /// Why a certificate was refused: an X509_V_ERR_ of <openssl/x509_vfy.h>.
-[[nodiscard]] std::error_category const& tls_verify_category() noexcept;
+[[nodiscard]] error_category const& tls_verify_category() noexcept;
 
-[[nodiscard]] inline std::error_code make_error_code(tls_errc error) noexcept {
+[[nodiscard]] inline error_code make_error_code(tls_errc error) noexcept {
   return {static_cast<int>(error), tls_category()};
 }
 
@@ -48,7 +49,7 @@ struct std::is_error_code_enum<aio::tls_errc> : std::true_type {};
 namespace aio {
 namespace detail {
 
-class tls_category_type final : public std::error_category {
+class tls_category_type final : public error_category {
  public:
   [[nodiscard]] char const* name() const noexcept override { return "tls"; }
   [[nodiscard]] std::string message(int value) const override {
@@ -60,7 +61,7 @@ class tls_category_type final : public std::error_category {
   }
 };
 
-class tls_verify_category_type final : public std::error_category {
+class tls_verify_category_type final : public error_category {
  public:
   [[nodiscard]] char const* name() const noexcept override { return "tls.verify"; }
   [[nodiscard]] std::string message(int value) const override {
@@ -70,23 +71,23 @@ class tls_verify_category_type final : public std::error_category {
 
 /// Takes what OpenSSL has noted on this thread: the first of its errors, which is the cause where a file cannot be
 /// read, or the last, which says most where a peer is wrong.
-inline std::error_code take_tls_error(bool first) noexcept {
+inline error_code take_tls_error(bool first) noexcept {
   unsigned long const code = first ? ::ERR_peek_error() : ::ERR_peek_last_error();
   ::ERR_clear_error();
-  if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) return std::make_error_code(std::errc::not_enough_memory);
-  if (code == 0) return std::make_error_code(std::errc::io_error);
-  if (ERR_GET_LIB(code) == ERR_LIB_SYS) return {ERR_GET_REASON(code), std::generic_category()};
+  if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) return aio::make_error_code(std::errc::not_enough_memory);
+  if (code == 0) return aio::make_error_code(std::errc::io_error);
+  if (ERR_GET_LIB(code) == ERR_LIB_SYS) return {ERR_GET_REASON(code), generic_category()};
   return {static_cast<int>(static_cast<unsigned>(code)), tls_category()};
 }
 
 }  // namespace detail
 
-inline std::error_category const& tls_category() noexcept {
+inline error_category const& tls_category() noexcept {
   static detail::tls_category_type const category;
   return category;
 }
 
-inline std::error_category const& tls_verify_category() noexcept {
+inline error_category const& tls_verify_category() noexcept {
   static detail::tls_verify_category_type const category;
   return category;
 }

@@ -28,7 +28,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <asio/post.hpp>
+#include "aio/detail/asio/post.hpp"
 
 #include "aio/closure.hpp"
 #include "aio/detail/context_values.hpp"

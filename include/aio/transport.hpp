@@ -13,14 +13,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <system_error>
 #include <utility>
 
-#include <asio/buffer.hpp>
+#include "aio/detail/asio/buffer.hpp"
 
 #include "aio/detail/keywords_back.hpp"
 
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio {
@@ -34,7 +34,7 @@ class waitable;
 struct transferred {
   std::size_t bytes = 0;
   /// std::errc::operation_would_block: nothing for now. Of receive(), none with no bytes: the peer has sent all.
-  std::error_code error{};
+  error_code error{};
 
   [[nodiscard]] bool would_block() const noexcept { return error == std::errc::operation_would_block; }
 };
@@ -100,17 +100,17 @@ class transport {
   /// there. With any error but operation_would_block they are read and given to send() instead.
   virtual transferred send_file([[maybe_unused]] int descriptor, [[maybe_unused]] std::uint64_t offset,
                                 [[maybe_unused]] std::size_t most) noexcept {
-    return {0, std::make_error_code(std::errc::operation_not_supported)};
+    return {0, aio::make_error_code(std::errc::operation_not_supported)};
   }
 
   /// The peer will see the end when it has received what was sent. Reading goes on. operation_would_block: call it
   /// again.
-  virtual std::error_code shut_down() noexcept = 0;
+  virtual error_code shut_down() noexcept = 0;
   /// Whether shut_down() leaves the other direction as it is.
   [[nodiscard]] virtual bool can_shut_down() const noexcept { return true; }
 
   /// Before close(false), when all is sent: what the peer is to be told then. operation_would_block: call it again.
-  virtual std::error_code finish() noexcept { return {}; }
+  virtual error_code finish() noexcept { return {}; }
   /// Lets it go: what was sent still arrives, the peer sees the end. With `reset` the peer sees that it was cut short,
   /// and what is on its way may be lost. Whoever waits is told.
   virtual void close(bool reset) noexcept = 0;

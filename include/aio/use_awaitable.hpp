@@ -22,23 +22,24 @@
 
 #include <concepts>
 #include <coroutine>
-#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include <asio/associated_executor.hpp>
-#include <asio/associator.hpp>
-#include <asio/async_result.hpp>
-#include <asio/io_context.hpp>
-#include <asio/redirect_error.hpp>
-#include <asio/this_coro.hpp>
+#include "aio/detail/asio/associated_executor.hpp"
+#include "aio/detail/asio/associator.hpp"
+#include "aio/detail/asio/async_result.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/macros.hpp"
+#include "aio/detail/asio/redirect_error.hpp"
+#include "aio/detail/asio/this_coro.hpp"
 
 #include "aio/detail/awaiting.hpp"
 #include "aio/detail/io_operation.hpp"
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/loop_executor.hpp"
 #include "aio/event_loop.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
@@ -54,10 +55,10 @@ namespace aio {
 /// loop waits, that iteration is inside the completion.
 /// Cancelled: asks Asio to cancel the operation, through its cancellation slot, and waits for it
 /// to complete: nothing is pending any more when cancelled_error is thrown. Any error code that it
-/// then completes with is the cancellation's, and so is any std::system_error. If it completed with
+/// then completes with is the cancellation's, and so is any system_error. If it completed with
 /// a result after all, that is delivered, and the cancellation is thrown at the next suspension
 /// (D3). With asio::bind_cancellation_slot it listens to that slot alone, and is only waited for.
-/// Throws: std::system_error if the first value is an error code, which is not given then; the
+/// Throws: system_error if the first value is an error code, which is not given then; the
 /// exception, if it is an exception_ptr; std::bad_alloc, and whatever else leaves a step of the operation.
 /// Threads: an operation on an object of another context is started and cancelled there, by
 /// functions on the object's executor. Where several threads run it, that has to be a strand.
@@ -161,10 +162,10 @@ inline constexpr bool leads_to_use_awaitable<Adapter<Token, More...>> = leads_to
 template <class Handler>
 class redirecting_handler {
  public:
-  redirecting_handler(std::error_code& to, Handler&& inside) : to_(to), inner(std::move(inside)) {}
+  redirecting_handler(error_code& to, Handler&& inside) : to_(to), inner(std::move(inside)) {}
 
   template <class... Args>
-  void operator()(std::error_code const& error, Args&&... args) {
+  void operator()(error_code const& error, Args&&... args) {
     to_ = error;
     if (error) {
       if (io_base* const of = associated_operation<Handler, io_base*>::get(inner)) of->note_error();
@@ -177,7 +178,7 @@ class redirecting_handler {
   }
 
  private:
-  std::error_code& to_;
+  error_code& to_;
 
  public:
   Handler inner;
@@ -188,11 +189,11 @@ struct without_error {
   using type = Signature;
 };
 template <class R, class... Args>
-struct without_error<R(std::error_code, Args...)> {
+struct without_error<R(error_code, Args...)> {
   using type = R(Args...);
 };
 template <class R, class... Args>
-struct without_error<R(std::error_code const&, Args...)> {
+struct without_error<R(error_code const&, Args...)> {
   using type = R(Args...);
 };
 
@@ -222,14 +223,14 @@ struct wrap_redirecting {
   redirecting_handler<std::decay_t<Handler>> operator()(Handler&& handler) const {
     return {*to, std::forward<Handler>(handler)};
   }
-  std::error_code* to;
+  error_code* to;
 };
 
 }  // namespace detail
 }  // namespace aio
 
 template <class... R>
-struct asio::async_result<aio::use_awaitable_t, void(R...)> {
+struct aio::asio::async_result<aio::use_awaitable_t, void(R...)> {
   using return_type = void;  // adapters of older Asio name it, and never use it
 
   template <class Initiation, class... Args>
@@ -249,17 +250,17 @@ struct asio::async_result<aio::use_awaitable_t, void(R...)> {
 // an operation has ended in an error which is not among its values.
 template <class Token, class Signature>
   requires aio::detail::leads_to_use_awaitable<Token>
-struct asio::async_result<asio::redirect_error_t<Token>, Signature> {
+struct aio::asio::async_result<aio::asio::redirect_error_t<Token>, Signature> {
   template <class Initiation, class Adapted, class... Args>
   static auto initiate(Initiation&& initiation, Adapted&& token, Args&&... args) {
     using wrapped = aio::detail::wrapping_initiation<std::decay_t<Initiation>, aio::detail::wrap_redirecting>;
     using inner = std::remove_reference_t<decltype((token.token_))>;
-    return asio::async_initiate<inner, typename aio::detail::without_error<Signature>::type>(
+    return aio::asio::async_initiate<inner, typename aio::detail::without_error<Signature>::type>(
         wrapped{std::forward<Initiation>(initiation), {&token.ec_}}, token.token_, std::forward<Args>(args)...);
   }
 };
 template <template <class, class> class Associator, class Handler, class Default>
-struct asio::associator<Associator, aio::detail::redirecting_handler<Handler>, Default>
+struct aio::asio::associator<Associator, aio::detail::redirecting_handler<Handler>, Default>
     : Associator<Handler, Default> {
   // Not every associator has this one: of an immediate executor nobody asks without one to fall back upon.
   static typename Associator<Handler, Default>::type get(
@@ -282,7 +283,7 @@ using default_executor = decltype(detail::executor_of(static_cast<asio::associat
 
 }  // namespace aio::detail
 
-namespace asio {
+namespace AIO_ASIO {
 
 /// The executor of a handler, for an operation that has none of its own: a function on another thread that has the
 /// handler called, or asio::post(aio::use_awaitable). It may be kept when the loop is gone. Who asks with an executor
@@ -308,7 +309,7 @@ void co_spawn(Executor const& on, aio::task<T>& coroutine, Token&& token) {
   asio::co_spawn(on, std::move(coroutine), std::forward<Token>(token));
 }
 
-}  // namespace asio
+}  // namespace AIO_ASIO
 
 #pragma GCC visibility pop
 

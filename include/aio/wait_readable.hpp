@@ -42,7 +42,7 @@ class descriptor_wait;
 /// Suspends: always.
 /// Resumes: in the iteration after the one that finds it ready, in the order of the waits.
 /// Cancelled: stops waiting.
-/// Throws: std::system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
+/// Throws: system_error if the system cannot wait for it, as for a regular file; std::invalid_argument if it is
 /// negative.
 /// Lifetime: the descriptor stays the caller's. Who closes it while a task waits cancels the task before: it would wait
 /// on, or for what gets the number next.

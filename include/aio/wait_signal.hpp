@@ -53,7 +53,7 @@ class signal_wait;
 /// Cancelled: stops waiting, and loses no signal: a task that was given one before it was cancelled returns it, and the
 /// cancellation comes at its next suspension (D3).
 /// Throws: std::invalid_argument if there is no such signal; usage_error for SIGKILL, SIGSTOP and the signals of a
-/// fault; std::system_error if there are no descriptors for it.
+/// fault; system_error if there are no descriptors for it.
 /// asyncio: none, SIG-33; D41.
 template <std::same_as<int>... Numbers>
   requires(sizeof...(Numbers) > 0)

@@ -20,8 +20,8 @@ class AioConan(ConanFile):
     topics = ("asyncio", "coroutines", "asio", "header-only")
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"tls": [True, False]}
-    default_options = {"tls": False}
+    options = {"tls": [True, False], "boost": [True, False]}  # boost: docs/boost.md
+    default_options = {"tls": False, "boost": False}
     no_copy_source = True
 
     @property
@@ -41,7 +41,10 @@ class AioConan(ConanFile):
         basic_layout(self)
 
     def requirements(self):
-        self.requires("asio/[>=1.22 <2]")
+        if self.options.boost:
+            self.requires("boost/[>=1.81 <2]")
+        else:
+            self.requires("asio/[>=1.22 <2]")
         if self.options.tls:
             self.requires("openssl/[>=1.1.1 <4]")
 
@@ -63,11 +66,12 @@ class AioConan(ConanFile):
         core = self.cpp_info.components["aio"]
         core.set_property("cmake_target_name", "aio::aio")
         core.set_property("pkg_config_name", "aio")
-        core.requires = ["asio::asio"]
-        core.defines = ["ASIO_STANDALONE"]
+        core.requires = ["boost::headers" if self.options.boost else "asio::asio"]
+        core.defines = ["AIO_USE_BOOST_ASIO" if self.options.boost else "ASIO_STANDALONE"]
         if "clang" in str(self.settings.compiler):
             # With Clang, Asio 1.22 has its own coroutines only when it is told so.
-            core.defines += ["ASIO_HAS_CO_AWAIT=1", "ASIO_HAS_STD_COROUTINE=1"]
+            prefix = "BOOST_" if self.options.boost else ""
+            core.defines += [f"{prefix}ASIO_HAS_CO_AWAIT=1", f"{prefix}ASIO_HAS_STD_COROUTINE=1"]
         components = [core]
         if self.options.tls:
             tls = self.cpp_info.components["tls"]

@@ -190,7 +190,7 @@ aio::task<> run_script(json const& program, std::vector<std::string>& trace, aio
         co_return;
       }
       trace.push_back(head + "!LimitOverrun(" + std::to_string(e.consumed()) + ")");
-    } catch (std::system_error const& e) {
+    } catch (aio::system_error const& e) {
       trace.push_back(head + (e.code() == std::errc::connection_reset ? "!ConnectionResetError" : e.what()));
       co_return;
     } catch (aio::cancelled_error const&) {

@@ -75,7 +75,7 @@ def mistakes_of(read):
     return mistakes
 
 
-def conan_packs(project):
+def conan_packs(project, boost):
     """What Conan's recipe exports and packs, where conan.tools.files are these."""
     def module(name, **members):
         sys.modules[name] = types.ModuleType(name)
@@ -112,7 +112,7 @@ def conan_packs(project):
         recipe.recipe_folder = str(name.parent)
         recipe.export_sources_folder = recipe.source_folder = f"{folder}/sources"
         recipe.package_folder = f"{folder}/package"
-        recipe.options = types.SimpleNamespace(tls=True)
+        recipe.options = types.SimpleNamespace(tls=True, boost=boost)
         recipe.settings = types.SimpleNamespace(compiler="clang", os="Linux")
         recipe.cpp_info = Component(components=Components())
         required = []
@@ -165,7 +165,7 @@ def main():
     if sys.argv[1] == "--self-test":
         self_test(read)
         return
-    mistakes = mistakes_of(read) or conan_packs(project)
+    mistakes = mistakes_of(read) or conan_packs(project, boost=False) or conan_packs(project, boost=True)
     if mistakes:
         sys.exit("\n".join(mistakes))
 

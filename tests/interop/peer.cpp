@@ -202,7 +202,7 @@ aio::task<bool> talk(std::string whole, aio::stream_reader reader, aio::stream_w
     co_await talk_as(how, whole, reader, writer, seen);
     writer.close();
     co_await writer.wait_closed();
-  } catch (std::system_error const& error) {
+  } catch (aio::system_error const& error) {
     wrong = error.code().message();
   }
   tell(how.at(0), seen, wrong);
@@ -224,7 +224,7 @@ aio::task<aio::stream_pair> open(std::string address) {
   if (parts.at(0) == "unix") co_return co_await aio::open_unix_connection(path_of(address));
   if (parts.at(0) == "file") {
     int const file = ::open(path_of(address).c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (file < 0) throw std::system_error(errno, std::generic_category(), address);
+    if (file < 0) throw aio::system_error(errno, aio::generic_category(), address);
     auto reader = aio::connect_read_pipe(::fcntl(file, F_DUPFD_CLOEXEC, 0));
     co_return aio::stream_pair(std::move(reader), aio::connect_write_pipe(file));
   }

@@ -345,7 +345,7 @@ void clients(std::size_t count, std::vector<std::string> const& to) {
 
 rlim_t descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw std::system_error(errno, std::generic_category(), "getrlimit");
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw aio::system_error(errno, aio::generic_category(), "getrlimit");
   return limit.rlim_cur;
 }
 
@@ -415,7 +415,7 @@ class full_listener {
     auto* const address = reinterpret_cast<sockaddr*>(&at);
     if (::bind(sockets_.front(), address, size) != 0 || ::listen(sockets_.front(), 0) != 0 ||
         ::getsockname(sockets_.front(), address, &size) != 0) {
-      throw std::system_error(errno, std::generic_category(), "a listener");
+      throw aio::system_error(errno, aio::generic_category(), "a listener");
     }
     port_ = ntohs(at.sin_port);
     for (std::size_t n = 1; n < sockets_.size(); ++n) (void)::connect(sockets_.at(n), address, size);
@@ -572,7 +572,7 @@ void resets(std::size_t count) {
           }  // "reading", "eof"
         }
         ++ends;
-      } catch (std::system_error const&) {
+      } catch (aio::system_error const&) {
         ++errors;
       } catch (aio::incomplete_read_error const&) {
         ++errors;
@@ -663,7 +663,7 @@ void deaf(std::size_t count) {
             co_await writer.drain();
           }
         }
-      } catch (std::system_error const&) {
+      } catch (aio::system_error const&) {
         ++errors;
       } catch (aio::cancelled_error const&) {
         ++stopped;

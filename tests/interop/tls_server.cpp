@@ -36,13 +36,13 @@ aio::task<> talk(aio::stream_reader reader, aio::stream_writer writer) {
       writer.write(who + ": " + std::string(*line) + "\n");
       co_await writer.drain();
     }
-  } catch (std::system_error const& error) {
+  } catch (aio::system_error const& error) {
     std::cout << "ended: " << error.code().message() << std::endl;
   }
 }
 
 aio::task<> serve(std::uint16_t port, aio::tls_context context) {
-  auto const failed = [](aio::socket_address const&, std::error_code code) {
+  auto const failed = [](aio::socket_address const&, aio::error_code code) {
     std::cout << "failed: " << code.message() << std::endl;
   };
   auto server = co_await aio::start_server(talk, "127.0.0.1", port,

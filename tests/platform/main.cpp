@@ -6,10 +6,19 @@
 #include <aio/aio.hpp>
 #include <aio/testing/virtual_clock.hpp>
 
+#if defined(AIO_USE_BOOST_ASIO)
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
+
+namespace asio = boost::asio;
+#else
 #include <asio/ip/tcp.hpp>
 #include <asio/read.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/write.hpp>
+#endif
 
 #include <array>
 #include <chrono>
@@ -196,5 +205,5 @@ int main() {
   auto handle = loop.create_task(later(1, 1ms));
   context.run();
   expect(handle.done(), "a loop on a context of the program");
-  std::printf("ok: Asio %d, pointers of %zu bits\n", ASIO_VERSION, sizeof(void*) * 8);
+  std::printf("ok: Asio %d, pointers of %zu bits\n", AIO_ASIO_VERSION, sizeof(void*) * 8);
 }

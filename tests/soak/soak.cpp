@@ -123,7 +123,7 @@ struct ledger {
       if (of.exception) std::rethrow_exception(of.exception);
     } catch (planned const&) {
       return;
-    } catch (std::system_error const&) {
+    } catch (aio::system_error const&) {
       return;  // of connections that were cut off while something was written
     } catch (aio::incomplete_read_error const&) {
       return;
@@ -172,7 +172,7 @@ class world {
     server_.emplace(co_await aio::start_server(serve, "127.0.0.1", 0));
     port_ = server_->sockets().front().port();
 #if defined(AIO_SOAK_TLS)
-    auto const quiet = [](aio::socket_address const&, std::error_code) {};
+    auto const quiet = [](aio::socket_address const&, aio::error_code) {};
     tls_server_.emplace(co_await aio::start_server(
         serve, "127.0.0.1", 0,
         aio::server_options().tls(aio_test::server_of()).on_handshake_error(quiet)));
@@ -498,7 +498,7 @@ class world {
         writer.write(std::string(*line) + "\n");
         co_await writer.drain();
       }
-    } catch (std::system_error const&) {  // the client is gone
+    } catch (aio::system_error const&) {  // the client is gone
     }
   }
   aio::task<> talk(aio::stream_pair ends) {

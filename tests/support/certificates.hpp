@@ -140,7 +140,7 @@ class files {
     put("none-revoked.crl", root_.revocations({}));
   }
   ~files() {
-    std::error_code ignored;
+    aio::error_code ignored;
     std::filesystem::remove_all(folder_, ignored);
   }
   [[nodiscard]] std::filesystem::path operator()(std::string const& name) const { return folder_ / name; }

@@ -107,7 +107,7 @@ class pipe_pair {
 class few_descriptors {
  public:
   explicit few_descriptors(int left) {
-    std::error_code const met(EMFILE, std::system_category());
+    aio::error_code const met(EMFILE, aio::system_category());
     CHECK((met == std::errc::too_many_files_open && !met.message().empty()));
     ::getrlimit(RLIMIT_NOFILE, &usual_);
     ::rlimit tight = usual_;

@@ -69,7 +69,7 @@ class memory_end final : public aio::transport {
 
   aio::transferred receive(std::span<char> into) noexcept override {
     ++in_->receive_calls;
-    if (closed_) return {0, std::make_error_code(std::errc::not_connected)};
+    if (closed_) return {0, aio::make_error_code(std::errc::not_connected)};
     std::size_t const count = std::min(into.size(), in_->available());
     if (count > 0) {
       std::memcpy(into.data(), in_->bytes.data(), count);
@@ -78,9 +78,9 @@ class memory_end final : public aio::transport {
       in_->tell(in_->sends);
       return {count, {}};
     }
-    if (in_->reset) return {0, std::make_error_code(std::errc::connection_reset)};
+    if (in_->reset) return {0, aio::make_error_code(std::errc::connection_reset)};
     if (in_->ended && in_->bytes.empty()) return {};
-    return {0, std::make_error_code(std::errc::operation_would_block)};
+    return {0, aio::make_error_code(std::errc::operation_would_block)};
   }
   void wait_receive(aio::transport_waiter waiter) override {
     in_->receives = std::move(waiter);
@@ -88,8 +88,8 @@ class memory_end final : public aio::transport {
   }
   aio::transferred send(std::span<asio::const_buffer const> parts) noexcept override {
     ++out_->send_calls;
-    if (closed_) return {0, std::make_error_code(std::errc::not_connected)};
-    if (out_->reader_gone) return {0, std::make_error_code(std::errc::broken_pipe)};
+    if (closed_) return {0, aio::make_error_code(std::errc::not_connected)};
+    if (out_->reader_gone) return {0, aio::make_error_code(std::errc::broken_pipe)};
     std::size_t total = 0;
     for (asio::const_buffer const& part : parts) {
       std::size_t const count = std::min(part.size(), out_->capacity - std::min(out_->capacity, out_->bytes.size()));
@@ -100,7 +100,7 @@ class memory_end final : public aio::transport {
       total += count;
       if (count < part.size()) break;
     }
-    if (total == 0) return {0, std::make_error_code(std::errc::operation_would_block)};
+    if (total == 0) return {0, aio::make_error_code(std::errc::operation_would_block)};
     out_->sent += total;
     out_->tell(out_->receives);
     return {total, {}};
@@ -109,7 +109,7 @@ class memory_end final : public aio::transport {
     out_->sends = std::move(waiter);
     if (out_->bytes.size() < out_->capacity || out_->reader_gone) out_->tell(out_->sends);
   }
-  std::error_code shut_down() noexcept override {
+  aio::error_code shut_down() noexcept override {
     out_->end();
     return {};
   }

@@ -28,7 +28,7 @@ inline aio::stream_pair stream_over(int descriptor, aio::stream_options const& o
 /// Two connected descriptors.
 inline std::array<int, 2> descriptors() {
   std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) throw std::system_error(errno, std::generic_category());
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0) throw aio::system_error(errno, aio::generic_category());
   return ends;
 }
 

@@ -23,7 +23,7 @@ class temporary_folder {
   }
   temporary_folder(temporary_folder const&) = delete;
   ~temporary_folder() {
-    std::error_code ignored;
+    aio::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
 

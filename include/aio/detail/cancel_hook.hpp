@@ -11,12 +11,13 @@
 #include <new>
 #include <utility>
 
-#include <asio/cancellation_signal.hpp>
-#include <asio/io_context.hpp>
+#include "aio/detail/asio/cancellation_signal.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/macros.hpp"
 
-#include <asio/detail/reactor.hpp>  // needs io_context.hpp before it
-#if defined(ASIO_HAS_IO_URING)
-#include <asio/detail/io_uring_service.hpp>
+#include "aio/detail/asio/detail/reactor.hpp"  // needs io_context.hpp before it
+#if AIO_ASIO_HAS_IO_URING
+#include "aio/detail/asio/detail/io_uring_service.hpp"
 #endif
 
 #include "aio/detail/frame_pool.hpp"
@@ -52,7 +53,7 @@ class cancel_hook {
   Handler& emplace(asio::detail::reactor* reactor, State** inside, More... more) {
     return emplace<keeping<Handler, asio::detail::reactor, State>>(reactor, *inside, more...).handler;
   }
-#if defined(ASIO_HAS_IO_URING)
+#if AIO_ASIO_HAS_IO_URING
   template <class Handler, class State, class... More>
   Handler& emplace(asio::detail::io_uring_service* service, State** inside, More... more) {
     return emplace<keeping<Handler, asio::detail::io_uring_service, State>>(service, *inside, more...).handler;

@@ -8,22 +8,20 @@
 
 #include <cstddef>
 #include <exception>
-#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include <asio/system_error.hpp>
-
 #include "aio/detail/exceptions.hpp"
 #include "aio/error.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
 
 template <class First>
 inline constexpr bool is_status =
-    std::is_same_v<First, std::error_code> || std::is_same_v<First, std::exception_ptr>;
+    std::is_same_v<First, error_code> || std::is_same_v<First, std::exception_ptr>;
 
 template <class... R>
 inline constexpr bool begins_with_status = false;
@@ -33,7 +31,7 @@ inline constexpr bool begins_with_status<First, Rest...> = is_status<First>;
 template <class... R>
 inline constexpr bool begins_with_error_inside = false;
 template <class... Inside, class... Rest>
-inline constexpr bool begins_with_error_inside<std::tuple<std::error_code, Inside...>, Rest...> = true;
+inline constexpr bool begins_with_error_inside<std::tuple<error_code, Inside...>, Rest...> = true;
 
 /// How an operation ended that was asked to: in an error, or not; or its values say nothing of it.
 enum class ending : std::uint8_t {
@@ -42,13 +40,13 @@ enum class ending : std::uint8_t {
   result,
 };
 
-inline ending how_ended(std::error_code const& error) noexcept { return error ? ending::error : ending::result; }
+inline ending how_ended(error_code const& error) noexcept { return error ? ending::error : ending::result; }
 /// Exceptions that nobody throws to say that an operation was cancelled are results: they are not to be lost.
 inline ending how_ended(std::exception_ptr const& error) noexcept {
   if (!error) return ending::result;
   try {
     std::rethrow_exception(error);
-  } catch (std::system_error const&) {
+  } catch (system_error const&) {
     return ending::error;
   } catch (cancelled_error const&) {
     return ending::error;
@@ -85,8 +83,8 @@ ending how_ended(std::tuple<First, Rest...> const& values) noexcept {
       values);
 }
 
-inline void throw_status(std::error_code const& error) {
-  if (error) throw std::system_error(error);
+inline void throw_status(error_code const& error) {
+  if (error) throw system_error(error);
 }
 inline void throw_status(std::exception_ptr const& error) {
   if (error) std::rethrow_exception(error);

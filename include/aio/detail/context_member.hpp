@@ -8,7 +8,7 @@
 
 #include <memory>
 
-#include <asio/execution_context.hpp>
+#include "aio/detail/asio/execution_context.hpp"
 
 #include "aio/detail/keywords_back.hpp"
 

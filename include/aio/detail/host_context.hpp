@@ -12,9 +12,9 @@
 #include <optional>
 #include <utility>
 
-#include <asio/basic_waitable_timer.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
+#include "aio/detail/asio/basic_waitable_timer.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/post.hpp"
 
 #include "aio/detail/timer_heap.hpp"
 #pragma GCC visibility push(default)

@@ -17,12 +17,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <system_error>
 
 #include "aio/detail/read_watch.hpp"
 #include "aio/detail/signal_table.hpp"
 #include "aio/detail/system_calls.hpp"
 #include "aio/event_loop.hpp"
+#include "aio/system_error.hpp"
 
 #if AIO_HAS_SIGACTION
 #include <pthread.h>
@@ -57,7 +57,7 @@ class interrupts {
     if (!make_wake_up_pipe(read_end, write_end_)) return;
     try {
       pipe_.emplace(loop.context(), read_end, on_signal);
-    } catch (std::system_error const&) {  // no descriptor is left for Asio's own use
+    } catch (system_error const&) {  // no descriptor is left for Asio's own use
       write_end_.reset();
       return;
     }

@@ -15,18 +15,17 @@
 #include <new>
 #include <optional>
 #include <source_location>
-#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
-#include <asio/any_io_executor.hpp>
-#include <asio/async_result.hpp>
-#include <asio/cancellation_signal.hpp>
-#include <asio/execution/context.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/query.hpp>
+#include "aio/detail/asio/any_io_executor.hpp"
+#include "aio/detail/asio/async_result.hpp"
+#include "aio/detail/asio/cancellation_signal.hpp"
+#include "aio/detail/asio/execution/context.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/post.hpp"
+#include "aio/detail/asio/query.hpp"
 
 #include "aio/detail/cancel_hook.hpp"
 #include "aio/detail/completion.hpp"
@@ -35,6 +34,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -130,14 +130,14 @@ class io_base : public loop_operation {
     on.work_started();
   }
   /// The error that it ends with in place of beginning, in a test in which operations fail. `name`: what makes it.
-  AIO_COLD AIO_NEVER_INLINE std::error_code error_in_test(loop_core& on, char const* name) noexcept {
+  AIO_COLD AIO_NEVER_INLINE error_code error_in_test(loop_core& on, char const* name) noexcept {
     auto* const failing = on.failures();
-    return failing ? failing->fails(operation_failures::kind::asio, frame_, name) : std::error_code();
+    return failing ? failing->fails(operation_failures::kind::asio, frame_, name) : error_code();
   }
   /// It ends a little later, without having begun: with its values, or with what fail() was given.
   void end_soon(loop_core& on);
-  void end_soon(loop_core& on, std::error_code const& error) {
-    fail(std::make_exception_ptr(std::system_error(error)));
+  void end_soon(loop_core& on, error_code const& error) {
+    fail(std::make_exception_ptr(system_error(error)));
     end_soon(on);
   }
   /// The same for an object of another context; starts it there.
@@ -536,11 +536,19 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
       return;
     }
     try {
+#if defined(__GNUC__)  // Beast gives some of its initiations an int where they take a size
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
       std::apply(
           [&](auto&&... each) {
             std::move(initiation_)(io_handler<R...>(*this), std::forward<decltype(each)>(each)...);
           },
           std::move(arguments_));
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
       base::started();
     } catch (...) {
       base::start_failed(std::current_exception());
@@ -583,7 +591,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
     constexpr bool redirects = requires { initiation_.redirects_to(); };
     if constexpr (begins_with_status<R...> || (std::is_default_constructible_v<std::tuple<R...>> &&
                                                (begins_with_error_inside<R...> || redirects))) {
-      std::error_code const error = base::error_in_test(on, std::source_location::current().function_name());
+      error_code const error = base::error_in_test(on, std::source_location::current().function_name());
       if (!error) return false;
       if constexpr (begins_with_status<R...>) {
         base::end_soon(on, error);

@@ -44,7 +44,7 @@ class basic_lookup_threads {
   basic_lookup_threads() noexcept = default;
   basic_lookup_threads(basic_lookup_threads const&) = delete;
 
-  /// Has it called, and then brought to its loop. Throws: std::system_error if no thread can be started and there is
+  /// Has it called, and then brought to its loop. Throws: system_error if no thread can be started and there is
   /// none.
   void submit(Lookup& what) {
     {

@@ -27,11 +27,11 @@
 #include <utility>
 #include <vector>
 
-#include <asio/executor_work_guard.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
-#include <asio/steady_timer.hpp>
-#include <asio/version.hpp>
+#include "aio/detail/asio/executor_work_guard.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/macros.hpp"
+#include "aio/detail/asio/post.hpp"
+#include "aio/detail/asio/steady_timer.hpp"
 
 #include "aio/detail/callback.hpp"
 #include "aio/detail/cancel_walk.hpp"
@@ -53,16 +53,17 @@
 #include "aio/detail/waitable.hpp"
 #include "aio/error.hpp"
 #include "aio/fwd.hpp"
+#include "aio/system_error.hpp"
 
 #if AIO_WAITS_BY_SELECT
 #include <unistd.h>
 
-#include <asio/detail/select_reactor.hpp>
+#include "aio/detail/asio/detail/select_reactor.hpp"
 #endif
 
-static_assert(ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
-#if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
-static_assert(ASIO_VERSION >= 102801,
+static_assert(AIO_ASIO_VERSION >= 102200, "aio needs Asio 1.22 or newer");
+#if AIO_ASIO_WAITS_BY_IO_URING
+static_assert(AIO_ASIO_VERSION >= 102801,
               "in place of epoll, io_uring needs Asio 1.28.1 or newer: before, Asio writes over the stack");
 #endif
 #pragma GCC visibility push(default)
@@ -103,7 +104,7 @@ class operation_failures {
 
   /// An operation is about to begin: awaited in `at`, or null. `name`: its function, as a compiler says it, or null.
   /// Gives the error that it is to end with, a little later, in place of beginning; none: it begins.
-  virtual std::error_code fails(kind what, frame_base const* at, char const* name) noexcept = 0;
+  virtual error_code fails(kind what, frame_base const* at, char const* name) noexcept = 0;
   /// The same of a function that another thread or loop is about to be given. Null: it is.
   virtual std::exception_ptr throws(frame_base const* at) noexcept = 0;
   /// A transport upon `below` whose operations may fail; `below` itself, if its own may.
@@ -127,7 +128,7 @@ class loop_part {
 class loop_core : public scheduler {
  public:
   /// With a context of its own, or on one that the program runs.
-  loop_core() : own_(std::make_unique<asio::io_context>(ASIO_CONCURRENCY_HINT_UNSAFE_IO)), context_(*own_) {
+  loop_core() : own_(std::make_unique<asio::io_context>(AIO_ASIO_UNSAFE_IO)), context_(*own_) {
     make_wakeable(context_);
   }
   template <std::derived_from<asio::io_context> Context>

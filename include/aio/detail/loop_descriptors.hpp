@@ -32,7 +32,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -46,6 +45,7 @@
 #include "aio/detail/system_calls.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/detail/waitable.hpp"
+#include "aio/system_error.hpp"
 #endif
 #pragma GCC visibility push(default)
 
@@ -70,7 +70,7 @@ class descriptor_poll {
   };
   static constexpr std::size_t at_once = 256;
 
-  /// Throws: std::system_error.
+  /// Throws: system_error.
   [[nodiscard]] static owned_descriptor open() {
     owned_descriptor made(open_one());
     if (!made) throw_errno(errno, "event_loop");
@@ -277,7 +277,7 @@ class loop_descriptors final : public descriptor_part, private repeated_calls {
       int const error = descriptor_poll::change(list_->number(), number, at.serial, before, before | bit(what));
       if (error != 0) {
         if (is_new) entries_.erase(found);
-        throw std::system_error(error, std::system_category(), name());
+        throw system_error(error, system_category(), name());
       }
       keep(at);
     } catch (...) {

@@ -12,9 +12,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <asio/execution.hpp>
-#include <asio/io_context.hpp>
-#include <asio/post.hpp>
+#include "aio/detail/asio/execution.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/post.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {

@@ -7,6 +7,7 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include "aio/detail/signal_table.hpp"
+#include "aio/system_error.hpp"
 
 #if AIO_HAS_SIGACTION
 #include <unistd.h>
@@ -21,7 +22,6 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include "aio/detail/intrusive_list.hpp"

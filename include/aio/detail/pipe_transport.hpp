@@ -29,14 +29,13 @@
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <utility>
 
-#include <asio/buffer.hpp>
-#include <asio/io_context.hpp>
-#include <asio/posix/basic_stream_descriptor.hpp>
-#include <asio/posix/descriptor_base.hpp>
-#include <asio/post.hpp>
+#include "aio/detail/asio/buffer.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/posix/basic_stream_descriptor.hpp"
+#include "aio/detail/asio/posix/descriptor_base.hpp"
+#include "aio/detail/asio/post.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -58,6 +57,7 @@
 #include "aio/detail/socket_transport.hpp"
 #include "aio/detail/spawn.hpp"
 #include "aio/detail/system_calls.hpp"
+#include "aio/system_error.hpp"
 #include "aio/transport.hpp"
 #endif
 #pragma GCC visibility push(default)
@@ -89,7 +89,7 @@ struct opened_pipe {
 
 class pipe_transport final : public transport, public context_member<pipe_transport> {
  public:
-  /// Throws: std::system_error, std::bad_alloc.
+  /// Throws: system_error, std::bad_alloc.
   pipe_transport(loop_core& loop, opened_pipe what, pipe_direction direction)
       : loop_(loop), file_(std::move(what.file)), access_(what.access), direction_(direction) {
     if (access_ != pipe_access::file) (void)detail::waitable_number(file_.get(), "a pipe");
@@ -137,7 +137,7 @@ class pipe_transport final : public transport, public context_member<pipe_transp
   void wait_send(transport_waiter waiter) override { wait(std::move(waiter)); }
 
   /// The end of a pipe is that nobody has it.
-  std::error_code shut_down() noexcept override {
+  error_code shut_down() noexcept override {
     leave();
     return {};
   }
@@ -148,13 +148,13 @@ class pipe_transport final : public transport, public context_member<pipe_transp
  private:
   using descriptor = asio::posix::basic_stream_descriptor<asio::io_context::executor_type>;
 
-  static transferred gone() noexcept { return {0, std::make_error_code(std::errc::not_connected)}; }
+  static transferred gone() noexcept { return {0, aio::make_error_code(std::errc::not_connected)}; }
   static transferred would_block() noexcept {
-    return {0, std::make_error_code(std::errc::operation_would_block)};
+    return {0, aio::make_error_code(std::errc::operation_would_block)};
   }
   static transferred failed(int error) noexcept {
     if (error == EAGAIN || error == EWOULDBLOCK) return would_block();
-    return {0, std::error_code(error, std::system_category())};
+    return {0, error_code(error, system_category())};
   }
   [[nodiscard]] bool polled(short what) const noexcept {
     ::pollfd asked{file_.get(), what, 0};
@@ -274,7 +274,7 @@ inline owned_descriptor open_again(int number, struct stat const& file, pipe_dir
 }
 
 /// A descriptor that others may share, as it can be used without their noticing. `given`: it is this program's to
-/// close; else that one stays as it is. Throws: std::system_error; std::invalid_argument for a directory, or a regular
+/// close; else that one stays as it is. Throws: system_error; std::invalid_argument for a directory, or a regular
 /// file unless `files` are allowed. One that was given is closed then.
 inline opened_pipe open_shared(int number, pipe_direction direction, bool given, bool files) {
   owned_descriptor owned(given ? number : -1);

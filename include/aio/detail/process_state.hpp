@@ -26,14 +26,13 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include <asio/io_context.hpp>
-#include <asio/posix/basic_stream_descriptor.hpp>
-#include <asio/posix/descriptor_base.hpp>
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/posix/basic_stream_descriptor.hpp"
+#include "aio/detail/asio/posix/descriptor_base.hpp"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -55,6 +54,7 @@
 #include "aio/detail/spawn.hpp"
 #include "aio/detail/system_calls.hpp"
 #include "aio/detail/wait_line.hpp"
+#include "aio/system_error.hpp"
 #endif
 #pragma GCC visibility push(default)
 
@@ -181,7 +181,7 @@ class process_state final : public context_member<process_state> {
   [[nodiscard]] std::optional<int> returncode() const noexcept { return returncode_; }
   [[nodiscard]] wait_line& waiters() noexcept { return waiters_; }
 
-  /// To it, or to its group if it leads one; whether it was there. Throws: std::system_error.
+  /// To it, or to its group if it leads one; whether it was there. Throws: system_error.
   bool signal(int number) {
     if (!is_ours()) return false;
     if (number == SIGTERM || number == SIGKILL) told_to_end_ = true;
@@ -218,7 +218,7 @@ class process_state final : public context_member<process_state> {
   class exit_handler {
    public:
     explicit exit_handler(std::shared_ptr<process_state> state) noexcept : state_(std::move(state)) {}
-    void operator()(std::error_code const& error) {
+    void operator()(error_code const& error) {
       auto const state = std::exchange(state_, nullptr);
       state->notice(state, error);
     }
@@ -295,7 +295,7 @@ class process_state final : public context_member<process_state> {
     loop_.io_started();
     loop_.work_started();
   }
-  bool watch_again(std::shared_ptr<process_state> const& self, std::error_code const& error) noexcept {
+  bool watch_again(std::shared_ptr<process_state> const& self, error_code const& error) noexcept {
     try {
       if (!error) {
         pidfd_->async_wait(descriptor::wait_read, exit_handler(self));
@@ -333,7 +333,7 @@ class process_state final : public context_member<process_state> {
 
   /// It has ended, as was told; or not, for a descriptor may be ready for nothing, as where one with the same number
   /// was ready before. `self`: not of a thread.
-  void notice(std::shared_ptr<process_state> const& self, std::error_code const& error) noexcept {
+  void notice(std::shared_ptr<process_state> const& self, error_code const& error) noexcept {
     if (!watched_) return;
     bool const ended = has_ended();
     if (!ended && self && watch_again(self, error)) return;

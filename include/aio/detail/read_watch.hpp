@@ -14,11 +14,12 @@
 #include <memory>
 #include <utility>
 
-#include <asio/io_context.hpp>
-#include <asio/posix/basic_stream_descriptor.hpp>
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/posix/basic_stream_descriptor.hpp"
 #endif
 
 #include "aio/detail/system_calls.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -51,7 +52,7 @@ class read_watch {
     void* to;
   };
 
-  /// Takes `watched`. Throws: std::system_error if there is no descriptor left for what Asio needs itself, or it cannot
+  /// Takes `watched`. Throws: system_error if there is no descriptor left for what Asio needs itself, or it cannot
   /// wait for this one.
   read_watch(asio::io_context& context, owned_descriptor& watched, reaction on_readable)
       : shared_(std::make_shared<shared>(context, watched, on_readable)) {}
@@ -59,7 +60,7 @@ class read_watch {
   read_watch& operator=(read_watch const&) = delete;
   ~read_watch() {
     shared_->tell.call = nullptr;  // Asio keeps it until the handler has run
-    asio::error_code ignored;
+    error_code ignored;
     (void)shared_->watched.close(ignored);
   }
 
@@ -71,7 +72,7 @@ class read_watch {
     });
   }
   void disarm() noexcept {
-    asio::error_code ignored;
+    error_code ignored;
     (void)shared_->watched.cancel(ignored);
   }
 

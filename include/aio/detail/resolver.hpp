@@ -24,6 +24,7 @@
 #include "aio/detail/scheduler.hpp"
 #include "aio/detail/task_core.hpp"
 #include "aio/result.hpp"
+#include "aio/system_error.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -177,8 +178,8 @@ class [[nodiscard("co_await it: nothing is looked up before")]] lookup_awaiter f
 
  private:
   AIO_COLD AIO_NEVER_INLINE bool fails_in_test(loop_core& on, call_of& call) {
-    std::error_code const error = on.failures()->fails(operation_failures::kind::lookup, frame_, nullptr);
-    if (error) call.outcome.emplace(std::make_exception_ptr(std::system_error(error)));
+    error_code const error = on.failures()->fails(operation_failures::kind::lookup, frame_, nullptr);
+    if (error) call.outcome.emplace(std::make_exception_ptr(system_error(error)));
     return static_cast<bool>(error);
   }
 

@@ -20,18 +20,17 @@
 #include <optional>
 #include <source_location>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <asio/basic_socket_acceptor.hpp>
-#include <asio/error.hpp>
-#include <asio/execution_context.hpp>
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/post.hpp>
-#include <asio/socket_base.hpp>
+#include "aio/detail/asio/basic_socket_acceptor.hpp"
+#include "aio/detail/asio/error.hpp"
+#include "aio/detail/asio/execution_context.hpp"
+#include "aio/detail/asio/generic/stream_protocol.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/ip/tcp.hpp"
+#include "aio/detail/asio/post.hpp"
+#include "aio/detail/asio/socket_base.hpp"
 
 #include "aio/detail/context_values.hpp"
 #include "aio/detail/frame_pool.hpp"
@@ -51,6 +50,7 @@
 #include "aio/event.hpp"
 #include "aio/socket_address.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/transport.hpp"
 #if defined(__unix__) || defined(__APPLE__)
@@ -183,13 +183,13 @@ class server_listener final : public transport_client, public context_member<ser
   void send_ready() noexcept override {}
 
   void listen(int backlog) {
-    std::error_code error;
+    error_code error;
     (void)socket_->listen(backlog, error);
-    if (error) throw std::system_error(detail::as_standard(error), "cannot listen on " + address().to_string());
+    if (error) throw system_error(detail::as_standard(error), "cannot listen on " + address().to_string());
   }
   [[nodiscard]] bool open() const noexcept { return socket_.has_value(); }
   [[nodiscard]] socket_address address() const {
-    std::error_code error;
+    error_code error;
     if (!socket_) return {};
     auto const at = socket_->local_endpoint(error);
     return error ? socket_address() : socket_address(at.data(), at.size());
@@ -200,7 +200,7 @@ class server_listener final : public transport_client, public context_member<ser
   void close() noexcept {
     if (!socket_) return;
     remove_file();
-    std::error_code ignored;
+    error_code ignored;
     (void)socket_->close(ignored);
     leave_context();
     context_ends();
@@ -233,11 +233,11 @@ class server_listener final : public transport_client, public context_member<ser
   int family_;
   bool waits_ = false;
 #if AIO_ACCEPT_BY_ASIO
-  std::optional<std::pair<std::error_code, socket_transport::socket_type>> arrived_;
+  std::optional<std::pair<error_code, socket_transport::socket_type>> arrived_;
 #endif
 };
 
-using handshake_handler = std::function<void(socket_address const&, std::error_code)>;
+using handshake_handler = std::function<void(socket_address const&, error_code)>;
 
 /// What of the options is needed when the sockets are made.
 struct serving_options {
@@ -287,7 +287,7 @@ class server_state {
   [[nodiscard]] std::size_t handlers() const noexcept { return handlers_; }
   [[nodiscard]] std::uint64_t handshake_failures() const noexcept { return handshake_failures_; }
 
-  /// Listens and accepts. Throws: usage_error, if it was closed; std::system_error; it is closed then.
+  /// Listens and accepts. Throws: usage_error, if it was closed; system_error; it is closed then.
   void serve();
   void close() noexcept;
   void close_clients() noexcept;
@@ -341,9 +341,9 @@ class server_state {
   bool accept_one(server_listener& from) noexcept;
   void accepted(int family, socket_transport::native_handle_type handle, socket_address const& peer);
   void accepted(int family, socket_transport::socket_type socket, socket_address const& peer);
-  bool accept_failed(std::error_code error) noexcept;
+  bool accept_failed(error_code error) noexcept;
   void wait_for_next(server_listener& from) noexcept;
-  void pause(std::error_code error) noexcept;
+  void pause(error_code error) noexcept;
   void retry_at(std::optional<time_point> when) noexcept;
   void stop_retrying() noexcept {
     if (!std::exchange(retry_.armed, false)) return;
@@ -542,7 +542,7 @@ class server_listener::accept_handler {
   accept_handler(server_listener& of, loop_core& loop) noexcept
       : server_(state_ptr<server_state>::share(of.server_)), listener_(&of), loop_(&loop) {}
 
-  void operator()(std::error_code error, socket_transport::socket_type socket) {
+  void operator()(error_code error, socket_transport::socket_type socket) {
     if (!loop_->on_loop_thread()) [[unlikely]] {  // of a context that several threads run
       auto later = [self = std::move(*this), error, socket = std::move(socket)]() mutable {
         self(error, std::move(socket));
@@ -583,14 +583,14 @@ inline void server_state::accept_from(server_listener& from) noexcept {
   auto& [error, socket] = *arrived;
   if (loop_.failures() && !error) error = loop_.failures()->fails(operation_failures::kind::accept, nullptr, nullptr);
   if (!error) {
-    std::error_code ignored;
+    error_code ignored;
     auto const at = socket.remote_endpoint(ignored);
     socket_address const peer = ignored ? socket_address() : socket_address(at.data(), at.size());
     try {
       set_close_on_exec(static_cast<int>(socket.native_handle()));
       accepted(from.family_, std::move(socket), peer);
     } catch (...) {
-      error = std::make_error_code(std::errc::not_enough_memory);
+      error = aio::make_error_code(std::errc::not_enough_memory);
     }
   }
   if (!error || accept_failed(detail::as_standard(error))) wait_for_next(from);
@@ -639,15 +639,15 @@ inline bool server_state::accept_one(server_listener& from) noexcept {
     try {
       accepted(from.family_, handle, socket_address(into, size));
       return true;
-    } catch (std::system_error const& error) {
+    } catch (system_error const& error) {
       if (!accept_failed(detail::as_standard(error.code()))) return false;
     } catch (...) {
-      if (!accept_failed(std::make_error_code(std::errc::not_enough_memory))) return false;
+      if (!accept_failed(aio::make_error_code(std::errc::not_enough_memory))) return false;
     }
     wait_for_next(from);
     return false;
   }
-  std::error_code const error(errno, std::system_category());
+  error_code const error(errno, system_category());
   if (error == std::errc::interrupted) return true;
   if (error == std::errc::operation_would_block || error == std::errc::resource_unavailable_try_again ||
       accept_failed(error)) {
@@ -659,7 +659,7 @@ inline bool server_state::accept_one(server_listener& from) noexcept {
 #endif
 
 /// Says whether accepting goes on at once.
-AIO_COLD AIO_NEVER_INLINE bool server_state::accept_failed(std::error_code error) noexcept {
+AIO_COLD AIO_NEVER_INLINE bool server_state::accept_failed(error_code error) noexcept {
   // Of the connection, which is gone (SRV-9); some systems tell of what they know of its network.
   for (std::errc const each :
        {std::errc::connection_aborted, std::errc::protocol_error, std::errc::no_protocol_option,
@@ -674,13 +674,13 @@ AIO_COLD AIO_NEVER_INLINE bool server_state::accept_failed(std::error_code error
     return false;
   }
   // Not one of a connection: the socket is of no more use, or the system is in trouble. No loop of it.
-  report("a server could not accept a connection", std::make_exception_ptr(std::system_error(error)));
+  report("a server could not accept a connection", std::make_exception_ptr(system_error(error)));
   if (serving_) retry_at(loop_.now() + longest_pause);
   return false;
 }
 
 /// There is a report for all that follow each other (D21).
-AIO_COLD AIO_NEVER_INLINE void server_state::pause(std::error_code error) noexcept {
+AIO_COLD AIO_NEVER_INLINE void server_state::pause(error_code error) noexcept {
   time_point const now = loop_.now();
   bool const same = failed_at_ && now - *failed_at_ < episode_ends_after;
   pause_ = same ? (std::min)(pause_ * 2, longest_pause) : first_pause;
@@ -689,7 +689,7 @@ AIO_COLD AIO_NEVER_INLINE void server_state::pause(std::error_code error) noexce
     try {
       std::string const text = "a server cannot accept connections for now, with " + std::to_string(open_) +
                                " of its own open; it goes on when there is room: see max_connections()";
-      report(text.c_str(), std::make_exception_ptr(std::system_error(error)));
+      report(text.c_str(), std::make_exception_ptr(system_error(error)));
     } catch (...) {
       report("a server cannot accept connections for now", nullptr);
     }
@@ -717,7 +717,7 @@ inline void server_state::wait_for_next(server_listener& from) noexcept {
   try {
     from.wait();
   } catch (...) {
-    pause(std::make_error_code(std::errc::not_enough_memory));
+    pause(aio::make_error_code(std::errc::not_enough_memory));
   }
 }
 
@@ -731,14 +731,14 @@ inline void server_state::connection_gone() noexcept {
 inline void server_state::accepted(int family, socket_transport::native_handle_type handle,
                                    socket_address const& peer) {
   socket_transport::socket_type socket(loop_.context());
-  std::error_code error;
+  error_code error;
   detail::assign_or_close(socket, stream_protocol_of(family), handle, error);
-  if (error) throw std::system_error(error);
+  if (error) throw system_error(error);
   accepted(family, std::move(socket), peer);
 }
 
 inline void server_state::accepted(int family, socket_transport::socket_type socket, socket_address const& peer) {
-  std::error_code ignored;
+  error_code ignored;
   if (family == AF_INET || family == AF_INET6) (void)socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   auto* const connection = new server_connection(*this, peer, ++numbers_);
   std::unique_ptr<accepted_socket> below;
@@ -781,17 +781,17 @@ AIO_COLD AIO_NEVER_INLINE void server_state::handshake_failed(server_connection 
   ++handshake_failures_;
   try {
     if (options_.on_handshake_error) {
-      std::error_code code;
+      error_code code;
       try {
         std::rethrow_exception(error);
-      } catch (std::system_error const& of_system) {
+      } catch (system_error const& of_system) {
         code = of_system.code();
       } catch (timeout_error const&) {
-        code = std::make_error_code(std::errc::timed_out);
+        code = aio::make_error_code(std::errc::timed_out);
       } catch (std::bad_alloc const&) {
-        code = std::make_error_code(std::errc::not_enough_memory);
+        code = aio::make_error_code(std::errc::not_enough_memory);
       } catch (...) {
-        code = std::make_error_code(std::errc::protocol_error);
+        code = aio::make_error_code(std::errc::protocol_error);
       }
       auto const tell = options_.on_handshake_error;
       return tell(connection.peer(), code);

@@ -15,10 +15,10 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "aio/detail/never_destroyed.hpp"
+#include "aio/system_error.hpp"
 
 #if defined(__unix__) || defined(__APPLE__)
 #define AIO_HAS_SIGACTION 1
@@ -62,7 +62,7 @@ class signal_table {
   };
 
   /// From here on `by` hears of the signal, as all do who took it.
-  /// Throws: std::system_error if the system refuses the number.
+  /// Throws: system_error if the system refuses the number.
   static void take(watcher& by, int number) {
     hold_over_forks();
     std::unique_ptr<taken> made;
@@ -214,7 +214,7 @@ class signal_table {
   static bool is_default(struct sigaction const& present) noexcept {
     return (present.sa_flags & SA_SIGINFO) == 0 && present.sa_handler == SIG_DFL;
   }
-  [[noreturn]] static void fail(int error) { throw std::system_error(error, std::system_category(), "sigaction"); }
+  [[noreturn]] static void fail(int error) { throw system_error(error, system_category(), "sigaction"); }
 
   static void enlist(watcher& by) noexcept {
     if (find(by)->load()) return;

@@ -11,17 +11,16 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <system_error>
 #include <utility>
 
-#include <asio/basic_stream_socket.hpp>
-#include <asio/buffer.hpp>
-#include <asio/error.hpp>
-#include <asio/generic/stream_protocol.hpp>
-#include <asio/io_context.hpp>
-#include <asio/ip/tcp.hpp>
-#include <asio/post.hpp>
-#include <asio/socket_base.hpp>
+#include "aio/detail/asio/basic_stream_socket.hpp"
+#include "aio/detail/asio/buffer.hpp"
+#include "aio/detail/asio/error.hpp"
+#include "aio/detail/asio/generic/stream_protocol.hpp"
+#include "aio/detail/asio/io_context.hpp"
+#include "aio/detail/asio/ip/tcp.hpp"
+#include "aio/detail/asio/post.hpp"
+#include "aio/detail/asio/socket_base.hpp"
 
 #if defined(__linux__)
 #include <cerrno>
@@ -36,6 +35,7 @@
 #include "aio/detail/loop_core.hpp"
 #include "aio/detail/system_calls.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
@@ -68,7 +68,7 @@ class ready_handler {
     beginning = false;
   }
 
-  void operator()(std::error_code const&) { (*this)(); }
+  void operator()(error_code const&) { (*this)(); }
   void operator()() {
     if (!loop_->on_loop_thread()) [[unlikely]]  // of a context that several threads run
       return asio::post(loop_->handler_executor(), std::move(*this));
@@ -92,7 +92,7 @@ class socket_transport : public transport, public context_member<socket_transpor
  public:
   using socket_type = asio::basic_stream_socket<asio::generic::stream_protocol, asio::io_context::executor_type>;
 
-  /// Takes a socket that is connected, of the loop's context. Throws: std::system_error, std::bad_alloc.
+  /// Takes a socket that is connected, of the loop's context. Throws: system_error, std::bad_alloc.
   socket_transport(loop_core& loop, socket_type socket) : loop_(loop), socket_(std::move(socket)) {
     (void)detail::waitable_number(socket_->native_handle(), "a socket");
     socket_->non_blocking(true);
@@ -102,7 +102,7 @@ class socket_transport : public transport, public context_member<socket_transpor
 
   transferred receive(std::span<char> into) noexcept override {
     if (!socket_) return gone();
-    std::error_code error;
+    error_code error;
     std::size_t const bytes = socket_->receive(asio::buffer(into.data(), into.size()), 0, error);
     return outcome(bytes, error);
   }
@@ -110,7 +110,7 @@ class socket_transport : public transport, public context_member<socket_transpor
 
   transferred send(std::span<asio::const_buffer const> parts) noexcept override {
     if (!socket_) return gone();
-    std::error_code error;
+    error_code error;
     std::size_t const bytes =
         parts.size() == 1 ? socket_->send(parts.front(), 0, error) : socket_->send(parts, 0, error);
     return outcome(bytes, error);
@@ -124,21 +124,21 @@ class socket_transport : public transport, public context_member<socket_transpor
     auto from = static_cast<::off_t>(offset);
     ::ssize_t const bytes = ::sendfile(socket_->native_handle(), descriptor, &from, most);
     if (bytes >= 0) return {static_cast<std::size_t>(bytes), {}};
-    std::error_code const error(errno, asio::error::get_system_category());
+    error_code const error(errno, asio::error::get_system_category());
     if (error == asio::error::broken_pipe) quietly.raised();
     return outcome(0, error);
   }
 #endif
 
-  std::error_code shut_down() noexcept override {
+  error_code shut_down() noexcept override {
     if (!socket_) return gone().error;
-    std::error_code error;
+    error_code error;
     (void)socket_->shutdown(asio::socket_base::shutdown_send, error);
     return detail::as_standard(error);
   }
   void close(bool reset) noexcept override {
     if (!socket_) return;
-    std::error_code ignored;
+    error_code ignored;
     if (reset) (void)socket_->set_option(asio::socket_base::linger(true, 0), ignored);
     (void)socket_->close(ignored);
     leave();
@@ -149,27 +149,27 @@ class socket_transport : public transport, public context_member<socket_transpor
                    : static_cast<native_handle_type>(-1);
   }
   socket_address local_address() const override {
-    std::error_code error;
+    error_code error;
     return socket_ ? address(socket_->local_endpoint(error), error) : socket_address();
   }
   socket_address remote_address() const override {
-    std::error_code error;
+    error_code error;
     return socket_ ? address(socket_->remote_endpoint(error), error) : socket_address();
   }
 
  private:
   friend class context_members<socket_transport>;
 
-  static transferred gone() noexcept { return {0, std::make_error_code(std::errc::not_connected)}; }
-  static transferred outcome(std::size_t bytes, std::error_code const& error) noexcept {
+  static transferred gone() noexcept { return {0, aio::make_error_code(std::errc::not_connected)}; }
+  static transferred outcome(std::size_t bytes, error_code const& error) noexcept {
     if (!error || bytes > 0) return {bytes, {}};
     if (error == asio::error::eof) return {};
     if (error == asio::error::would_block || error == asio::error::try_again || error == asio::error::interrupted) {
-      return {0, std::make_error_code(std::errc::operation_would_block)};
+      return {0, aio::make_error_code(std::errc::operation_would_block)};
     }
     return {0, detail::as_standard(error)};
   }
-  static socket_address address(asio::generic::stream_protocol::endpoint const& at, std::error_code const& error) {
+  static socket_address address(asio::generic::stream_protocol::endpoint const& at, error_code const& error) {
     return error ? socket_address() : socket_address(at.data(), at.size());
   }
   void wait(asio::socket_base::wait_type what, transport_waiter waiter) {
@@ -193,9 +193,9 @@ class socket_transport : public transport, public context_member<socket_transpor
 };
 
 /// A connected socket of any kind, by its descriptor or handle, which it owns from then on; of TCP without the delay of
-/// small segments. Throws: std::system_error; it is closed then.
+/// small segments. Throws: system_error; it is closed then.
 inline std::unique_ptr<socket_transport> adopt_socket(loop_core& loop, socket_transport::socket_type socket) {
-  std::error_code ignored;
+  error_code ignored;
   auto const family = socket.local_endpoint(ignored).protocol().family();
   if (family == AF_INET || family == AF_INET6) (void)socket.set_option(asio::ip::tcp::no_delay(true), ignored);
   return std::make_unique<socket_transport>(loop, std::move(socket));

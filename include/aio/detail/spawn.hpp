@@ -21,7 +21,6 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -34,6 +33,7 @@
 
 #include "aio/detail/system_calls.hpp"
 #include "aio/error.hpp"
+#include "aio/system_error.hpp"
 
 #endif
 #pragma GCC visibility push(default)
@@ -57,7 +57,7 @@ struct pipe_ends {
 };
 
 /// A pipe that no program inherits. Its ends are not among the standard descriptors, also where the program has closed
-/// those. Throws: std::system_error.
+/// those. Throws: system_error.
 inline pipe_ends make_pipe() {
   int ends[2];
 #if defined(__APPLE__)
@@ -279,7 +279,7 @@ int start_on_path(spawn_request const& of, Start start) {
 }
 
 /// Starts it, and gives the number of the process. Blocks until exec() has succeeded.
-/// Throws: std::system_error; std::invalid_argument; std::bad_alloc. Nothing runs then.
+/// Throws: system_error; std::invalid_argument; std::bad_alloc. Nothing runs then.
 AIO_ON_DEMAND
 AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
   if (of.command.empty() || of.command.front().empty()) throw std::invalid_argument("a process needs a program");

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <utility>
 
-#include <asio/buffer.hpp>
+#include "aio/detail/asio/buffer.hpp"
 
 #include "aio/detail/keywords_back.hpp"
 

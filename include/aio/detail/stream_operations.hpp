@@ -14,7 +14,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -23,6 +22,7 @@
 #include "aio/detail/stream_state.hpp"
 #include "aio/error.hpp"
 #include "aio/stream_error.hpp"
+#include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
 namespace aio::detail {
@@ -445,7 +445,7 @@ class send_operation final : public write_operation, private borrowed_output {
     try {
       stream().output().take_over(lent_);
     } catch (...) {  // a message is not to be cut in two without anybody hearing of it
-      stream().fail(std::make_error_code(std::errc::not_enough_memory));
+      stream().fail(aio::make_error_code(std::errc::not_enough_memory));
     }
   }
 

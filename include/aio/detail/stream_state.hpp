@@ -18,10 +18,9 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
-#include <asio/buffer.hpp>
+#include "aio/detail/asio/buffer.hpp"
 
 #include "aio/detail/keywords_back.hpp"
 
@@ -35,6 +34,7 @@
 #include "aio/detail/stream_buffer.hpp"
 #include "aio/error.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
@@ -190,7 +190,7 @@ class stream_state final : public transport_client, private scope_timer {
   [[nodiscard]] bool ended() const noexcept { return ended_ || closing_ || input_failed_; }
   [[nodiscard]] bool input_failed() const noexcept { return input_failed_; }
   /// What ended the connection.
-  [[nodiscard]] std::error_code const& error() const noexcept { return error_; }
+  [[nodiscard]] error_code const& error() const noexcept { return error_; }
 
   void begin_reading(read_operation& operation, scheduler const& on) {
     if (&on != &loop_ || !scheduler::is_open(&loop_, serial_)) [[unlikely]]
@@ -260,7 +260,7 @@ class stream_state final : public transport_client, private scope_timer {
   }
   [[nodiscard]] output_queue& output() noexcept { return output_; }
   [[nodiscard]] bool output_failed() const noexcept { return output_failed_; }
-  [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_error() const { throw std::system_error(error_); }
+  [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_error() const { throw system_error(error_); }
 
   /// Something was queued.
   void written() noexcept {
@@ -329,7 +329,7 @@ class stream_state final : public transport_client, private scope_timer {
     try {
       arm(loop_, deadline_after_linger());
     } catch (...) {  // no memory for a timer
-      return lost(std::make_error_code(std::errc::not_enough_memory));
+      return lost(aio::make_error_code(std::errc::not_enough_memory));
     }
     lingers_ = true;
     retain();
@@ -340,14 +340,14 @@ class stream_state final : public transport_client, private scope_timer {
     state_ptr<stream_state> const here = state_ptr<stream_state>::share(*this);
     closing_ = true;
     if (!error_ && !output_.empty()) {
-      error_ = std::make_error_code(std::errc::connection_aborted);
+      error_ = aio::make_error_code(std::errc::connection_aborted);
       output_failed_ = aborted_ = true;
     }
     finish(true);
   }
   [[nodiscard]] bool aborted() const noexcept { return aborted_; }
   /// What was to be sent is lost.
-  void fail(std::error_code error) noexcept { lost(error); }
+  void fail(error_code error) noexcept { lost(error); }
 
   [[nodiscard]] socket_address local_address() {
     keep_addresses();
@@ -380,7 +380,7 @@ class stream_state final : public transport_client, private scope_timer {
     state_ptr<stream_state> const here = state_ptr<stream_state>::share(self);
     self.fired();
     self.timed_out_ = true;
-    self.lost(std::make_error_code(std::errc::timed_out));
+    self.lost(aio::make_error_code(std::errc::timed_out));
   }
 
   ~stream_state() = default;
@@ -438,13 +438,13 @@ class stream_state final : public transport_client, private scope_timer {
     try {
       wait_send();
     } catch (...) {
-      lost(std::make_error_code(std::errc::not_enough_memory));
+      lost(aio::make_error_code(std::errc::not_enough_memory));
     }
   }
   /// All that was queued is sent.
   void drained() noexcept {
     if (end_wanted_ && !end_sent_) {
-      std::error_code const error = transport_->shut_down();
+      error_code const error = transport_->shut_down();
       if (error == std::errc::operation_would_block) {
         wait_send_or_lose();
         return settle();
@@ -453,7 +453,7 @@ class stream_state final : public transport_client, private scope_timer {
       if (error && error != std::errc::not_connected) return lost(error);
     }
     if (closing_) {
-      std::error_code const error = transport_->finish();
+      error_code const error = transport_->finish();
       if (error == std::errc::operation_would_block) return wait_send_or_lose();
       if (error) return lost(error);
       return finish(false);
@@ -461,12 +461,12 @@ class stream_state final : public transport_client, private scope_timer {
     settle();
   }
   /// The connection is lost for writing; what was read of it stays.
-  void lost(std::error_code error) noexcept {
+  void lost(error_code error) noexcept {
     if (closed_) return;
     fail_output(error);
     if (closing_) finish(true);
   }
-  void fail_output(std::error_code error) noexcept {
+  void fail_output(error_code error) noexcept {
     if (!error_) error_ = error;
     output_failed_ = true;
     output_.clear();
@@ -596,7 +596,7 @@ class stream_state final : public transport_client, private scope_timer {
   std::uint32_t high_ = 65536;
   std::uint32_t low_ = 16384;
   std::chrono::nanoseconds linger_;
-  std::error_code error_;
+  error_code error_;
   std::unique_ptr<information> about_;
   std::uint32_t halves_ = 0;
   std::uint32_t serial_;

@@ -7,20 +7,14 @@
 #include "aio/detail/keywords_off.hpp"  // before Asio
 
 #include <string>
-#include <system_error>
 #include <utility>
 
-#include <asio/error.hpp>
+#include "aio/detail/asio/error.hpp"
+#include "aio/detail/asio/macros.hpp"
+
+#include "aio/system_error.hpp"
 
 #include "aio/detail/keywords_back.hpp"
-
-// Whether Asio waits by select(), which it can do for descriptors below FD_SETSIZE only.
-#if (defined(__unix__) || defined(__APPLE__)) && !defined(ASIO_HAS_EPOLL) && !defined(ASIO_HAS_KQUEUE) && \
-    !defined(ASIO_HAS_DEV_POLL) && !defined(ASIO_HAS_IO_URING_AS_DEFAULT)
-#define AIO_WAITS_BY_SELECT 1
-#else
-#define AIO_WAITS_BY_SELECT 0
-#endif
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <csignal>
@@ -37,24 +31,24 @@
 namespace aio::detail {
 
 /// An error of Asio's as one that compares with std::errc: in Asio 1.22 the system's errors have a category of its own.
-inline std::error_code as_standard(std::error_code const& error) noexcept {
+inline error_code as_standard(error_code const& error) noexcept {
   return error && error.category() == asio::error::get_system_category()
-             ? std::error_code(error.value(), std::system_category())
+             ? error_code(error.value(), system_category())
              : error;
 }
 
 [[noreturn]] AIO_COLD AIO_NEVER_INLINE void throw_errno(int error, std::string const& what) {
-  throw std::system_error(error, std::system_category(), what);
+  throw system_error(error, system_category(), what);
 }
 
-/// Gives `number` back. Throws: std::system_error with fd_set_failure, as Asio says itself, if it is one that Asio
+/// Gives `number` back. Throws: system_error with fd_set_failure, as Asio says itself, if it is one that Asio
 /// cannot wait for.
 template <class Handle>
 Handle waitable_number(Handle number, [[maybe_unused]] char const* what) {
 #if AIO_WAITS_BY_SELECT
   if (number >= FD_SETSIZE) [[unlikely]] {
-    throw std::system_error(asio::error::make_error_code(asio::error::fd_set_failure),
-                            std::string(what) + ", descriptor " + std::to_string(number));
+    throw system_error(asio::error::make_error_code(asio::error::fd_set_failure),
+                       std::string(what) + ", descriptor " + std::to_string(number));
   }
 #endif
   return number;

@@ -18,11 +18,10 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <asio/buffer.hpp>
+#include "aio/detail/asio/buffer.hpp"
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -35,6 +34,7 @@
 #include "aio/error.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/socket_address.hpp"
+#include "aio/system_error.hpp"
 #include "aio/tls_context.hpp"
 #include "aio/tls_error.hpp"
 #include "aio/transport.hpp"
@@ -60,7 +60,7 @@ class tls_connection final : public transport_client {
   };
   class progress_awaiter;
 
-  /// `received` is read before anything else. Throws: std::system_error, std::bad_alloc; usage_error for a client
+  /// `received` is read before anything else. Throws: system_error, std::bad_alloc; usage_error for a client
   /// without a name that it would have to check; std::invalid_argument for a name that is none.
   tls_connection(std::unique_ptr<transport>&& below, std::string received, std::shared_ptr<tls_settings const> settings,
                  std::string host);
@@ -86,8 +86,8 @@ class tls_connection final : public transport_client {
   void wait_receive(transport_waiter waiter);
   transferred send(std::span<asio::const_buffer const> parts) noexcept;
   void wait_send(transport_waiter waiter);
-  std::error_code shut_down() noexcept;
-  std::error_code finish() noexcept;
+  error_code shut_down() noexcept;
+  error_code finish() noexcept;
   void close(bool reset) noexcept;
   /// The tls_transport goes.
   void leave() noexcept;
@@ -107,7 +107,7 @@ class tls_connection final : public transport_client {
     transport_waiter waiter{};
     need needs = need::no_wait;  // what `waiter` waits for
     bool over = false;           // nothing more will come of it, and why:
-    std::error_code error{};
+    error_code error{};
   };
 
   /// Within it nobody is called who might call us: the transport below may call its waiters inside of any of its
@@ -139,9 +139,9 @@ class tls_connection final : public transport_client {
   void encrypt(offer& offered) noexcept;
   [[nodiscard]] bool encrypt_record(char const* from, std::size_t size) noexcept;
   bool flush() noexcept;
-  [[nodiscard]] std::error_code take_error() noexcept;
-  [[noreturn]] void fail(std::error_code error);
-  void break_down(std::error_code error) noexcept;
+  [[nodiscard]] error_code take_error() noexcept;
+  [[noreturn]] void fail(error_code error);
+  void break_down(error_code error) noexcept;
   void say_goodbye() noexcept;
   void drop_received() noexcept;
 
@@ -165,12 +165,12 @@ class tls_connection final : public transport_client {
   std::size_t received_at_ = 0;
   bool drained_ = false;             // there was no more when last asked
   bool below_ended_ = false;         // with below_error_, if there is one
-  std::error_code below_error_{};
+  error_code below_error_{};
 
   // What goes there.
   std::vector<char> unsent_;
   std::size_t unsent_at_ = 0;
-  std::error_code send_error_{};
+  error_code send_error_{};
   std::size_t unreported_ = 0;       // so much of what the stream offers is encrypted, and was not reported yet
   bool out_of_memory_ = false;       // in bio_write()
 
@@ -236,8 +236,8 @@ class tls_transport final : public transport {
   void wait_receive(transport_waiter waiter) override { connection_->wait_receive(std::move(waiter)); }
   transferred send(std::span<asio::const_buffer const> parts) noexcept override { return connection_->send(parts); }
   void wait_send(transport_waiter waiter) override { connection_->wait_send(std::move(waiter)); }
-  std::error_code shut_down() noexcept override { return connection_->shut_down(); }
-  std::error_code finish() noexcept override { return connection_->finish(); }
+  error_code shut_down() noexcept override { return connection_->shut_down(); }
+  error_code finish() noexcept override { return connection_->finish(); }
   void close(bool reset) noexcept override { connection_->close(reset); }
 
   [[nodiscard]] native_handle_type native_handle() const noexcept override {
@@ -280,7 +280,7 @@ inline tls_connection::tls_connection(std::unique_ptr<transport>&& below, std::s
   ssl_ = ::SSL_new(settings_->context);  // NOLINT(cppcoreguidelines-prefer-member-initializer): behind the check
   ::BIO* const bio = ssl_ ? ::BIO_new(bio_method()) : nullptr;
   try {
-    if (!bio) throw std::system_error(take_tls_error(true), "TLS");
+    if (!bio) throw system_error(take_tls_error(true), "TLS");
     ::BIO_set_data(bio, this);
     ::BIO_set_init(bio, 1);
     ::SSL_set_bio(ssl_, bio, bio);  // its own from now on
@@ -382,10 +382,10 @@ inline bool tls_connection::flush() noexcept {
   while (unsent_at_ < unsent_.size() && !send_error_) {
     asio::const_buffer const left(unsent_.data() + unsent_at_, unsent_.size() - unsent_at_);
     transferred const sent =
-        below_ ? below_->send({&left, 1}) : transferred{0, std::make_error_code(std::errc::not_connected)};
+        below_ ? below_->send({&left, 1}) : transferred{0, aio::make_error_code(std::errc::not_connected)};
     if (sent.would_block()) return false;
     unsent_at_ += sent.bytes;
-    if (sent.bytes == 0) send_error_ = sent.error ? sent.error : std::make_error_code(std::errc::io_error);
+    if (sent.bytes == 0) send_error_ = sent.error ? sent.error : aio::make_error_code(std::errc::io_error);
   }
   unsent_at_ = 0;
   unsent_.clear();
@@ -394,21 +394,21 @@ inline bool tls_connection::flush() noexcept {
 }
 
 /// What has ended a call of OpenSSL.
-inline std::error_code tls_connection::take_error() noexcept {
+inline error_code tls_connection::take_error() noexcept {
   if (std::exchange(out_of_memory_, false)) {
     ::ERR_clear_error();
-    return std::make_error_code(std::errc::not_enough_memory);
+    return aio::make_error_code(std::errc::not_enough_memory);
   }
   bool const verify = ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
                       ERR_GET_LIB(::ERR_peek_last_error()) == ERR_LIB_SSL;
   long const why = ::SSL_get_verify_result(ssl_);
-  std::error_code const error = take_tls_error(false);
+  error_code const error = take_tls_error(false);
   if (verify && why != X509_V_OK) return {static_cast<int>(why), tls_verify_category()};
   return error;
 }
 
 /// Neither direction goes on: OpenSSL has told the peer why.
-inline void tls_connection::break_down(std::error_code error) noexcept {
+inline void tls_connection::break_down(error_code error) noexcept {
   broken_ = true;
   receiving_.over = true;
   receiving_.error = error;
@@ -418,10 +418,10 @@ inline void tls_connection::break_down(std::error_code error) noexcept {
 
 // ---------------------------------------------------------------- the handshake
 
-inline void tls_connection::fail(std::error_code error) {
+inline void tls_connection::fail(error_code error) {
   break_down(error);
   flush();  // the alert. Were there no room for it nobody would be listening.
-  throw std::system_error(error, host_.empty() ? "TLS handshake" : "TLS handshake with " + host_);
+  throw system_error(error, host_.empty() ? "TLS handshake" : "TLS handshake with " + host_);
 }
 
 inline tls_connection::need tls_connection::shake_hands() {
@@ -438,7 +438,7 @@ inline tls_connection::need tls_connection::shake_hands() {
     int const why = ::SSL_get_error(ssl_, done);
     if (why != SSL_ERROR_WANT_READ) fail(take_error());
     flush();
-    if (below_ended_) fail(below_error_ ? below_error_ : std::make_error_code(std::errc::connection_reset));
+    if (below_ended_) fail(below_error_ ? below_error_ : aio::make_error_code(std::errc::connection_reset));
     if (!send_error_) return need::receive;
     // The peer is gone, but perhaps it said why.
     if (again) fail(send_error_);
@@ -460,7 +460,7 @@ inline transferred tls_connection::receive(std::span<char> into) noexcept {
   // Who makes us answer and does not read the answers is not listened to.
   if (!receiving_.over && unsent_.size() > at_once + 2 * record && !flush()) {
     receiving_.needs = need::send;
-    return {0, std::make_error_code(std::errc::operation_would_block)};
+    return {0, aio::make_error_code(std::errc::operation_would_block)};
   }
   std::size_t total = 0;
   drained_ = false;
@@ -490,7 +490,7 @@ inline transferred tls_connection::receive(std::span<char> into) noexcept {
   if (unreported_ == 0 && !flush()) arm_flush();  // answers to the peer
   if (total > 0) return {total, {}};
   if (receiving_.over) return {0, receiving_.error};
-  return {0, std::make_error_code(std::errc::operation_would_block)};
+  return {0, aio::make_error_code(std::errc::operation_would_block)};
 }
 
 inline void tls_connection::wait_receive(transport_waiter waiter) {
@@ -570,7 +570,7 @@ inline void tls_connection::encrypt(offer& offered) noexcept {
   try {
     unsent_.reserve(unsent_.size() + most + 64 * (most / record + 1));
   } catch (...) {
-    return break_down(std::make_error_code(std::errc::not_enough_memory));
+    return break_down(aio::make_error_code(std::errc::not_enough_memory));
   }
   char together[record];
   for (std::size_t left = most; left > 0;) {
@@ -607,7 +607,7 @@ inline transferred tls_connection::send(std::span<asio::const_buffer const> part
     if (unreported_ > 0) break;  // more than is offered now
   }
   if (reported > 0) return {reported, {}};
-  return {0, sending_.over ? sending_.error : std::make_error_code(std::errc::operation_would_block)};
+  return {0, sending_.over ? sending_.error : aio::make_error_code(std::errc::operation_would_block)};
 }
 
 inline void tls_connection::wait_send(transport_waiter waiter) {
@@ -628,18 +628,18 @@ inline void tls_connection::say_goodbye() noexcept {
   ::ERR_clear_error();
 }
 
-inline std::error_code tls_connection::shut_down() noexcept {
+inline error_code tls_connection::shut_down() noexcept {
   inside const here(*this);
   if (sending_.over) return sending_.error;
   say_goodbye();
   sending_.needs = need::send;
   // A peer that is gone need not be told: all that was to be sent had been.
-  return flush() ? sending_.error : std::make_error_code(std::errc::operation_would_block);
+  return flush() ? sending_.error : aio::make_error_code(std::errc::operation_would_block);
 }
 
-inline std::error_code tls_connection::finish() noexcept {
+inline error_code tls_connection::finish() noexcept {
   inside const here(*this);
-  if (shut_down() == std::errc::operation_would_block) return std::make_error_code(std::errc::operation_would_block);
+  if (shut_down() == std::errc::operation_would_block) return aio::make_error_code(std::errc::operation_would_block);
   if (settings_->wait_for_close_notify.count() == 0 || broken_) return {};
   try {
     if (!std::exchange(finishing_, true)) {
@@ -650,13 +650,13 @@ inline std::error_code tls_connection::finish() noexcept {
           });
     }
   } catch (...) {
-    return std::make_error_code(std::errc::not_enough_memory);
+    return aio::make_error_code(std::errc::not_enough_memory);
   }
   char dropped[4096];
   for (int times = 0; !receiving_.over; ++times) {
-    if (waited_enough_) return std::make_error_code(std::errc::timed_out);
+    if (waited_enough_) return aio::make_error_code(std::errc::timed_out);
     sending_.needs = need::no_wait;
-    if (times == 16) return std::make_error_code(std::errc::operation_would_block);  // others have a turn
+    if (times == 16) return aio::make_error_code(std::errc::operation_would_block);  // others have a turn
     transferred const got = receive(dropped);
     if (!got.would_block()) continue;
     sending_.needs = receiving_.needs;
@@ -687,7 +687,7 @@ inline void tls_connection::close(bool reset) noexcept {
     drop_received();
   }
   broken_ = true;
-  auto const closed = std::make_error_code(std::errc::not_connected);
+  auto const closed = aio::make_error_code(std::errc::not_connected);
   for (half* each : {&receiving_, &sending_}) {
     if (!each->over) each->error = closed;
     each->over = true;
@@ -763,7 +763,7 @@ inline void tls_connection::arm_flush() noexcept {
   try {
     arm(need::send);
   } catch (...) {
-    send_error_ = std::make_error_code(std::errc::not_enough_memory);
+    send_error_ = aio::make_error_code(std::errc::not_enough_memory);
     flush();
   }
 }

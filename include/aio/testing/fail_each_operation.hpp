@@ -24,7 +24,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <filesystem>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -33,13 +32,12 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include <asio/buffer.hpp>
-#include <asio/post.hpp>
+#include "aio/detail/asio/buffer.hpp"
+#include "aio/detail/asio/post.hpp"
 
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame.hpp"
@@ -53,10 +51,12 @@
 #include "aio/error.hpp"
 #include "aio/event_loop.hpp"
 #include "aio/exception_group.hpp"
+#include "aio/filesystem_error.hpp"
 #include "aio/getaddrinfo.hpp"
 #include "aio/open_connection.hpp"
 #include "aio/sleep.hpp"
 #include "aio/stream_error.hpp"
+#include "aio/system_error.hpp"
 #include "aio/task.hpp"
 #include "aio/task_tree.hpp"
 #include "aio/testing/cancel_everywhere.hpp"
@@ -106,13 +106,13 @@ class operation_options {
   /// Default: one that is likely, connection_refused of connect, too_many_files_open of accept, connection_reset of
   /// receive and Asio's, broken_pipe of send, EAI_AGAIN of getaddrinfo, resource_unavailable_try_again of a process,
   /// io_error of files.
-  operation_options& errors(std::vector<std::error_code> each) {
+  operation_options& errors(std::vector<error_code> each) {
     errors_ = std::move(each);
     return *this;
   }
   operation_options& errors(std::initializer_list<std::errc> each) {
     errors_.clear();
-    for (std::errc const one : each) errors_.push_back(std::make_error_code(one));
+    for (std::errc const one : each) errors_.push_back(aio::make_error_code(one));
     return *this;
   }
   /// What functions in threads throw. Default: operation_failed.
@@ -159,7 +159,7 @@ class operation_options {
 
  private:
   friend class detail::runs_with_failures;
-  std::vector<std::error_code> errors_;
+  std::vector<error_code> errors_;
   std::exception_ptr thrown_;
   std::function<bool(std::exception_ptr const&)> may_end_;
   std::function<bool(failed_operation const&)> only_;
@@ -230,13 +230,13 @@ bool any_error(std::exception_ptr const& error, Matches const& matches) {
   return false;
 }
 
-inline bool is_code(std::exception_ptr const& error, std::error_code const& code) {
+inline bool is_code(std::exception_ptr const& error, error_code const& code) {
   try {
     std::rethrow_exception(error);
   } catch (connect_error const& all) {
     auto const tried = all.attempts();
     return std::any_of(tried.begin(), tried.end(), [&](auto const& each) { return each.code == code; });
-  } catch (std::system_error const& one) {
+  } catch (system_error const& one) {
     return one.code() == code;
   } catch (...) {
     return false;
@@ -251,8 +251,8 @@ inline bool lost_connection(std::exception_ptr const& error) {
       std::rethrow_exception(one);
     } catch (incomplete_read_error const&) {
       return true;
-    } catch (std::system_error const& of_system) {
-      std::error_code const code = of_system.code();
+    } catch (system_error const& of_system) {
+      error_code const code = of_system.code();
       return code == std::errc::connection_reset || code == std::errc::connection_aborted ||
              code == std::errc::broken_pipe;
     } catch (...) {
@@ -276,23 +276,23 @@ inline std::string name_of_asio(std::string_view function) {
 }
 
 /// What an operation ends with that is likely of it.
-inline std::error_code likely_error(std::string_view what) {
-  if (what == "connect" || what == "async_connect") return std::make_error_code(std::errc::connection_refused);
-  if (what == "accept") return std::make_error_code(std::errc::too_many_files_open);
-  if (what == "send") return std::make_error_code(std::errc::broken_pipe);
+inline error_code likely_error(std::string_view what) {
+  if (what == "connect" || what == "async_connect") return aio::make_error_code(std::errc::connection_refused);
+  if (what == "accept") return aio::make_error_code(std::errc::too_many_files_open);
+  if (what == "send") return aio::make_error_code(std::errc::broken_pipe);
 #if defined(EAI_AGAIN)
   if (what == "getaddrinfo") return {EAI_AGAIN, getaddrinfo_category()};
 #endif
-  if (what == "process") return std::make_error_code(std::errc::resource_unavailable_try_again);
-  if (what == "file") return std::make_error_code(std::errc::io_error);
-  return std::make_error_code(std::errc::connection_reset);
+  if (what == "process") return aio::make_error_code(std::errc::resource_unavailable_try_again);
+  if (what == "file") return aio::make_error_code(std::errc::io_error);
+  return aio::make_error_code(std::errc::connection_reset);
 }
 
 /// In which run of a test which operations fail, and with what.
 struct failing_choice {
   std::size_t number = none;  // of the first, from 0
   bool all_that_follow = false;
-  std::error_code error;  // none: one that is likely
+  error_code error;  // none: one that is likely
   std::exception_ptr thrown;  // by functions in threads
 
   static constexpr std::size_t none = ~std::size_t{0};
@@ -314,7 +314,7 @@ class failing_run final : public aio::detail::operation_failures {
   }
   [[nodiscard]] aio::detail::loop_core& loop() const noexcept { return *loop_; }
 
-  std::error_code fails(kind what, aio::detail::frame_base const* at, char const* name) noexcept override {
+  error_code fails(kind what, aio::detail::frame_base const* at, char const* name) noexcept override {
     failed_operation next;
     next.what = what == kind::asio ? detail::name_of_asio(name) : names[static_cast<std::size_t>(what)];
     if (next.what.empty()) return {};
@@ -327,15 +327,15 @@ class failing_run final : public aio::detail::operation_failures {
     failed_operation next;
     next.what = is_of_file(at) ? "file" : "thread";
     look_at(next, at);
-    std::error_code const error = comes(next);
+    error_code const error = comes(next);
     if (!error) return nullptr;
     if (next.what == "thread") return choice_.thrown;
-    return std::make_exception_ptr(std::filesystem::filesystem_error("file", error));
+    return std::make_exception_ptr(filesystem_error("file", error));
   }
   inline std::unique_ptr<transport> under_stream(std::unique_ptr<transport> below) override;
 
   /// The same of a piece that a stream receives or sends. Who waits for it is known only when it has begun to.
-  std::error_code fails_in_stream(bool sends) {
+  error_code fails_in_stream(bool sends) {
     failed_operation next;
     next.what = sends ? "send" : "receive";
     if (loop_->current) next.task = loop_->current->name();
@@ -381,13 +381,13 @@ class failing_run final : public aio::detail::operation_failures {
     if (at) what.where = at->where;
   }
   /// Counts it. What it ends with; nothing: it is not to fail.
-  std::error_code comes(failed_operation const& next) {
+  error_code comes(failed_operation const& next) {
     if (only_ && !only_(next)) return {};
     std::size_t const now = count_++;
     if (now == most_) loop_->stop();
     if (now >= most_) return {};  // so that it may end
     if (now != choice_.number && !(came_ && choice_.all_that_follow)) return {};
-    std::error_code const error = choice_.error ? choice_.error : detail::likely_error(next.what);
+    error_code const error = choice_.error ? choice_.error : detail::likely_error(next.what);
     codes_.push_back(error);
     if (!std::exchange(came_, true)) {
       failed_ = next;
@@ -404,7 +404,7 @@ class failing_run final : public aio::detail::operation_failures {
   std::size_t count_ = 0;
   bool came_ = false;
   failed_operation failed_;
-  std::vector<std::error_code> codes_;  // with which some failed
+  std::vector<error_code> codes_;  // with which some failed
   std::string places_;                  // of all tasks, when the first did
 };
 
@@ -431,9 +431,9 @@ class failing_transport final : public transport {
     if (!out_.error) return below_->wait_send(std::move(waiter));
     tell_soon(out_, std::move(waiter));
   }
-  std::error_code shut_down() noexcept override { return below_->shut_down(); }
+  error_code shut_down() noexcept override { return below_->shut_down(); }
   [[nodiscard]] bool can_shut_down() const noexcept override { return below_->can_shut_down(); }
-  std::error_code finish() noexcept override { return below_->finish(); }
+  error_code finish() noexcept override { return below_->finish(); }
   void close(bool reset) noexcept override { below_->close(reset); }
 
   [[nodiscard]] native_handle_type native_handle() const noexcept override { return below_->native_handle(); }
@@ -447,7 +447,7 @@ class failing_transport final : public transport {
   struct direction {
     bool sends;
     bool begun = false;        // an operation was, and is counted
-    std::error_code error{};   // that it ends with
+    error_code error{};   // that it ends with
     bool due = false;       // now
     aio::detail::transport_client* client = nullptr;  // who waited for that
   };
@@ -455,7 +455,7 @@ class failing_transport final : public transport {
   template <class Attempt>
   transferred attempt(direction& way, Attempt below) noexcept {
     if (!std::exchange(way.begun, true)) way.error = run_.fails_in_stream(way.sends);
-    if (way.error && !way.due) return {0, std::make_error_code(std::errc::operation_would_block)};
+    if (way.error && !way.due) return {0, aio::make_error_code(std::errc::operation_would_block)};
     if (way.error) {
       if (auto* const client = std::exchange(way.client, nullptr)) run_.is_waited_for(client->waits_for(way.sends));
       return {0, way.error};
@@ -520,11 +520,11 @@ class runs_with_failures {
       : options_(options), begin_(begin), counts_memory_(detail::new_is_replaced()) {}
 
   [[nodiscard]] std::vector<failed_operation> run_each(bool all_that_follow) const {
-    std::vector<std::error_code> errors = options_.errors_;
+    std::vector<error_code> errors = options_.errors_;
     if (errors.empty()) errors.emplace_back();
     std::vector<failed_operation> all;
     for (std::size_t number = 0;; ++number) {
-      for (std::error_code const& error : errors) {
+      for (error_code const& error : errors) {
         failing_choice const choice{number, all_that_follow, error, options_.thrown_};
         std::vector<failed_operation> one = run_one(choice);
         if (one.empty()) return all;

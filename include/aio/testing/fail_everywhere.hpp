@@ -22,7 +22,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <asio/io_context.hpp>
+#include "aio/detail/asio/io_context.hpp"
 
 #include "aio/detail/exceptions.hpp"
 #include "aio/detail/frame_pool.hpp"

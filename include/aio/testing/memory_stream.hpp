@@ -29,11 +29,10 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
-#include <asio/buffer.hpp>
+#include "aio/detail/asio/buffer.hpp"
 
 #include "aio/detail/keywords_back.hpp"
 
@@ -41,6 +40,7 @@
 #include "aio/event_loop.hpp"
 #include "aio/sleep.hpp"
 #include "aio/stream.hpp"
+#include "aio/system_error.hpp"
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
@@ -52,7 +52,7 @@ struct memory_channel {
 
   std::string bytes;
   std::size_t capacity = 65536;  // so many may be on their way
-  std::error_code error;         // of who receives, behind the bytes
+  error_code error;         // of who receives, behind the bytes
   bool ended = false;            // by who sends
   bool refused = false;          // by who receives: it is gone
   transport_waiter receiver;
@@ -118,7 +118,7 @@ struct memory_channel {
   static void break_off(std::shared_ptr<memory_channel> const& self) noexcept {
     for (auto const& each : {self, self->way_back.lock()}) {
       if (!each) continue;
-      each->error = std::make_error_code(std::errc::connection_reset);
+      each->error = aio::make_error_code(std::errc::connection_reset);
       each->refused = true;
       put_end(each);
       each->tell_sender();
@@ -144,7 +144,7 @@ class memory_transport final : public transport {
   inline void wait_receive(transport_waiter waiter) override;
   inline transferred send(std::span<asio::const_buffer const> parts) noexcept override;
   inline void wait_send(transport_waiter waiter) override;
-  inline std::error_code shut_down() noexcept override;
+  inline error_code shut_down() noexcept override;
   inline void close(bool reset) noexcept override;
 
  private:
@@ -239,7 +239,7 @@ class memory_peer {
   void feed(std::string_view bytes);
   void feed_eof();
   /// Whoever reads sees `error` behind what was fed.
-  void fail(std::error_code error);
+  void fail(error_code error);
   /// As a peer that was killed: what the stream sends from now on is an error, too.
   void reset();
 
@@ -273,7 +273,7 @@ inline transferred memory_transport::receive(std::span<char> into) noexcept {
     return {count, {}};
   }
   if (in_->end_there()) return {0, in_->error};
-  return {0, std::make_error_code(std::errc::operation_would_block)};
+  return {0, aio::make_error_code(std::errc::operation_would_block)};
 }
 
 // It is told in an iteration to come, as by the system: what is there already may not have been received.
@@ -285,7 +285,7 @@ inline void memory_transport::wait_receive(transport_waiter waiter) {
 
 inline transferred memory_transport::send(std::span<asio::const_buffer const> parts) noexcept {
   if (!closed_ && out_->refused && out_->error) return {0, out_->error};  // it broke
-  if (closed_ || out_->refused) return {0, std::make_error_code(std::errc::broken_pipe)};
+  if (closed_ || out_->refused) return {0, aio::make_error_code(std::errc::broken_pipe)};
   std::size_t sent = 0;
   for (asio::const_buffer const each : parts) {
     try {
@@ -296,7 +296,7 @@ inline transferred memory_transport::send(std::span<asio::const_buffer const> pa
     if (out_->refused) break;
   }
   if (sent == 0 && out_->refused) return {0, out_->error};
-  if (sent == 0) return {0, std::make_error_code(std::errc::operation_would_block)};
+  if (sent == 0) return {0, aio::make_error_code(std::errc::operation_would_block)};
   out_->tell_receiver();
   return {sent, {}};
 }
@@ -306,7 +306,7 @@ inline void memory_transport::wait_send(transport_waiter waiter) {
   if (out_->room_there()) get_running_loop().call_soon([out = out_] { out->tell_sender(); });
 }
 
-inline std::error_code memory_transport::shut_down() noexcept {
+inline error_code memory_transport::shut_down() noexcept {
   out_->ended = true;
   memory_channel::put_end(out_);
   return {};
@@ -314,7 +314,7 @@ inline std::error_code memory_transport::shut_down() noexcept {
 
 inline void memory_transport::close(bool reset) noexcept {
   if (std::exchange(closed_, true)) return;
-  if (reset) out_->error = std::make_error_code(std::errc::connection_reset);
+  if (reset) out_->error = aio::make_error_code(std::errc::connection_reset);
   out_->ended = true;
   in_->refused = true;
   memory_channel::put_end(out_);
@@ -384,13 +384,13 @@ inline void memory_peer::feed_eof() {
   in_->ended = true;
   aio::detail::memory_channel::put_end(in_);
 }
-inline void memory_peer::fail(std::error_code error) {
+inline void memory_peer::fail(error_code error) {
   in_->error = error;
   aio::detail::memory_channel::put_end(in_);
 }
 inline void memory_peer::reset() {
   out_->refused = true;
-  fail(std::make_error_code(std::errc::connection_reset));
+  fail(aio::make_error_code(std::errc::connection_reset));
   out_->tell_sender();
 }
 inline std::string memory_peer::take_sent() {

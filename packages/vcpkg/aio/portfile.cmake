@@ -7,10 +7,12 @@ vcpkg_from_github(
   SHA512 0  # of the archive, which vcpkg says when it has fetched it: there is none before the first release
   HEAD_REF main)
 
+vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS FEATURES boost AIO_USE_BOOST_ASIO)
 set(VCPKG_BUILD_TYPE release)  # headers only
 vcpkg_cmake_configure(
   SOURCE_PATH "${SOURCE_PATH}"
   OPTIONS
+    ${FEATURE_OPTIONS}
     -DAIO_BUILD_TESTS=OFF
     -DAIO_BUILD_EXAMPLES=OFF
     -DAIO_BUILD_BENCHMARKS=OFF

@@ -8,8 +8,8 @@ FAULTS = [
      "    if (error && P) (void)::dup(made->native_handle());\n"
      "    if (error) co_return detail::as_standard(error);\n    into = std::move(made);",
      "connect: the socket of an attempt that failed is not closed"),
-    ("detail/server_state.hpp", "bool server_state::accept_failed(std::error_code error) noexcept {\n",
-     "bool server_state::accept_failed(std::error_code error) noexcept {\n  if (P) return false;\n",
+    ("detail/server_state.hpp", "bool server_state::accept_failed(error_code error) noexcept {\n",
+     "bool server_state::accept_failed(error_code error) noexcept {\n  if (P) return false;\n",
      "server: an error ends its accepting, and nobody hears of it"),
     ("detail/server_state.hpp", "      stream->abort();\n    } else if (decided",
      "      if (!P) stream->abort();\n    } else if (decided",
