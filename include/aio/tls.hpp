@@ -35,6 +35,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "aio/detail/on_demand.hpp"
 #include "aio/detail/state_ptr.hpp"
 #include "aio/detail/stream_state.hpp"
 #include "aio/detail/tls_transport.hpp"
@@ -84,10 +85,12 @@ namespace aio {
 /// timeout_error, if it takes longer than tls_context::handshake_timeout().
 /// Lifetime: both ends must stay, and are not used, until it is over.
 /// asyncio: StreamWriter.start_tls, TLS-2 to TLS-9, TLS-12, TLS-15, TLS-16, TLS-18 to TLS-27, TLS-29.
+AIO_ON_DEMAND
 [[nodiscard("co_await it: nothing begins before")]] task<> start_tls(stream_reader& reader, stream_writer& writer,
                                                                      tls_context context,
                                                                      std::string server_hostname = {});
 /// The same for who gives both ends away, and gets new ones.
+AIO_ON_DEMAND
 [[nodiscard("co_await it: nothing begins before")]] task<stream_pair> start_tls(stream_pair ends, tls_context context,
                                                                                 std::string server_hostname = {});
 
@@ -124,7 +127,8 @@ class tls_info {
 
 namespace detail {
 
-inline task<> shake_hands(tls_connection& connection) {
+AIO_ON_DEMAND
+task<> shake_hands(tls_connection& connection) {
   for (;;) {
     tls_connection::need const needed = connection.shake_hands();
     if (needed == tls_connection::need::nothing) co_return;
@@ -133,8 +137,9 @@ inline task<> shake_hands(tls_connection& connection) {
 }
 
 /// A transport_upgrade. Whatever it throws has closed the connection.
-inline task<std::unique_ptr<transport>> begin_tls(std::unique_ptr<transport> below, std::string received,
-                                                  tls_context context, std::string host) {
+AIO_ON_DEMAND
+task<std::unique_ptr<transport>> begin_tls(std::unique_ptr<transport> below, std::string received,
+                                           tls_context context, std::string host) {
   auto const settings = tls_access::settings(context);
   auto& loop = static_cast<loop_core&>(scheduler::require_running("start_tls()"));
   if (loop.failures()) [[unlikely]]
@@ -143,7 +148,7 @@ inline task<std::unique_ptr<transport>> begin_tls(std::unique_ptr<transport> bel
       new tls_connection(std::move(below), std::move(received), settings, std::move(host)));
   std::unique_ptr<transport> made = std::make_unique<tls_transport>(connection);
   try {
-    co_await aio::wait_for(shake_hands(*connection), settings->handshake_timeout);
+    co_await aio::wait_for(later<OnDemand>(shake_hands(*connection)), settings->handshake_timeout);
   } catch (timeout_error const&) {
     made->close(true);
     auto const seconds = std::chrono::duration<double>(settings->handshake_timeout).count();
@@ -177,8 +182,9 @@ inline tls_context::operator detail::transport_upgrade() const {
 namespace detail {
 
 /// What the ends stand on, when all that was written is sent.
-inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received,
-                                                     tls_context const& context, std::string& host) {
+AIO_ON_DEMAND
+task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::string& received,
+                                              tls_context const& context, std::string& host) {
   try {
     if (host.empty() && !context.is_server()) host = stream_access::host(ends.writer);
     tls_connection::check_host(*tls_access::settings(context), host);
@@ -202,7 +208,8 @@ inline task<std::unique_ptr<transport>> give_for_tls(stream_pair& ends, std::str
 
 }  // namespace detail
 
-inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::string server_hostname) {
+template <class>
+task<stream_pair> start_tls(stream_pair ends, tls_context context, std::string server_hostname) {
   std::string received;
   std::unique_ptr<transport> below = co_await detail::give_for_tls(ends, received, context, server_hostname);
   detail::stream_state const& before = detail::stream_access::state(ends.reader);
@@ -217,8 +224,9 @@ inline task<stream_pair> start_tls(stream_pair ends, tls_context context, std::s
   co_return made;
 }
 
-inline task<> start_tls(stream_reader& reader, stream_writer& writer, tls_context context,
-                        std::string server_hostname) {
+template <class>
+task<> start_tls(stream_reader& reader, stream_writer& writer, tls_context context,
+                 std::string server_hostname) {
   stream_pair made = co_await start_tls(stream_pair(std::move(reader), std::move(writer)), std::move(context),
                                         std::move(server_hostname));
   reader = std::move(made.reader);
