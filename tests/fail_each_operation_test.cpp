@@ -191,7 +191,8 @@ TEST_CASE("fail_each_operation: each piece that a stream receives or sends fails
                              "send in server, " + pipe + ": " + cut,
                              "receive, " + reset + ": " + said(std::errc::connection_reset),
                              "receive in server, " + reset + ": well",
-                             "receive, " + reset + ": " + said(std::errc::connection_reset)});  // it had not come to the end
+                             // it had not come to the end
+                             "receive, " + reset + ": " + said(std::errc::connection_reset)});
 }
 
 TEST_CASE("fail_each_operation: says at which await, and where the other tasks were") {

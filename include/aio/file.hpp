@@ -407,7 +407,8 @@ task<file> file::open(path_type path, file_mode mode, std::filesystem::perms per
   if (!(mode & (file_mode::read | file_mode::write | file_mode::append))) {
     throw usage_error("file::open: nothing can be done with it: give file_mode::read, write or append");
   }
-  shared opened = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::open_there, std::move(path), mode, permissions);
+  shared opened = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::open_there, std::move(path),
+                                     mode, permissions);
   co_return file(std::move(opened));
 }
 
@@ -418,7 +419,8 @@ task<std::string> file::read_text(path_type path) {
 
 template <class OnDemand>
 task<> file::write_text(path_type path, std::string text) {
-  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_text_there, std::move(path), std::move(text));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_text_there, std::move(path),
+                     std::move(text));
 }
 
 template <class OnDemand>
@@ -428,8 +430,8 @@ task<std::string> file::read_on(shared self, std::size_t size, char const* calle
   require(self, caller);
   std::string data(self->ahead().substr(0, size));
   if (data.size() < size) {
-    std::string rest = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_there, self, self->position + data.size(),
-                                          size - data.size());
+    std::string rest = co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::read_there, self,
+                                          self->position + data.size(), size - data.size());
     if (data.empty()) {
       data = std::move(rest);
     } else {
@@ -482,7 +484,8 @@ task<> file::write_on(shared self, std::string data) {
   std::uint64_t const size = data.size();
   bool const appends = self->mode & file_mode::append;
   self->drop_ahead();
-  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, self->position, appends, std::move(data));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, self->position,
+                     appends, std::move(data));
   if (!appends) self->position += size;
 }
 
@@ -492,7 +495,8 @@ task<> file::write_at_on(shared self, std::uint64_t offset, std::string data) {
   auto const in_turn = co_await self->order.acquire();
   require(self, "write_at");
   self->drop_ahead();
-  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, offset, false, std::move(data));
+  co_await to_thread(detail::later<OnDemand>(abandon_on_cancel), &file::write_there, self, offset, false,
+                     std::move(data));
 }
 
 template <class OnDemand>

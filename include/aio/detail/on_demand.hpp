@@ -37,8 +37,9 @@ class on_demand {
   };
 };
 
-/// Gives `value` back, with a type that depends on OnDemand. In a function that is compiled on demand (AIO_ON_DEMAND) the
-/// compiler makes all that a call needs when it reads it, unless something in the call depends on the template's parameter.
+/// Gives `value` back, with a type that depends on OnDemand. In a function that is compiled on demand (AIO_ON_DEMAND)
+/// the compiler makes all that a call needs when it reads it, unless something in the call depends on the template's
+/// parameter.
 template <class OnDemand, class T>
 [[nodiscard]] constexpr T&& later(T&& value) noexcept {
   return static_cast<T&&>(value);
