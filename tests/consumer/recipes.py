@@ -47,6 +47,17 @@ def facts(read):
     return version, re.search(r"HOMEPAGE_URL (\S+)", cmake)[1], re.search(r'DESCRIPTION "([^"]*)"', cmake)[1]
 
 
+def includes_openssl(read):
+    """The headers that include OpenSSL's, of aio/aio.hpp, aio/tls.hpp and what these include."""
+    seen, names = set(), ["include/aio/aio.hpp", "include/aio/tls.hpp"]
+    while names:
+        name = names.pop()
+        if name not in seen:
+            seen.add(name)
+            names += [f"include/{of}" for of in re.findall(r'#include "(aio/[^"]*)"', read(name))]
+    return {name for name in seen if "#include <openssl/" in read(name)}
+
+
 def mistakes_of(read):
     """Of a function that gives the text of a file."""
     version, address, description = facts(read)
@@ -62,6 +73,9 @@ def mistakes_of(read):
     for copy, original in COPIES.items():
         if read(copy) != read(original):
             mistakes.append(f"{copy} is not {original}")
+    left_out = set(re.findall(r'"(include/[^"*]*)"', read("BUILD.bazel")))
+    if left_out != includes_openssl(read):
+        mistakes.append(f"BUILD.bazel: leave out {sorted(includes_openssl(read))} instead of {sorted(left_out)}")
     try:
         json.loads(read("packages/vcpkg/aio/vcpkg.json"))
     except json.JSONDecodeError as error:
@@ -142,6 +156,8 @@ def conan_packs(project, boost):
 def self_test(read):
     for name, good, bad in (("README.md", "GIT_TAG v", "GIT_TAG v1"),
                             ("MODULE.bazel", 'version = "0', 'version = "7'),
+                            ("BUILD.bazel", "include/aio/tls_error.hpp", "include/aio/run.hpp"),
+                            ("include/aio/lock.hpp", "#include", "#include <openssl/ssl.h>\n#include"),
                             ("meson.build", "version: '0", "version: '7"),
                             ("packages/meson/aio.wrap", "revision = v", "revision = main"),
                             ("packages/meson/aio.wrap", "github.com/", "github.com/x"),

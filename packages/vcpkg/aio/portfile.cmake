@@ -21,6 +21,7 @@ vcpkg_cmake_configure(
 vcpkg_cmake_install()
 vcpkg_cmake_config_fixup(CONFIG_PATH share/cmake/aio)
 vcpkg_fixup_pkgconfig()
+set(VCPKG_POLICY_SKIP_PKGCONFIG_CHECK enabled)  # aio.pc may be in share: it links -pthread, which has no debug version
 
 file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/share/doc")
 file(INSTALL "${CMAKE_CURRENT_LIST_DIR}/usage" DESTINATION "${CURRENT_PACKAGES_DIR}/share/${PORT}")
