@@ -107,7 +107,7 @@ class file {
   [[nodiscard]] static task<file> open(path_type path, file_mode mode = file_mode::read,
                                        std::filesystem::perms permissions = usual_permissions);
   template <std::convertible_to<std::string_view> Text, class... Given>
-  static void open(path_type, Text const&, Given const&...) {
+  static void open(path_type const&, Text const&, Given const&...) {
     static_assert(!std::convertible_to<Text, std::string_view>,
                   "file::open takes a file_mode in place of a text: \"w\" is aio::file_mode::write | "
                   "aio::file_mode::create | aio::file_mode::truncate, \"a\" is append | create, "
