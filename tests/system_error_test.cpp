@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 
+#include <asio/error.hpp>
 #include <asio/ip/tcp.hpp>
 
 #include <cerrno>
@@ -74,7 +75,7 @@ TEST_CASE("system_error: what Asio fails with and what aio fails with is caught 
     try {
       co_await socket.async_connect({asio::ip::address_v4::loopback(), 1}, aio::use_awaitable);
     } catch (aio::system_error const& error) {
-      if (error.code() == std::errc::connection_refused) caught += "Asio ";
+      if (error.code() == asio::error::connection_refused) caught += "Asio ";
     }
     try {
       (void)co_await aio::getaddrinfo("no.such.host.invalid", 80, 0, AI_NUMERICHOST);

@@ -36,7 +36,8 @@ namespace system_errors = std;
 
 namespace aio {
 
-/// What an operation failed with. It compares with std::errc: `error == std::errc::timed_out`.
+/// What an operation failed with. It compares with std::errc: `error == std::errc::timed_out`. (What an operation of
+/// Asio 1.22 itself fails with compares with Asio's constants alone: asio::error::timed_out.)
 using error_code = detail::system_errors::error_code;
 
 /// What operations throw; it carries an error_code.
