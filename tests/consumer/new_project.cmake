@@ -45,7 +45,7 @@ foreach(each IN LISTS templates)
 endforeach()
 
 refuses("my-hello is there already" my-hello)
-refuses("there is no template 'nothing', but chat_server, " other nothing)
+refuses("there is no template 'nothing', but beast_http, .* chat_server, " other nothing)
 refuses("is no target of CMake's own: 'test'" test)
 refuses("is no target of CMake's own: '9lives'" 9lives)
 refuses("is no target of CMake's own: '../other'" ../other)
