@@ -92,7 +92,7 @@ class future_core : public waitable {
   }
 
   bool cancel_wait(task_core&, cancel_message const& message) override { return cancel(message); }
-  inline bool let_go(task_core& task) noexcept override;  // in task_core.hpp, as abandon_listeners()
+  bool let_go(task_core& task) noexcept override;  // in task_core.hpp, as abandon_listeners()
   [[nodiscard]] std::string describe_wait(task_core const&) const override { return "a future"; }
   late cancelled_after_wake(task_core&) noexcept override {
     return ended_cancelled() ? late::carried : late::deliver;

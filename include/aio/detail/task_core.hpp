@@ -153,7 +153,7 @@ class task_core : public future_core,
   }
 
   /// Requests a cancellation (CAN-1 to CAN-6).
-  inline bool cancel(cancel_message const& message) override;  // in cancel_walk.hpp
+  bool cancel(cancel_message const& message) override;  // in cancel_walk.hpp
   cancel_route route_cancel(cancel_message const&) noexcept override { return {.task = this}; }
 
   [[nodiscard]] std::string describe_wait(task_core const&) const override { return name(); }
