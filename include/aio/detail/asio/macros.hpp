@@ -63,6 +63,8 @@
 #define AIO_WAITS_BY_SELECT 0
 #endif
 
+namespace AIO_ASIO {}
+
 namespace aio {
 
 namespace asio = ::AIO_ASIO;
