@@ -1136,7 +1136,9 @@ TEST_CASE("process: run_process() gives its program's status and output", "[nati
 }
 TEST_CASE("process: run_process() and run_shell() without options leave its streams as this program's", "[native]") {
   run([]() -> aio::task<> {
-    auto const done = co_await aio::run_process("sh", "-c", "exit 3", std::string("name"));
+    // What it writes to is what this program writes to, where there is a /proc to tell.
+    auto const same = "echo; [ ! -e /proc/$$/fd ] || [ /proc/$$/fd/1 -ef /proc/$PPID/fd/1 ] || exit 9; exit 3";
+    auto const done = co_await aio::run_process("sh", "-c", same, std::string("name"));
     CHECK(words(done.returncode, done.out) == words(3, ""));
     std::string const program = "true";
     auto const named = co_await aio::run_process(program);

@@ -131,8 +131,7 @@
 #endif
 
 // Define AIO_USE_BOOST_ASIO, in all of a program or in none of it, and aio stands on Boost.Asio in place of the
-// standalone Asio; see docs/boost.md. In namespace aio `asio` is then Boost's; what is included of the two, and what
-// their macros say, is in detail/asio.
+// standalone Asio; see docs/boost.md. What is included of the two, and what their macros say, is in detail/asio.
 #pragma GCC visibility push(default)
 
 // What is compiled for the one does not link with what is compiled for the other, where functions with tasks or loops
@@ -150,11 +149,15 @@
 #endif
 #endif
 
+// The Asio that aio stands on: aio::asio, and for what belongs into its own namespace: namespace AIO_ASIO { ... }
 #if defined(AIO_USE_BOOST_ASIO)
-namespace boost::asio {}
-namespace aio {
-namespace asio = boost::asio;
-}
+#define AIO_ASIO boost::asio
+#else
+#define AIO_ASIO asio
 #endif
+namespace AIO_ASIO {}
+namespace aio {
+namespace asio = ::AIO_ASIO;
+}
 
 #pragma GCC visibility pop

@@ -269,7 +269,7 @@ template <detail::program_argument... Args>
     std::string command);
 
 /// Starts a program, and communicates with it until it has ended: process_options::input() is what it reads, and
-/// what is piped is in the result.
+/// what is piped is in the result: without options nothing, for its streams are then this program's.
 ///
 /// Cancelled: it is sent SIGTERM; when it has not ended, or others have its pipes, after process_options::grace(), or
 /// at a second cancellation, SIGKILL; it is waited for, then cancelled_error is thrown (D36). The signals go to its

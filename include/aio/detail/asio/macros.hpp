@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What Asio's macros say, under names of aio's; and aio::asio, the Asio that aio stands on.
+// What Asio's macros say, under names of aio's.
 //
 // This folder is all that lies between aio and the two Asios: each other file of it includes the header of its name, of
 // the standalone Asio, or of Boost's where AIO_USE_BOOST_ASIO is defined.
@@ -18,13 +18,10 @@
 
 #pragma GCC visibility push(default)
 
-// For what belongs into Asio's own namespace: namespace AIO_ASIO { ... }
 #if defined(AIO_USE_BOOST_ASIO)
-#define AIO_ASIO boost::asio
 #define AIO_ASIO_VERSION BOOST_ASIO_VERSION
 #define AIO_ASIO_UNSAFE_IO BOOST_ASIO_CONCURRENCY_HINT_UNSAFE_IO
 #else
-#define AIO_ASIO asio
 #define AIO_ASIO_VERSION ASIO_VERSION
 #define AIO_ASIO_UNSAFE_IO ASIO_CONCURRENCY_HINT_UNSAFE_IO
 #endif
@@ -62,13 +59,5 @@
 #else
 #define AIO_WAITS_BY_SELECT 0
 #endif
-
-namespace AIO_ASIO {}
-
-namespace aio {
-
-namespace asio = ::AIO_ASIO;
-
-}  // namespace aio
 
 #pragma GCC visibility pop
