@@ -126,12 +126,35 @@ def find_deep(a_type, name, depth=12):
     return None
 
 
+# The inline namespaces of what this knows the insides of, by version and Asio (AIO_ABI of config.hpp); gdb does not look
+# into them by itself. First the one that was found last.
+VERSION = "0.1.0"
+VERSIONS = ["v" + "_".join(VERSION.split(".")[:2]) + asio for asio in ("", "_on_boost_asio")]
+
+
+def in_version(ask, name):
+    """ask(name) with the inline namespace that this program has; what else gdb says"""
+    for version in list(VERSIONS) if "aio::" in name else []:
+        try:
+            found = ask(re.sub(r"\baio::", f"aio::{version}::", name))
+        except gdb.error:
+            continue
+        VERSIONS.remove(version)
+        VERSIONS.insert(0, version)
+        return found
+    return ask(name)
+
+
+def type_of_name(name):
+    return in_version(gdb.lookup_type, name)
+
+
 class Layout:
     """Where the members of a class are, so that an object is read by one access"""
 
     def __init__(self, target, name, *members):
         try:
-            self.type = gdb.lookup_type(name)
+            self.type = type_of_name(name)
         except gdb.error:
             raise Broken(f"the type {name} is not known: was the program compiled with -g?") from None
         self.target = target
@@ -156,7 +179,7 @@ class Layout:
 
     def base(self, name):
         for field in fields_of(self.type):
-            if field.is_base_class and field.name == name:
+            if field.is_base_class and without_abi(field.name) == name:
                 return field.bitpos // 8
         raise Broken(f"{self.type} has no base class {name}")
 
@@ -181,7 +204,13 @@ def symbol_at(address):
         return ""
     line = re.sub(r" in section .*$", "", line)
     line = re.sub(r" \+ \d+$", "", line)
-    return re.sub(r"@+[A-Z]+_[\w.]+$", "", line)  # the version that a library gave it
+    line = re.sub(r"@+[A-Z]+_[\w.]+$", "", line)  # the version that a library gave it
+    return without_abi(line)
+
+
+def without_abi(text):
+    """Without the inline namespace of aio's version"""
+    return re.sub(r"\baio::v\d+_\d+\w*::", "aio::", text)
 
 
 def without_groups(text, opening, closing):
@@ -305,10 +334,10 @@ class Process:
         self.as_node = self.core.base("aio::detail::ready_node")
         node = Layout(target, "aio::detail::ready_node", "next", "what_")
         self.next_node = node.offset("next")
-        kinds = {f.name.rsplit("::", 1)[-1]: f.enumval for f in gdb.lookup_type("aio::detail::node_kind").fields()}
+        kinds = {f.name.rsplit("::", 1)[-1]: f.enumval for f in type_of_name("aio::detail::node_kind").fields()}
         self.kinds = {value: name for name, value in kinds.items()}
         self.phases = {f.enumval: f.name.rsplit("::", 1)[-1]
-                       for f in gdb.lookup_type("aio::detail::frame_phase").fields()}
+                       for f in type_of_name("aio::detail::frame_phase").fields()}
         link = Layout(target, "aio::detail::list_link<aio::detail::all_tasks_tag>", "previous", "next")
         self.link_size, self.link = link.size, link
         self.symbols = {}  # what was found, for the next of the same
@@ -327,7 +356,7 @@ class Process:
     def living(self):
         """The addresses of all loops that there are, oldest first"""
         try:
-            at = int(gdb.parse_and_eval("aio::detail::scheduler::living_"))
+            at = int(in_version(gdb.parse_and_eval, "aio::detail::scheduler::living_"))
         except gdb.error:
             raise Broken("this program has no loop of aio, or was compiled without -g") from None
         found = []
@@ -474,7 +503,7 @@ class Process:
 
     def find_names(self):
         """Where the name is: of libstdc++'s optional and string; else tasks go by their numbers"""
-        name = find_field(gdb.lookup_type("aio::detail::task_extras"), "name")
+        name = find_field(type_of_name("aio::detail::task_extras"), "name")
         parts = name and [find_deep(name[1].type, part) for part in ("_M_engaged", "_M_p", "_M_string_length")]
         if not parts or None in parts:
             return ()
@@ -567,7 +596,7 @@ class Process:
         """Of a class: words, where it refers to what is waited for, and at which end of a queue; None if it does not"""
         words, owner, end, ends = wait_name(name), None, None, {}
         try:
-            kind = gdb.lookup_type(name)
+            kind = type_of_name(name)
             field = find_field(kind, "owner_")
             if field and field[1].type.strip_typedefs().code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_REF):
                 owner = field[0] // 8
@@ -593,7 +622,7 @@ class Process:
         if task.waits != "lock::acquire":
             return ""
         try:
-            at = find_field(gdb.lookup_type("aio::lock"), "holder_")[0] // 8
+            at = find_field(type_of_name("aio::lock"), "holder_")[0] // 8
             number = self.target.number(read(task.what + at, 8), 0, 8)
         except (gdb.error, TypeError, Broken):
             return ""
@@ -622,7 +651,7 @@ class Process:
                 task.started_by = starters[name] or f"something at {task.owner:#x}"
                 if name == "aio::task_group":
                     if parent_in_group is None:
-                        parent_in_group = find_field(gdb.lookup_type(name), "parent_")[0] // 8
+                        parent_in_group = find_field(type_of_name(name), "parent_")[0] // 8
                     parent = self.by_address.get(self.target.pointer(begin + parent_in_group))
                 elif begin in waiting:
                     parent = waiting[begin]
@@ -926,7 +955,7 @@ TASK is a number, a name, or the address of a task or of one of its frames. COUN
 
 def class_words(kind):
     """The name of a type, in which a string is std::string"""
-    name = re.sub(r"\b(class|struct) ", "", str(kind.strip_typedefs().unqualified()))  # which are there in C
+    name = re.sub(r"\b(class|struct) ", "", without_abi(str(kind.strip_typedefs().unqualified())))  # there in C
     return re.sub(r"std::(__cxx11::|__1::)?basic_string<char, std::(__1::)?char_traits<char>, "
                   r"std::(__1::)?allocator<char> ?>( (?=[>,]))?", "std::string", name)
 
@@ -959,7 +988,7 @@ class TaskPrinter:
         resume = target.number(memory, base.size + shifted, target.pointer_size)
         location = base.get(memory, "where")
         file, function, line, _ = target.place.unpack(read(location, target.place.size))
-        name = function_name(symbol_at(resume)) or text_at(function)
+        name = function_name(symbol_at(resume)) or without_abi(text_at(function))
         return f"{name} ({text_at(file).rsplit('/', 1)[-1]}:{line})"
 
 
@@ -985,7 +1014,7 @@ class HandlePrinter:
         return f"{name} of {safely(self.describe)}"
 
     def core(self):
-        return gdb.Value(self.state).cast(gdb.lookup_type("aio::detail::task_core").pointer()).dereference()
+        return gdb.Value(self.state).cast(type_of_name("aio::detail::task_core").pointer()).dereference()
 
     def outcome(self):
         return str(self.core()["status_"]["state"]).rsplit("::", 1)[-1]
@@ -1023,8 +1052,8 @@ class HandlePrinter:
         if of.code == gdb.TYPE_CODE_VOID:
             return None
         reference = of.code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF)
-        core = gdb.lookup_type("aio::detail::task_core").sizeof
-        base = gdb.lookup_type("aio::detail::frame_base").sizeof
+        core = type_of_name("aio::detail::task_core").sizeof
+        base = type_of_name("aio::detail::frame_base").sizeof
         stored = of.target().pointer() if reference else of
         if not reference and getattr(of, "alignof", 0) > 16:
             stored = of.pointer()
@@ -1067,7 +1096,7 @@ WITH_TEXT = ("std::runtime_error", "std::logic_error", "std::invalid_argument", 
 def derives(name, names, depth=8):
     """Whether one of `names` is a base class, at the beginning"""
     try:
-        kind = gdb.lookup_type(name)
+        kind = type_of_name(name)
     except gdb.error:
         return False  # Clang describes classes of libraries only where it is told so
     for field in fields_of(kind):
@@ -1222,14 +1251,17 @@ class QueuePrinter:
         return gdb.Value(Target().pointer(int(item.address))).cast(of.pointer()).dereference()
 
 
+OURS = r"^aio::(?:v\d+_\d+\w*::)?"
+
+
 def printers():
     made = gdb.printing.RegexpCollectionPrettyPrinter("aio")
-    made.add_printer("task", "^aio::task<.*>$", TaskPrinter)
-    made.add_printer("task_handle", "^aio::task_handle<.*>$", HandlePrinter)
-    made.add_printer("any_task_handle", "^aio::any_task_handle$", HandlePrinter)
-    made.add_printer("result", "^aio::result<.*>$", ResultPrinter)
-    made.add_printer("exception_group", "^aio::exception_group$", GroupPrinter)
-    made.add_printer("queue", "^aio::detail::basic_queue<.*>$", QueuePrinter)
+    made.add_printer("task", OURS + "task<.*>$", TaskPrinter)
+    made.add_printer("task_handle", OURS + "task_handle<.*>$", HandlePrinter)
+    made.add_printer("any_task_handle", OURS + "any_task_handle$", HandlePrinter)
+    made.add_printer("result", OURS + "result<.*>$", ResultPrinter)
+    made.add_printer("exception_group", OURS + "exception_group$", GroupPrinter)
+    made.add_printer("queue", OURS + "detail::basic_queue<.*>$", QueuePrinter)
     return made
 
 

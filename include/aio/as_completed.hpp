@@ -32,7 +32,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The items of as_completed(), as many as there are distinct handles. Copies share the state.
 ///
@@ -233,6 +233,6 @@ auto as_completed(Range&& handles, Number) {
   return aio::as_completed(std::forward<Range>(handles));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

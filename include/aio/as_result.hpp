@@ -25,7 +25,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T>
@@ -214,6 +214,6 @@ auto with_finally(Body&& body, Cleanup&& cleanup) {
   return detail::run_finally<detail::as_it_is>(std::forward<Body>(body), std::forward<Cleanup>(cleanup));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -45,7 +45,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T>
@@ -485,7 +485,7 @@ auto with_closing(async_generator<T> generator, Body&& body) {
                                                              detail::unmoved(std::forward<Body>(body)));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #if AIO_CLOSURES_DESTROYED_TWICE
 template <class T, class... Parameters>

@@ -46,7 +46,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Runs a task on a loop as an operation of Asio, with any completion token: a function, asio::use_future,
 /// asio::use_awaitable, asio::deferred, asio::detached, aio::use_awaitable, and adapters around them.
@@ -362,7 +362,7 @@ decltype(auto) async_run(Executor const& executor, Rest&&... rest) {
   return detail::begin_run(detail::run_initiation(detail::context_with_loop(executor)), std::forward<Rest>(rest)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

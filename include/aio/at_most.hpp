@@ -46,7 +46,7 @@
 #include "aio/task_set.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// How many at a time.
 class at_most {
@@ -592,6 +592,6 @@ auto with_closing(bounded_completions<T> results, Body&& body) {
                                                                          detail::unmoved(std::forward<Body>(body)));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -26,7 +26,7 @@
 #include "aio/detail/source_text.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A coroutine that an error left.
 struct trace_frame {
@@ -93,6 +93,6 @@ std::string to_string(std::vector<trace_frame> const& trace) {
   return detail::trace_text(trace, detail::error_watch::told::nothing, {});
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

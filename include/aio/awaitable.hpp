@@ -51,7 +51,7 @@ struct aio::detail::await_adapter<aio::asio::awaitable<T, Executor>>;
 
 // ---------------------------------------------------------------- implementation
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// co_spawn wants a T that can be made from nothing.
 template <class T, class Executor>
@@ -71,7 +71,7 @@ task<T> await_of_asio(asio::awaitable<T, Executor> inside) {
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 template <class T, class Executor>
 struct aio::detail::await_adapter<aio::asio::awaitable<T, Executor>> {

@@ -18,7 +18,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The barrier was aborted, or reset while tasks waited. asyncio: BrokenBarrierError.
 class broken_barrier_error : public usage_error {
@@ -130,6 +130,6 @@ task<> barrier::abort() {
   changed_.notify_all();
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

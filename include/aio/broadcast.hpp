@@ -35,7 +35,7 @@
 #include "aio/queue.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What becomes of a subscription whose reader has left as many messages as it has room for, and one more comes.
 enum class slow_reader {
@@ -470,6 +470,6 @@ void broadcast<T>::drop_read() noexcept {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

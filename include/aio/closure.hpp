@@ -31,7 +31,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Set it to true for an aggregate which the program never makes inside a `co_await` expression.
 template <class T>
@@ -62,9 +62,9 @@ constexpr moved_reference<T> moved(T& object) noexcept {
   return moved_reference<T>(object);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if AIO_CLOSURES_DESTROYED_TWICE
 
@@ -162,7 +162,7 @@ concept safe_to_await_with =
 template <class A>
 inline constexpr bool made_inside = false;
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 // Looks at the parameters of every coroutine.
 #if AIO_CLOSURES_DESTROYED_TWICE

@@ -31,7 +31,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A condition variable with a lock, of its own or shared.
 ///
@@ -148,6 +148,6 @@ inline void condition::notify(std::size_t count) {
   line_.wake(count);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -42,6 +42,19 @@
 #define AIO_VERSION_MINOR 1
 #define AIO_VERSION_PATCH 0
 
+// All of aio is in this inline namespace of aio, which nobody writes: what is compiled with one version (or on Boost.Asio)
+// and with another does not link where tasks, loops or streams stand in between, and both may be in one program where
+// none do. A forward declaration is an include of aio/fwd.hpp.
+#define AIO_ABI_OF(major, minor, asio) v##major##_##minor##asio
+#define AIO_ABI_WITH(major, minor, asio) AIO_ABI_OF(major, minor, asio)
+#if defined(AIO_USE_BOOST_ASIO)
+#define AIO_ABI AIO_ABI_WITH(AIO_VERSION_MAJOR, AIO_VERSION_MINOR, _on_boost_asio)
+#else
+#define AIO_ABI AIO_ABI_WITH(AIO_VERSION_MAJOR, AIO_VERSION_MINOR, )
+#endif
+#define AIO_TEXT_OF(name) #name
+#define AIO_TEXT(name) AIO_TEXT_OF(name)
+
 /// Checks an invariant or a `Requires:` line. Define it before the first include to hear of
 /// violations in your own way; by default it is `assert`.
 #ifndef AIO_ASSERT
@@ -134,21 +147,6 @@
 // standalone Asio; see docs/boost.md. What is included of the two, and what their macros say, is in detail/asio.
 #pragma GCC visibility push(default)
 
-// What is compiled for the one does not link with what is compiled for the other, where functions with tasks or loops
-// stand in between: such types have a tag there, which is part of the names of functions that take or return them.
-#if defined(AIO_USE_BOOST_ASIO) && defined(__GNUC__)
-#define AIO_ON_BOOST_ASIO [[gnu::abi_tag("on_boost_asio")]]
-#else
-#define AIO_ON_BOOST_ASIO
-#endif
-#if defined(_MSC_VER)
-#if defined(AIO_USE_BOOST_ASIO)
-#pragma detect_mismatch("aio", "on Boost.Asio")
-#else
-#pragma detect_mismatch("aio", "on standalone Asio")
-#endif
-#endif
-
 // The Asio that aio stands on: aio::asio, and for what belongs into its own namespace: namespace AIO_ASIO { ... }
 #if defined(AIO_USE_BOOST_ASIO)
 #define AIO_ASIO boost::asio
@@ -156,7 +154,7 @@
 #define AIO_ASIO asio
 #endif
 namespace AIO_ASIO {}
-namespace aio {
+namespace aio::inline AIO_ABI {
 namespace asio = ::AIO_ASIO;
 }
 

@@ -29,7 +29,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct context_access;
@@ -248,6 +248,6 @@ inline context copy_context() {
       std::shared_ptr<detail::context_values>(new detail::context_values(detail::read_context())));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

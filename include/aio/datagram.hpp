@@ -57,7 +57,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 struct datagram {
   datagram() = default;  // no aggregate: g++ 12 destroys those twice where they are made inside of a co_await
@@ -608,7 +608,7 @@ inline void datagram_socket::bind(socket_type& socket, socket_address const& loc
   if (failed) throw system_error(detail::as_standard(failed), "open_datagram: bind to " + local.to_string());
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -19,7 +19,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Thrown at a suspension point of a task that was cancelled.
 ///
@@ -67,6 +67,6 @@ class usage_error : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

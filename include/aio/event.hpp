@@ -19,7 +19,7 @@
 #include "aio/detail/wait_line.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A flag that tasks can wait for.
 ///
@@ -80,6 +80,6 @@ class event::wait_awaiter final : public detail::line_waiter {
 
 inline event::wait_awaiter event::wait() noexcept { return wait_awaiter(*this); }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

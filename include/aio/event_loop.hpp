@@ -59,7 +59,7 @@
 
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// One function that a loop will call, to be cancelled until then. May be dropped.
 /// asyncio: Handle, TimerHandle.
@@ -536,7 +536,7 @@ auto event_loop::run_until_complete(Handle&& main) -> typename std::remove_cvref
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -29,7 +29,7 @@
 #include "aio/detail/source_text.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct group_of_tasks;
@@ -379,6 +379,6 @@ std::optional<exception_group> exception_group::handle(Fn&& fn) const {
   throw exception_group(message(), std::move(thrown));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

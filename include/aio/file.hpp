@@ -54,7 +54,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct file_sender;
@@ -540,7 +540,7 @@ inline void file::seek(std::uint64_t position) {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #endif
 

@@ -14,7 +14,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 #if defined(AIO_USE_BOOST_ASIO)
 /// A system_error, with the path that it was of.
@@ -33,6 +33,6 @@ class filesystem_error : public system_error {
 using filesystem_error = std::filesystem::filesystem_error;
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

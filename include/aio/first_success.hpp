@@ -24,7 +24,7 @@
 #include "aio/race.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Starts the tasks, and waits until one of the children has succeeded: gives its value. The tasks that are left are
 /// cancelled and waited for first.
@@ -92,6 +92,6 @@ auto first_success(Given&&... given) {
   return detail::race_children(detail::first_to_succeed(), std::forward<Given>(given)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

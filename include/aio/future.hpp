@@ -31,7 +31,7 @@
 #include "aio/result.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T>
@@ -167,6 +167,6 @@ class future_cell final : public future_core {
 };
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -12,15 +12,15 @@
 #include "aio/config.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 // What runs, and where. The default arguments of all these templates stand here.
 template <class T = void>
-class AIO_ON_BOOST_ASIO task;
+class task;
 template <class T = void>
-class AIO_ON_BOOST_ASIO task_handle;
+class task_handle;
 template <class T = void>
-class AIO_ON_BOOST_ASIO future;
+class future;
 template <class T = void>
 class started;
 template <class T = void>
@@ -29,7 +29,7 @@ template <class T>
 class async_generator;
 template <class T>
 class result;
-class AIO_ON_BOOST_ASIO event_loop;
+class event_loop;
 class loop_thread;
 class run_options;
 class runner;
@@ -94,8 +94,8 @@ class server_options;
 class socket_address;
 class stream_options;
 class stream_pair;
-class AIO_ON_BOOST_ASIO stream_reader;
-class AIO_ON_BOOST_ASIO stream_writer;
+class stream_reader;
+class stream_writer;
 class tls_context;  // of tls_context.hpp
 class transport;
 struct datagram;
@@ -108,6 +108,6 @@ struct task_frame;
 struct task_info;
 struct trace_frame;
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

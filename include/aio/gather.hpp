@@ -27,7 +27,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Makes gather() run each child at once, in order, until it waits or ends.
 struct eager_t {
@@ -157,6 +157,6 @@ auto gather(eager_t, return_exceptions_t, Given&&... children) {
   return detail::gather_given<detail::gather_mode::eager_collect>(std::forward<Given>(children)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

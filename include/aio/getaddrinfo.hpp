@@ -38,7 +38,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 namespace detail {
 
 struct address_query {
@@ -246,7 +246,7 @@ inline detail::lookup_awaiter<detail::name_query> getnameinfo(socket_address add
   return detail::lookup_awaiter<detail::name_query>(detail::name_query{address, flags});
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

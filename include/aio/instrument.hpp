@@ -41,7 +41,7 @@
 #include "aio/task_tree.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class>
@@ -424,6 +424,6 @@ inline std::string observed_task::waits_for() const {
   return what && !task_->is_running() ? detail::wait_text(*what, *task_) : std::string();
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -24,7 +24,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What an interval does about ticks whose time has passed before anybody waited for them.
 enum class missed {
@@ -101,6 +101,6 @@ class interval {
   lock turn_;
 };
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -34,7 +34,7 @@
 #include "aio/to_thread.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The limiter was shut down: it gives no permits any more.
 class limiter_shut_down : public std::runtime_error {
@@ -335,7 +335,7 @@ auto to_thread(limited_by by, abandon_on_cancel_t, Fn&& fn, Args&&... args) {
   return detail::to_thread_limited<true>(std::move(by), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

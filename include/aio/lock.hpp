@@ -25,7 +25,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Mutual exclusion between tasks. Not re-entrant; has no owner: any task may release it.
 ///
@@ -173,6 +173,6 @@ inline void lock::wake_first() noexcept {
   if (auto* const first = line_.first(); first && first->waiting()) first->wake();
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -37,7 +37,7 @@
 #include "aio/to_thread.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Runs a loop on a thread of its own, from its construction to its destruction.
 ///
@@ -193,6 +193,6 @@ auto loop_thread::start(Fn&& fn, Args&&... args) {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -20,7 +20,7 @@
 #include "aio/queue.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// First in, first out; of more than so many items the oldest goes. What is taken out, and how, is as in queue.
 ///
@@ -64,6 +64,6 @@ class newest_queue : private queue<T> {
   std::uint64_t dropped_ = 0;
 };
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -32,7 +32,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A value that tells of its changes. Every assignment is one, whether the value is another one or not.
 ///
@@ -307,6 +307,6 @@ void observable<T>::modify(Fn&& fn) {
   if (changed) tell();
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

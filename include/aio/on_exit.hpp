@@ -36,7 +36,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// `co_await on_exit(f)` in a task, `co_yield on_exit(f)` in a generator: awaits what `f()` returns when that coroutine
 /// ends, by its last line, by an exception, by a cancellation; a generator also by aclose(). The last that was
@@ -315,6 +315,6 @@ auto on_exit(Resource&& resource, Cleanup&& cleanup) {
                                               detail::unmoved(std::forward<Cleanup>(cleanup))));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

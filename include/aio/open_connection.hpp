@@ -57,7 +57,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct connecting;
@@ -360,7 +360,7 @@ task<stream_pair> open_unix_connection(std::string path, connect_options options
 }
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

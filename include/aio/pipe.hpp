@@ -28,7 +28,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A stream over a descriptor that it owns from then on: a pipe, a socket, a character device.
 ///
@@ -96,7 +96,7 @@ inline stream_writer open_stderr(stream_options const& options) {
       *detail::open_descriptor(2, detail::pipe_direction::out, false, options, "open_stderr()"));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #endif
 

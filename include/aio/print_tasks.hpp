@@ -14,7 +14,7 @@
 #include "aio/task_tree.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Writes the unfinished tasks of the running loop: names, where they were created, and the
 /// lines of the awaits they are in, outermost first; of the task that calls it, the line of the call.
@@ -24,6 +24,6 @@ void print_tasks(std::ostream& out, std::source_location at = std::source_locati
   out << detail::list_tasks(detail::scheduler::require_running("print_tasks"), at);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

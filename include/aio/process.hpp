@@ -66,7 +66,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct process_access;
@@ -695,7 +695,7 @@ task<completed_process> run_shell(std::string command) {
   return aio::run_shell(process_options(), std::move(command));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #endif
 

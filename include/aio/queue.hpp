@@ -43,7 +43,7 @@
 #include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// put_nowait() into a full queue. asyncio: QueueFull.
 class queue_full : public std::runtime_error {
@@ -774,6 +774,6 @@ void basic_queue<T, Items>::shutdown(bool immediate) {
 }
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

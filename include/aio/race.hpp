@@ -32,7 +32,7 @@
 #include "aio/result.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The first of a range of children that was done, and what it gave.
 template <class T>
@@ -259,6 +259,6 @@ auto race(keep_all_t, return_exceptions_t, Given&&... given) {
   return detail::race_children(detail::all_done<true>(), std::forward<Given>(given)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -31,7 +31,7 @@
 #include "aio/queue.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Where a put() and a get() meet. Both are served in the order in which they came.
 ///
@@ -217,6 +217,6 @@ void rendezvous<T>::shutdown() {
   for (detail::wait_line* const line : {&putters_, &getters_}) line->wake((std::numeric_limits<std::size_t>::max)());
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

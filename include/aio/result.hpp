@@ -22,7 +22,7 @@
 #include "aio/detail/exceptions.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Makes gather() and others give a result<T> per child, in place of throwing the first error.
 struct return_exceptions_t {
@@ -128,6 +128,6 @@ class [[nodiscard("it may hold an error")]] result {
 /// One line about an error, for a log: its type and its what(). "no error" for a null pointer.
 [[nodiscard]] inline std::string describe(std::exception_ptr const& error) { return detail::describe(error); }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

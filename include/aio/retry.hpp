@@ -33,7 +33,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 class retrying;
@@ -229,6 +229,6 @@ void retry(Number, Given&&...) {
   static_assert(!detail::plain_number<Number>, "retry takes a policy: write retry(aio::times(3), fetch, url)");
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

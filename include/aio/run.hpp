@@ -37,7 +37,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What run() does about SIGINT (Ctrl-C) and SIGTERM. A signal that the program handles itself, by asio::signal_set or
 /// sigaction, is never touched, and one that it begins to handle later is its own from then on; so a signal that the
@@ -346,7 +346,7 @@ decltype(auto) run(Fn&& fn, Args&&... args) {
   return aio::run(run_options(), std::forward<Fn>(fn), std::forward<Args>(args)...);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -34,7 +34,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Calls `fn(args...)` on the thread of the loop `on`, runs the task that it returns there, and gives its result here.
 /// On the loop that runs already it is a plain `co_await fn(args...)`.
@@ -247,6 +247,6 @@ auto run_on(event_loop& on, Fn&& fn, Args&&... args) {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

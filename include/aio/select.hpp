@@ -36,7 +36,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class... Waits>
@@ -328,6 +328,6 @@ auto select(Range&& operations) {
   return detail::select_range_awaiter<typename detail::selected<operation>::type>(std::in_place, operations);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -30,7 +30,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A counter of free permits, and a line of tasks that wait for one.
 ///
@@ -321,6 +321,6 @@ AIO_NEVER_INLINE void semaphore::wake_more() noexcept {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

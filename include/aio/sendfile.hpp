@@ -48,7 +48,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Sends `count` bytes of a file from `offset` on, or all up to its end, behind what was written; gives how many they
 /// were, which is fewer where the file ends before. Nothing else can be written meanwhile.
@@ -254,7 +254,7 @@ task<std::uint64_t> sendfile(stream_writer& to, std::filesystem::path from, std:
   return detail::file_sender::open_and_send(detail::file_sender::share(to), std::move(from), offset, count);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #endif
 

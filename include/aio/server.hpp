@@ -69,7 +69,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct serving;
@@ -584,7 +584,7 @@ task<server> start_unix_server(Handler&& handler, std::string path, server_optio
 }
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -28,7 +28,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Shared by tasks that read, or had by one that writes. Not re-entrant: a task that reads, and acquires it again
 /// while somebody waits to write, waits for itself. Has no owner: any task may release it.
@@ -222,6 +222,6 @@ inline void shared_lock::let_in() noexcept {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -30,7 +30,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T, class State>
@@ -221,6 +221,6 @@ class shield_cell final : public future_core {
 };
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

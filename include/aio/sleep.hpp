@@ -23,7 +23,7 @@
 #include "aio/detail/task_core.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// A point in the time of a loop: std::chrono::steady_clock, or a test's virtual clock.
 using time_point = std::chrono::steady_clock::time_point;
@@ -231,6 +231,6 @@ inline detail::sleep_until_operation sleep_until(time_point const& deadline) noe
   return detail::sleep_until_operation(deadline);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -36,7 +36,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 namespace detail {
 
 /// An endpoint of Asio, of whatever protocol.
@@ -333,7 +333,7 @@ Endpoint socket_address::to() const {
   return made;
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 template <>
 struct std::hash<aio::socket_address> {

@@ -36,7 +36,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T>
@@ -254,6 +254,6 @@ void started<T>::operator()(U&& value) const {
   detail::start_wait::say(*state_);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

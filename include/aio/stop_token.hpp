@@ -16,7 +16,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 #if defined(__cpp_lib_jthread)
 
@@ -77,6 +77,6 @@ class stop_source {
 
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -37,7 +37,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct stream_access;
@@ -410,6 +410,6 @@ inline stream_pair make_stream(std::unique_ptr<transport> below, stream_options 
   return detail::stream_access::both(*state);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -13,7 +13,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The stream ended before what was asked for had come.
 /// asyncio: IncompleteReadError, STR-12, STR-18.
@@ -49,6 +49,6 @@ class limit_overrun_error : public std::runtime_error {
   std::size_t consumed_;
 };
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

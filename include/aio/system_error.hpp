@@ -24,7 +24,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if defined(AIO_USE_BOOST_ASIO)
 namespace system_errors = boost::system;
@@ -32,9 +32,9 @@ namespace system_errors = boost::system;
 namespace system_errors = std;
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What an operation failed with. It compares with std::errc: `error == std::errc::timed_out`. (What an operation of
 /// Asio 1.22 itself fails with compares with Asio's constants alone: asio::error::timed_out.)
@@ -64,6 +64,6 @@ using detail::system_errors::generic_category;
 using std::make_error_code;
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

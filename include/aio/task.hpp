@@ -27,7 +27,7 @@
 #include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class T>
@@ -127,7 +127,7 @@ void task<T>::drop(bool report) noexcept {
   detail::block_layout<T>::drop_unstarted(*std::exchange(frame_, nullptr));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 template <class T, class... Parameters>
 struct std::coroutine_traits<aio::task<T>, Parameters...> {

@@ -41,7 +41,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct group_access;
@@ -683,6 +683,6 @@ auto with_task_group(detail::keep_going_with<Fn> how, task_group& group, Body&& 
   return detail::run_group(detail::unmoved(std::forward<Body>(body)), &group, std::move(how));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -33,7 +33,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct task_factory;
@@ -437,6 +437,6 @@ inline std::vector<any_task_handle> all_tasks() {
   return all;
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -35,7 +35,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 
@@ -407,6 +407,6 @@ decltype(auto) task_set<T>::create_task(task_options options, Fn&& fn, Args&&...
   return detail::handle_for<Fn&&, Args&&...>(create_task(std::move(options), std::move(made), where));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -31,7 +31,7 @@
 #include "aio/task_tree.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What a task did, or all tasks of one kind did.
 struct task_figures {
@@ -260,6 +260,6 @@ inline void task_statistics::print(std::ostream& out, std::size_t most) const {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

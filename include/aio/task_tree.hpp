@@ -28,7 +28,7 @@
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 enum class task_status : std::uint8_t {
   not_started,
@@ -319,6 +319,6 @@ std::vector<task_info> task_tree() {
   return detail::describe_tasks(detail::scheduler::require_running("task_tree"), current);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -38,7 +38,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 struct timeout_access;
@@ -482,6 +482,6 @@ auto wait_for(std::chrono::duration<Rep, Period> length, A&& awaited) {
   return aio::wait_for(std::forward<A>(awaited), length);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

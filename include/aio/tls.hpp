@@ -50,7 +50,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Begins TLS on a connection: what was written before still goes out in plain text, then both ends are those of the
 /// encrypted stream. Client or server as the context is; over TCP, Unix sockets, or TLS.
@@ -271,6 +271,6 @@ inline tls_info::tls_info(stream_writer const& of) {
   }
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -30,7 +30,7 @@
 #include "aio/tls_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 namespace detail {
 struct tls_settings;
 struct tls_access;
@@ -264,6 +264,6 @@ inline bool tls_context::is_server() const noexcept { return settings_->server; 
 
 inline ::SSL_CTX* tls_context::native_handle() const noexcept { return settings_->context; }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -21,7 +21,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What OpenSSL has no code for.
 enum class tls_errc {
@@ -39,14 +39,14 @@ enum class tls_errc {
   return {static_cast<int>(error), tls_category()};
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 template <>
 struct std::is_error_code_enum<aio::tls_errc> : std::true_type {};
 
 // ---------------------------------------------------------------- implementation
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 namespace detail {
 
 class tls_category_type final : public error_category {
@@ -92,6 +92,6 @@ inline error_category const& tls_verify_category() noexcept {
   return category;
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

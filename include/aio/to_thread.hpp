@@ -44,7 +44,7 @@
 #include "aio/stop_token.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Makes to_thread() and run_in_executor() leave a function behind when they are cancelled.
 struct abandon_on_cancel_t {
@@ -587,7 +587,7 @@ concurrent_future<T> run_coroutine_threadsafe(task<T>&& coroutine, event_loop& l
   return future(std::move(result), std::move(shared));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -35,7 +35,7 @@
 #include "aio/task_tree.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Writes what it hears in the trace event format of Chrome, as an array: JSON that is whole when this is destroyed,
 /// and that those programs read also where the end is missing, because the process was killed.
@@ -490,6 +490,6 @@ inline void trace_writer::thread_ends(thread_work const& work, time_point now) n
   });
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

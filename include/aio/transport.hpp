@@ -23,7 +23,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 class transport_client;
@@ -179,6 +179,6 @@ inline void transport_waiter::operator()() noexcept {
   whom->release();
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

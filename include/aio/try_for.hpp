@@ -25,7 +25,7 @@
 #include "aio/timeout.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Awaits a task, handle, future or other awaitable for at most `length`. Gives a std::optional with what that gives,
 /// which is empty if the time was over before; for void, a bool. Of a handle or future that stays with the caller it is
@@ -98,6 +98,6 @@ auto try_for(A&& awaited, std::chrono::duration<Rep, Period> length) {
   return aio::try_for(length, std::forward<A>(awaited));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

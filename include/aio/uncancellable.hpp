@@ -25,7 +25,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 namespace detail {
 template <class A>
@@ -169,6 +169,6 @@ auto with_finally(Body&& body, uncancellable_t, Cleanup&& cleanup) {
   return detail::run_finally<uncancellable_t>(std::forward<Body>(body), std::forward<Cleanup>(cleanup));
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -43,7 +43,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// The completion token that makes an Asio operation awaitable in an aio::task.
 ///
@@ -227,7 +227,7 @@ struct wrap_redirecting {
 };
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 template <class... R>
 struct aio::asio::async_result<aio::use_awaitable_t, void(R...)> {
@@ -273,7 +273,7 @@ struct aio::asio::associator<Associator, aio::detail::redirecting_handler<Handle
   }
 };
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 template <class T, class Executor>
 Executor executor_of(asio::associated_executor<T, Executor> const*);
@@ -281,7 +281,7 @@ Executor executor_of(asio::associated_executor<T, Executor> const*);
 /// asio::inline_executor.
 using default_executor = decltype(detail::executor_of(static_cast<asio::associated_executor<int> const*>(nullptr)));
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 namespace AIO_ASIO {
 

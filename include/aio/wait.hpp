@@ -30,7 +30,7 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// When wait() is over: with the first that is done; with the first that failed (cancelled is not
 /// failed), else with all; with all.
@@ -156,6 +156,6 @@ auto wait(Range&& handles, wait_until mode, Number) {
   return aio::wait(std::forward<Range>(handles), mode);
 }
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

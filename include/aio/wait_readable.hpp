@@ -24,7 +24,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 #if AIO_HAS_READERS
 
@@ -81,7 +81,7 @@ inline detail::descriptor_wait<detail::loop_core> wait_writable(int descriptor) 
 
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

@@ -28,7 +28,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 #if AIO_HAS_SIGACTION
 
@@ -103,7 +103,7 @@ detail::signal_wait<detail::loop_core> wait_signal(Numbers... numbers) {
 
 #endif
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop
 

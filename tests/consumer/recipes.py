@@ -22,6 +22,7 @@ VERSIONS = {
     "tests/consumer/cpm/CMakeLists.txt": r'"gh:aio-cpp/aio@([^"]*)"',
     "packages/meson/aio.wrap": r"\nrevision = v(.*)\n",
     "packages/vcpkg/aio/vcpkg.json": r'"version": "([^"]*)"',
+    "tools/aio_gdb.py": r'\nVERSION = "([^"]*)"',
 }
 ADDRESSED = {
     "README.md": r"GIT_REPOSITORY (\S+)\.git",

@@ -17,6 +17,8 @@ import tempfile
 here = pathlib.Path(__file__).resolve().parent
 commands = here.parent.parent / "tools" / "aio_gdb.py"
 source = (here / "stuck.cpp").read_text().splitlines()
+config = (here.parent.parent / "include/aio/config.hpp").read_text()
+abi = "v" + "_".join(re.search(rf"AIO_VERSION_{part} (\d+)", config)[1] for part in ("MAJOR", "MINOR"))  # AIO_ABI
 passed = failed = 0
 
 
@@ -264,15 +266,16 @@ bounded = aio::queue<std::string> of 1 item, at most 2 = {{[0] = "one"}}
 def broken(program, folder):
     """What is not as aio left it is a message, and ends"""
     script = folder / "frames.py"
-    script.write_text("""
+    script.write_text(f"""
 import gdb, re
 at = re.findall("0x[0-9a-f]+", gdb.execute("aio bt 2", to_string=True).split("#0")[1])
-frame = "((aio::detail::frame_base*)%s - 1)"
+frame = "((aio::{abi}::detail::frame_base*)%s - 1)"
 gdb.execute("set var " + frame % at[-1] + "->continuation = " + frame % at[0])
 """)
-    first = "aio::detail::scheduler::living_->tasks.end_.next"
+    loops = f"aio::{abi}::detail::scheduler::living_"
+    first = f"{loops}->tasks.end_.next"
     asked = [f"source {script}", "aio bt 2", f"set var {first}->next = {first}", "aio tasks",
-             f"set var {first}->next = (void*)4096", "aio tree", "set var $last = aio::detail::scheduler::living_",
+             f"set var {first}->next = (void*)4096", "aio tree", f"set var $last = {loops}",
              "set var $last->next_living_ = $last", "aio tasks"]
     found = looked_into(program, folder, "locks", asked, language="auto", core=False)
     check("lists that are rings or lead nowhere", [each.strip() for each in found.splitlines() if "broken" in each], [

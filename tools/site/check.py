@@ -157,7 +157,7 @@ def self_test():
 
 def self_test_of_headers():
     """The parser: what it sees, and that it says where it does not understand."""
-    begin = "#pragma once\n\n// What it is.\n\nnamespace aio {\n"
+    begin = "#pragma once\n\n// What it is.\n\nnamespace aio::inline AIO_ABI {\n"
     header = read_header("x.hpp", begin + """
 /// A. Throws: b.
 template <class T = int>

@@ -13,7 +13,7 @@ import re
 from declarations import describe, tidy, scan_declaration
 
 IMPLEMENTATION = re.compile(r"^// -{4,} implementation", re.M)
-NAMESPACE = re.compile(r"(?:inline\s+)?namespace\s+([\w:]*)\s*\{")
+NAMESPACE = re.compile(r"(?:inline\s+)?namespace\s+((?:inline\s+|[\w:])*?)\s*\{")
 ACCESS = re.compile(r"(public|protected|private)\s*:(?!:)")
 
 
@@ -194,7 +194,7 @@ class Reader:
 
     def namespace(self, match, name, detail):
         self.at = match.end()
-        inner = [part for part in match[1].split("::") if part != "aio"]
+        inner = [part for part in match[1].split("::") if part != "aio" and not part.startswith("inline ")]
         hidden = detail or "detail" in inner
         items = self.scope("" if hidden else "::".join([*filter(None, [name]), *inner]), "public", hidden)
         return [] if hidden else items

@@ -21,7 +21,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 template <class>
 inline constexpr bool always_false = false;
@@ -362,6 +362,6 @@ struct suspended {
   }
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -22,7 +22,7 @@
 #include "aio/detail/timer_heap.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class future_core;
 
@@ -230,6 +230,6 @@ callback& make_callback(scheduler& owner, char const* origin, context_values val
       });
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

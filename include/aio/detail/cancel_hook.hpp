@@ -23,7 +23,7 @@
 #include "aio/detail/frame_pool.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Where an operation leaves what cancels it: an asio::cancellation_signal for one operation, which
 /// has its memory in the awaiter. Has no destructor, which compilers would run with every awaiter:
@@ -146,7 +146,7 @@ class cancel_slot {
   cancel_hook* hook_ = nullptr;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -17,7 +17,7 @@
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Takes a request to cancel from a task to what it waits for, and on, in the order in which calls
 /// inside each other would, with a loop in their place.
@@ -329,6 +329,6 @@ inline void task_core::cancel_at_once() {
   if (cancel_walk::pass_on(*this, message)) status_.must_throw = false;
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -33,7 +33,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 // ---- what can be a child
 
@@ -620,6 +620,6 @@ void keep_distinct(std::vector<Handle>& handles, char const* caller) {
   for (Handle const& each : handles) handle_access::state(each).unmark_seen();
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -99,7 +99,7 @@
 #include "aio/exception_group.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// What a rule is for. This is all of the wait that does not depend on the types of the children.
 class children_race : public leaf_waiter, private child_parent {
@@ -355,6 +355,6 @@ exception_group group_of(char const* message, Children& children, Indices const&
   return made;
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

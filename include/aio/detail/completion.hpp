@@ -17,7 +17,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 template <class First>
 inline constexpr bool is_status =
@@ -119,7 +119,7 @@ auto unwrap(std::tuple<R...>& values) {
       values);
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

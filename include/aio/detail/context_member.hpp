@@ -15,7 +15,7 @@
 #include "aio/detail/intrusive_list.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct context_member_tag {};
 
@@ -66,6 +66,6 @@ class context_members final : public asio::execution_context::service {
   std::unique_ptr<list> members_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

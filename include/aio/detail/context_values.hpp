@@ -14,7 +14,7 @@
 #include "aio/detail/never_destroyed.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct context_node;
 
@@ -125,6 +125,6 @@ inline std::uint64_t next_variable() noexcept {
 /// Whether a variable was ever set: until then tasks and callbacks do not look for any values.
 inline constinit std::atomic<bool> contexts_in_use{false};
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -24,7 +24,7 @@
 #include "aio/detail/task_core.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Keeps the errors, so that none comes to the address of another.
 class error_notes final : public error_watch {
@@ -124,6 +124,6 @@ class error_notes final : public error_watch {
   notes cancellations_;  // apart: thousands may come at once
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -12,6 +12,7 @@
 #include <typeinfo>
 
 #include "aio/error.hpp"
+#include "aio/detail/source_text.hpp"
 
 #if __has_include(<cxxabi.h>)
 #include <cxxabi.h>
@@ -28,7 +29,7 @@
 #define AIO_HAS_TYPEID 0
 #endif
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Whether the exception being handled is a cancelled_error. Call it in a handler only.
 inline bool handling_cancellation() noexcept {
@@ -72,11 +73,9 @@ inline std::string type_name(std::type_info const& type) {
   } const name{abi::__cxa_demangle(type.name(), nullptr, nullptr, &status)};
   if (name.text) {
     // Standard libraries keep their versions apart by inline namespaces, which nobody writes.
-    std::string text = name.text;
+    std::string text = detail::without_abi(name.text);
     for (std::string_view const version : {"std::__1::", "std::__cxx11::"}) {
-      for (std::size_t at = 0; (at = text.find(version, at)) != text.npos;) {
-        text.replace(at, version.size(), "std::");
-      }
+      detail::replace_each(text, version, "std::");
     }
     // std::throw_with_nested throws a class of its own, derived from the one that was meant.
     for (std::string_view const wrapper : {"std::_Nested_exception<", "std::__nested<"}) {
@@ -123,6 +122,6 @@ inline std::string describe(std::exception_ptr const& error) {
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -23,7 +23,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class task_core;
 
@@ -170,6 +170,6 @@ struct frame_base {
 
 static_assert(offsetof(frame_base, task) + sizeof(void*) == sizeof(frame_base));
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

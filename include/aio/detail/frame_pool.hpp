@@ -25,7 +25,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 // Code with and without the address sanitizer may meet in one program, and neither may find a block
 // that the other one left in its lists: only the former says what is free. So each has lists of its own.
@@ -317,6 +317,6 @@ class pool_allocator {
 }
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

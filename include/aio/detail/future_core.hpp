@@ -21,7 +21,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 enum class future_state : std::uint8_t {
   pending,
@@ -303,6 +303,6 @@ class future_core : public waitable {
   status status_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -35,14 +35,14 @@
 #include "aio/task.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 template <class Children>
 class gathering;
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// How children are gathered; the words may be added.
 enum class gather_mode : unsigned {
@@ -471,6 +471,6 @@ auto gather_given(First&& first, Rest&&... rest) {
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -20,7 +20,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Waits until a future or task is done; `Result` says what co_await gives.
 template <class State, class Result>
@@ -243,6 +243,6 @@ class self_handle {
   Handle handle_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

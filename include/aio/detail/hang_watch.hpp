@@ -23,7 +23,7 @@
 #include "aio/task_tree.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Tells the exception handler of a loop, with all its tasks, when
 ///  - some have not ended twice in a row that it looked, though a cancellation was requested of them; of each once;
@@ -100,7 +100,7 @@ class hang_watch : public std::enable_shared_from_this<hang_watch<Loop>> {
   std::vector<std::uint64_t> told_;   // those of them that were told of, then or before
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -12,7 +12,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// The loop that a primitive belongs to: the first on which a task waited for it (SYNC-1).
 class home_loop {
@@ -43,6 +43,6 @@ class home_loop {
   std::uint64_t serial_ = 0;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -19,7 +19,7 @@
 #include "aio/detail/timer_heap.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// The io_context of a program that runs a loop in turns, among its own handlers.
 class host_context {
@@ -102,7 +102,7 @@ class host_context_of final : public host_context {
   std::optional<timer> alarm_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -11,7 +11,7 @@
 #include "aio/detail/sync.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Nodes on their way to the thread of a loop, newest first, linked by `next`. Others add one, and it takes all: a
 /// newest node that is still there is the same arrival, whatever happened meanwhile (no ABA).
@@ -104,6 +104,6 @@ class basic_wake_up {
 };
 using wake_up = basic_wake_up<std_sync>;
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -10,7 +10,7 @@
 
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A tag of links that are never asked whether they are linked(), and so need not remember it.
 struct forgetful {};
@@ -124,6 +124,6 @@ class intrusive_list {
   list_link<Tag> end_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

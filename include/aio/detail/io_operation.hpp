@@ -37,7 +37,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// What does not depend on the values: an operation that a task waits for.
 class io_base : public loop_operation {
@@ -617,7 +617,7 @@ class [[nodiscard("co_await it: the operation does not start before")]] io_await
   Arguments arguments_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -15,7 +15,7 @@
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Waits in an awaiter, for one thing that happens once; a cancellation ends the wait.
 ///
@@ -97,6 +97,6 @@ class leaf_waiter : public waitable {
   state state_ = state::idle;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

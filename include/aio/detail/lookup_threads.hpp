@@ -23,7 +23,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct lookup_tag {};
 
@@ -185,6 +185,6 @@ struct lasting_threads : std_threads {
 #endif
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -68,7 +68,7 @@ static_assert(AIO_ASIO_VERSION >= 102801,
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct attention_tag : forgetful {};
 
@@ -871,7 +871,7 @@ inline thread_pool& loop_core::default_executor() {
   return *threads_;
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -49,7 +49,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if AIO_HAS_READERS
 
@@ -399,7 +399,7 @@ descriptor_part& descriptor_part::of(Loop& loop) {
 
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -17,7 +17,7 @@
 #include "aio/detail/asio/post.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Where a loop is found, as long as it is open. Threads: any.
 class loop_address {
@@ -75,7 +75,7 @@ class loop_executor {
   std::shared_ptr<loop_address> address_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -19,7 +19,7 @@
 #include "aio/detail/ready_queue.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 struct trace_frame;  // in await_trace.hpp
 
@@ -80,6 +80,6 @@ class error_watch {
 };
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

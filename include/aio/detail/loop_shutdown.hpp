@@ -29,7 +29,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 // Waits for tasks as asyncio's shutdown does, which gathers the cancelled tasks: one callback each, and one more
 // iteration before the loop stops (SCH-8, RUN-3).
@@ -235,6 +235,6 @@ inline void loop_core::close() {
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -37,7 +37,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if AIO_HAS_SIGACTION
 
@@ -311,7 +311,7 @@ signal_part& signal_part::of(Loop& loop) {
 
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

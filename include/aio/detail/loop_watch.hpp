@@ -23,7 +23,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 // Not inlined: the stack that its callees use begins at its own frame.
 AIO_NEVER_INLINE void loop_core::run_watched(ready_node& node) noexcept {
@@ -64,7 +64,7 @@ inline bool loop_core::look_at_arguments(task_core& task) noexcept {
       continue;
     try {
       std::string text = "the coroutine ";
-      text.append(frame->where.function_name()).append(", ").append(detail::place(frame->where));
+      text.append(detail::without_abi(frame->where.function_name())).append(", ").append(detail::place(frame->where));
       text.append(", refers to an object that was on the stack of the code that called it, and is gone: take it by "
                   "value, or give the function and its arguments to create_task(fn, args...), which keeps them");
       if (!task.about_to_begin()) {
@@ -97,6 +97,6 @@ inline void loop_core::report_slow(task_core const* task, std::source_location f
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -9,7 +9,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A thing on its way out; stands in memory that goes with it.
 struct nested_drop {
@@ -72,6 +72,6 @@ struct nested_drop::for_later : nested_drop {
   Destroy what;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -10,7 +10,7 @@
 #include <new>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Holds a T without a destructor that would be called. Nothing but the T is in it: where a thread's own variables
 /// go before its objects are destroyed (mingw-w64), and are zero for who asks later, a T of zeros is found.
@@ -26,6 +26,6 @@ class never_destroyed {
   alignas(T) mutable std::byte memory_[sizeof(T)];
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -10,7 +10,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Empty until emplace(); whoever holds it knows which, and is not moved any more once it is not.
 /// Unlike std::optional it costs nothing where it stays empty. T is never destroyed.
@@ -45,6 +45,6 @@ template <class OnDemand, class T>
   return static_cast<T&&>(value);
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

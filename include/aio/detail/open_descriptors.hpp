@@ -15,7 +15,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if defined(__unix__) || defined(__APPLE__)
 /// Those that are open when it is made, of the first: what is opened takes the lowest number that is free.
@@ -60,6 +60,6 @@ class open_descriptors {
 };
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

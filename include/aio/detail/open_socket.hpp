@@ -30,7 +30,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 inline asio::generic::stream_protocol stream_protocol_of(int family) noexcept {
   return {family, family == AF_INET || family == AF_INET6 ? IPPROTO_TCP : 0};
@@ -127,7 +127,7 @@ inline bool remove_stale_socket(socket_address const& at, int type, error_code& 
 }
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

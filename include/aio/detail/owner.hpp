@@ -8,7 +8,7 @@
 
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 template <class T>
 class owner {
@@ -40,6 +40,6 @@ class owner {
   T* owned_ = nullptr;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -64,7 +64,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// How bytes go through a descriptor without waiting.
 enum class pipe_access : std::uint8_t {
@@ -300,7 +300,7 @@ inline opened_pipe open_shared(int number, pipe_direction direction, bool given,
   return take(pipe_access::shared);
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #endif
 

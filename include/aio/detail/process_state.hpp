@@ -60,7 +60,7 @@
 
 #if defined(__unix__) || defined(__APPLE__)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Whether ends of processes are told by pidfds where there are such; else by threads.
 inline constinit std::atomic<bool> pidfds_allowed{true};
@@ -482,7 +482,7 @@ class exit_wait final : public line_waiter {
   std::shared_ptr<process_state> state_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #endif
 

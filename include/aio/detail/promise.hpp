@@ -29,7 +29,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class promise_base {
  public:
@@ -343,6 +343,6 @@ struct promise_for<T, 0> {
   using type = promise<T>;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

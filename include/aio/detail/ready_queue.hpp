@@ -11,7 +11,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Where a timer_heap holds a node, and its turn among those of its deadline.
 struct heap_place {
@@ -290,6 +290,6 @@ class ready_queue {
   ready_node* tail_;  // of a list that is not empty
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

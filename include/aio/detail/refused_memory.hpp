@@ -8,7 +8,7 @@
 #include <atomic>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Which requests of a thread for memory are refused, and how many blocks of memory live.
 struct refused_memory {
@@ -41,6 +41,6 @@ struct refusal {
   ~refusal() { refused_memory::before_refusal = -1; }
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

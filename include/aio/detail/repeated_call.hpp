@@ -16,7 +16,7 @@
 #include "aio/detail/state_ptr.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// One such function, counted: it may be replaced while it runs.
 class repeated_call {
@@ -111,6 +111,6 @@ class repeated_calls : public marked_node {
   bool queued_ = false;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -31,7 +31,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A function on its way through a thread of the resolver's.
 class lookup : public list_link<lookup_tag>, private ready_node {
@@ -188,6 +188,6 @@ class [[nodiscard("co_await it: nothing is looked up before")]] lookup_awaiter f
   call_of* call_ = nullptr;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

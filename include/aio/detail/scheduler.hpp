@@ -35,13 +35,14 @@
 #include "aio/detail/never_destroyed.hpp"
 #include "aio/detail/owner.hpp"
 #include "aio/detail/ready_queue.hpp"
+#include "aio/detail/source_text.hpp"
 #include "aio/detail/sync.hpp"
 #include "aio/detail/timer_heap.hpp"
 #include "aio/error.hpp"
 #include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// What an exception handler hears of: an error that no code is left to receive.
 /// asyncio: the context of call_exception_handler, LOOP-14.
@@ -64,7 +65,7 @@ AIO_COLD AIO_NEVER_INLINE exception_context context_of(char const* message, std:
                                                        char const* about = "") noexcept {
   exception_context made{.message = {}, .exception = std::move(exception), .created = created};
   try {
-    made.message.append(message).append(about);
+    made.message.append(message).append(detail::without_abi(about));
   } catch (...) {
     if (made.message.empty()) made.message = "out of memory";  // has its place in the string
   }
@@ -725,6 +726,6 @@ class scheduler {
 };
 
 }  // namespace detail
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
 #pragma GCC visibility pop

@@ -13,7 +13,7 @@
 #include "aio/detail/timer_heap.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A timer that lives in an awaiter or a scope, which takes it down before it goes.
 class scope_timer : public removable_node {
@@ -46,6 +46,6 @@ class scope_timer : public removable_node {
   state state_ = state::idle;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

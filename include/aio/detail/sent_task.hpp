@@ -29,7 +29,7 @@
 #include "aio/task_handle.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class sent_task;
 
@@ -244,6 +244,6 @@ decltype(auto) take_result(task_handle<T> const& ended, Take take) {
   }
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

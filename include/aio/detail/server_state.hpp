@@ -71,7 +71,7 @@
 #endif
 #endif
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class server_state;
 
@@ -857,7 +857,7 @@ inline void server_state::cancel_handlers() noexcept {
   for (auto* each = connections_.front(); each; each = connections_.after(*each)) each->cancel();
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

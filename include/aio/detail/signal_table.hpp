@@ -29,7 +29,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 #if AIO_HAS_SIGACTION
 
@@ -289,6 +289,6 @@ class signal_table {
 
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

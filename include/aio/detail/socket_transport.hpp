@@ -39,7 +39,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Tells a waiter when an operation of Asio completes.
 class ready_handler {
@@ -201,6 +201,6 @@ inline std::unique_ptr<socket_transport> adopt_socket(loop_core& loop, socket_tr
   return std::make_unique<socket_transport>(loop, std::move(socket));
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -12,7 +12,20 @@
 #include <string_view>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
+
+/// Puts `by` in the place of each `what`.
+AIO_ON_DEMAND
+void replace_each(std::string& text, std::string_view what, std::string_view by) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != text.npos; at += by.size()) text.replace(at, what.size(), by);
+}
+
+/// What a compiler says, as a programmer writes it: without the inline namespace of this version.
+AIO_ON_DEMAND
+std::string without_abi(std::string text) {
+  detail::replace_each(text, "aio::" AIO_TEXT(AIO_ABI) "::", "aio::");
+  return text;
+}
 
 /// "crawl.cpp:41"
 AIO_ON_DEMAND
@@ -68,7 +81,7 @@ std::string coroutine_name(std::string_view text) {
     text = text.substr(0, at);  // without its parameters
     leave("::operator()");
   } else if (!text.ends_with(")>")) {
-    return std::string(text);
+    return detail::without_abi(std::string(text));
   }
   depth = 0;
   for (at = text.size(); at > 0; --at) {  // without the type of its result
@@ -77,11 +90,9 @@ std::string coroutine_name(std::string_view text) {
                                                              : 0;
     if (c == ' ' && depth == 0) break;
   }
-  std::string name(text.substr(at));
+  std::string name = detail::without_abi(std::string(text.substr(at)));
   for (std::size_t found = 0; (found = name.find("::operator()()::", found)) != name.npos;) name.erase(found, 14);
-  for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) {
-    for (std::size_t found = 0; (found = name.find(scope, found)) != name.npos;) name.erase(found, scope.size());
-  }
+  for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) detail::replace_each(name, scope, "");
   for (std::string_view const lambda : {"(anonymous class)", "<lambda("}) {
     for (std::size_t found = 0; (found = name.find(lambda, found)) != name.npos; ++found) {
       std::size_t end = found + lambda.size();
@@ -126,6 +137,6 @@ struct error_origin {
   }
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -42,7 +42,7 @@
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): not every <unistd.h> has it
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A copy of a descriptor that no program inherits, and that is none of the standard ones.
 inline owned_descriptor duplicate(int number, char const* what) {
@@ -307,7 +307,7 @@ AIO_NEVER_INLINE ::pid_t spawn(spawn_request const& of) {
   return made;
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #endif
 

@@ -22,7 +22,7 @@
 #include "aio/timeout.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Calls `attempt(0)` to `attempt(count - 1)`, each of which gives whether it succeeded, and gives the first that did;
 /// none if all failed. The next begins when the one before it has failed, or `delay` after it began; with none, when it
@@ -93,6 +93,6 @@ class staggered_race {
   event ended_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -33,7 +33,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// What a runner has while it runs.
 class runner_companion {
@@ -180,7 +180,7 @@ class stall_watch final : public runner_companion {
   std::thread thread_;  // last: it uses all others
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

@@ -8,7 +8,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// A counted reference to a State, a future_core mostly, or none.
 template <class State>
@@ -42,6 +42,6 @@ class state_ptr {
   State* state_ = nullptr;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -23,7 +23,7 @@
 #include "aio/detail/frame_pool.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// What has arrived: one block, which goes back when it is empty and more is waited for.
 class input_buffer {
@@ -349,6 +349,6 @@ class output_queue {
   std::size_t size_ = 0;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

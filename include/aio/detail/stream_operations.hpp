@@ -25,7 +25,7 @@
 #include "aio/system_error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 // ---- reading
 
@@ -475,6 +475,6 @@ class close_wait final : public write_operation {
   bool over() noexcept override { return stream().closed(); }
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -38,7 +38,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class stream_state;
 
@@ -734,6 +734,6 @@ inline std::unique_ptr<transport> stream_state::take_transport(std::string& arri
   return std::move(transport_);
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

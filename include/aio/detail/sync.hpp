@@ -11,7 +11,7 @@
 
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Those of all programs.
 struct std_sync {
@@ -39,6 +39,6 @@ class basic_use_count {
 };
 using use_count = basic_use_count<std_sync>;
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

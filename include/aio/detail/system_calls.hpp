@@ -28,7 +28,7 @@
 #endif
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// An error of Asio's as one that compares with std::errc: in Asio 1.22 the system's errors have a category of its own.
 inline error_code as_standard(error_code const& error) noexcept {
@@ -134,6 +134,6 @@ class without_sigpipe {
 
 #endif
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

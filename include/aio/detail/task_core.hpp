@@ -28,7 +28,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// The values of context variables in the code that calls this.
 context_values const& read_context() noexcept;
@@ -885,6 +885,6 @@ inline context_values& own_context() {
   return thread_values();
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

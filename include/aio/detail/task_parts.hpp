@@ -17,7 +17,7 @@
 #include "aio/error.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class task_core;
 
@@ -118,6 +118,6 @@ struct task_extras : task_block {
   std::shared_ptr<context_values> shared_values;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

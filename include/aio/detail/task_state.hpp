@@ -24,7 +24,7 @@
 #include "aio/fwd.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio {
+namespace aio::inline AIO_ABI {
 
 /// Whether A is a task of any kind.
 template <class A>
@@ -32,9 +32,9 @@ inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<task<T>> = true;
 
-}  // namespace aio
+}  // namespace aio::inline AIO_ABI
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// What stands in the block for a result.
 template <class T>
@@ -271,6 +271,6 @@ struct task_access {
   }
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

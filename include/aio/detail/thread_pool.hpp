@@ -23,7 +23,7 @@
 #include "aio/detail/sync.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct pool_queue_tag {};
 
@@ -200,6 +200,6 @@ class basic_thread_pool {
 };
 using thread_pool = basic_thread_pool<std_threads>;
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -17,7 +17,7 @@
 #include "aio/detail/ready_queue.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 using time_point = std::chrono::steady_clock::time_point;
 
@@ -152,6 +152,6 @@ class timer_heap {
   std::uint32_t sequence_ = 0;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

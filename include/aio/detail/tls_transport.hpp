@@ -40,7 +40,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Between OpenSSL and the transport below.
 ///
@@ -809,7 +809,7 @@ inline void tls_connection::call_late() noexcept {
   if (std::exchange(send_late_, false)) send_ready();
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop
 

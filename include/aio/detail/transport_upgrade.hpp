@@ -15,7 +15,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Which side of a connection it can be.
 enum class upgrade_side : std::uint8_t { either,
@@ -32,6 +32,6 @@ struct transport_upgrade : std::function<task<std::unique_ptr<transport>>(std::u
   upgrade_side side = upgrade_side::either;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

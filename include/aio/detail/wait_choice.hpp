@@ -14,7 +14,7 @@
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// The wait for the first of several waits.
 ///
@@ -132,6 +132,6 @@ class wait_choice : public waitable {
   std::size_t chosen_ = none;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

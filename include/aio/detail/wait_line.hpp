@@ -78,7 +78,7 @@
 #include "aio/detail/waitable.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 struct wait_line_tag {};
 
@@ -248,6 +248,6 @@ inline bool handed_waiter::cancel_wait(task_core& task, cancel_message const& me
   return true;
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

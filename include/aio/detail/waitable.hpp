@@ -11,7 +11,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 class future_core;
 class task_core;
@@ -78,6 +78,6 @@ class waitable {
   ~waitable() = default;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 #pragma GCC visibility pop

@@ -24,7 +24,7 @@
 #include "aio/event_loop.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 class all_blocked_awaiter;
 
@@ -45,9 +45,9 @@ class all_blocked_awaiter;
 
 // ---------------------------------------------------------------- implementation
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Those who wait in a loop for all others to be blocked.
 class blocked_part final : public loop_part {
@@ -123,9 +123,9 @@ class blocked_part final : public loop_part {
   look_node look_;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 class all_blocked_awaiter final : public aio::detail::line_waiter {
  public:
@@ -141,7 +141,7 @@ class all_blocked_awaiter final : public aio::detail::line_waiter {
 
 inline all_blocked_awaiter all_blocked() noexcept { return {}; }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 

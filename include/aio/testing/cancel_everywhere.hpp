@@ -48,7 +48,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 namespace detail {
 class loop_of_moments;
@@ -370,7 +370,7 @@ std::size_t cancel_everywhere(cancel_options const& options, Fn&& fn) {
   }
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 

@@ -21,7 +21,7 @@
 #include "aio/testing/failure.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 /// What was done with all objects of a kind.
 struct object_counts {
@@ -129,6 +129,6 @@ class counted {
 
 // ---------------------------------------------------------------- implementation
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop

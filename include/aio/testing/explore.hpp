@@ -63,7 +63,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 namespace detail {
 struct explored_runs;
@@ -574,7 +574,7 @@ bool replay(std::string_view choices, explore_options const& options, Fn&& fn) {
   return detail::explored_runs::run_again(choices, options, detail::scenario_of(fn));
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 

@@ -66,7 +66,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 namespace detail {
 class runs_with_failures;
@@ -616,7 +616,7 @@ std::vector<failed_operation> fail_each_operation(operation_options const& optio
   });
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 

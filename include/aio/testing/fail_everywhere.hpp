@@ -40,7 +40,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 namespace detail {
 struct failing_runs;
@@ -294,7 +294,7 @@ std::size_t fail_everywhere(fail_options const& options, Fn&& fn) {
   return detail::failing_runs::run_all(options, [&fn] { return fn(); });
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 

@@ -25,7 +25,7 @@
 
 // ---------------------------------------------------------------- implementation
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 inline void* count_block(void* memory) noexcept {
   if (memory) refused_memory::blocks.fetch_add(1, std::memory_order_relaxed);
@@ -59,7 +59,7 @@ inline void give_aligned_back(void* memory) noexcept {
 #endif
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
 // Not inline, as the standard wants it. All of them: sanitizers have each of their own.
 // NOLINTBEGIN(misc-definitions-in-headers): for one source file

@@ -11,7 +11,7 @@
 #include <utility>
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 /// Thrown by cancel_everywhere(), fail_everywhere() and others: what() says in which run, what was wrong, and where the
 /// tasks were.
@@ -27,6 +27,6 @@ class failure : public std::runtime_error {
   std::exception_ptr cause_;
 };
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop

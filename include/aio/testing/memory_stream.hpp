@@ -44,7 +44,7 @@
 #include "aio/transport.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 /// Bytes on their way in one direction.
 struct memory_channel {
@@ -153,9 +153,9 @@ class memory_transport final : public transport {
   bool closed_ = false;
 };
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 struct memory_pair;
 
@@ -260,9 +260,9 @@ class memory_peer {
 
 // ---------------------------------------------------------------- implementation
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
-namespace aio::detail {
+namespace aio::inline AIO_ABI::detail {
 
 inline transferred memory_transport::receive(std::span<char> into) noexcept {
   if (std::size_t const there = in_->receivable(); there > 0) {
@@ -323,9 +323,9 @@ inline void memory_transport::close(bool reset) noexcept {
   std::exchange(out_->sender, {})();
 }
 
-}  // namespace aio::detail
+}  // namespace aio::inline AIO_ABI::detail
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 inline memory_path& memory_path::fragments(std::vector<std::size_t> sizes) {
   for (std::size_t const each : sizes) {
@@ -404,6 +404,6 @@ inline void memory_peer::set_capacity(std::size_t bytes) {
   out_->tell_sender();
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop

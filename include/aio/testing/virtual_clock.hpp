@@ -41,7 +41,7 @@
 #include "aio/testing/all_blocked.hpp"
 #pragma GCC visibility push(default)
 
-namespace aio::testing {
+namespace aio::inline AIO_ABI::testing {
 
 /// Thrown out of run() when nothing is ready, no deadline is left, and no I/O or thread is
 /// outstanding: nothing can ever happen again. what() lists the tasks and where they wait.
@@ -236,7 +236,7 @@ decltype(auto) run(Fn&& fn, Args&&... args) {
   return testing::run(std::move(main), where);
 }
 
-}  // namespace aio::testing
+}  // namespace aio::inline AIO_ABI::testing
 
 #pragma GCC visibility pop
 
