@@ -157,7 +157,7 @@ struct temporary_folder {
 aio::task<int> demonstrate() {
   temporary_folder folder;
   settings how;
-  how.seconds = 0.3;
+  how.seconds = 1;
   how.pause = 50ms;
   how.folder = folder.path;
 
