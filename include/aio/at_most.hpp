@@ -544,6 +544,19 @@ auto gather(at_most limit, return_exceptions_t, Range&& calls) {
   return detail::gather_bounded<true>(limit, std::forward<Range>(calls));
 }
 
+template <class... Children>
+void gather(at_most, Children&&...) {
+  static_assert(detail::always_false<Children...>,
+                "gather(at_most(n), range) takes its tasks from one range, urls | std::views::transform(fetch); a few that are "
+                "there already need no limit: write gather(f(1), f(2))");
+}
+
+template <std::ranges::input_range Range, class... Given>
+void for_each(Range&&, Given&&...) {
+  static_assert(detail::always_false<Range, Given...>,
+                "for_each takes the limit first: write for_each(aio::at_most(10), items, fn)");
+}
+
 template <std::ranges::input_range Range, class Fn>
 auto for_each(at_most limit, Range&& items, Fn&& fn) {
   AIO_REFUSE_CLOSURES("for_each", Fn&&);

@@ -6,8 +6,8 @@
 //
 //   aio_interleavings [--most SCHEDULES] [--every] [TEXT]
 //
-// Runs the programs whose names have the text, and prints a line for each. Ends with 1 if one fails. --every tries
-// orders that make no difference, too, which is for the explorer itself.
+// Runs the programs whose names have the text, and prints a line for each. Ends with 1 if one fails, with 2 if there
+// is none. --every tries orders that make no difference, too, which is for the explorer itself.
 
 #include <cstdio>
 #include <cstdlib>
@@ -65,7 +65,14 @@ std::vector<program> const programs{
 struct options {
   long most = 1'000'000'000;
   bool reduces = true;
-  std::string text;
+  std::string text = {};
+  mutable bool found = false;  // a program with that text
+
+  bool names(std::string const& name) const {
+    bool const has = name.find(text) != std::string::npos;
+    found = found || has;
+    return has;
+  }
 };
 
 bool run_program(program const& each, options const& asked) {
@@ -103,7 +110,7 @@ bool run_faulty(faulty const& each, options const& asked) {
 
 /// Whether all orders have the ends that those have which make a difference.
 bool compare_searches(options const& asked) {
-  if (std::string("explorer: random programs").find(asked.text) == std::string::npos) return true;
+  if (!asked.names("explorer: random programs")) return true;
   long schedules = 0, of = 0;
   bool same = true;
   for (unsigned seed = 1; seed <= 40; ++seed) {
@@ -124,7 +131,7 @@ template <class Of, class Run>
 bool run_all(std::vector<Of> const& all, options const& asked, std::string const& prefix, Run run) {
   bool good = true;
   for (auto const& each : all) {
-    if ((prefix + each.name).find(asked.text) != std::string::npos) good = run(each, asked) && good;
+    if (asked.names(prefix + each.name)) good = run(each, asked) && good;
   }
   return good;
 }
@@ -146,5 +153,9 @@ int main(int count, char** given) {
   good = run_all(all_faulty(), asked, "explorer: ", run_faulty) && good;
   good = compare_searches(asked) && good;
   good = run_all(programs, asked, "", run_program) && good;
+  if (!asked.found) {
+    std::fprintf(stderr, "no program has \"%s\" in its name\n", asked.text.c_str());
+    return 2;
+  }
   return good ? 0 : 1;
 }

@@ -34,7 +34,10 @@ using namespace std::chrono_literals;
 
 namespace {
 
+int checks = 0;
+
 void expect(bool holds, char const* what) {
+  ++checks;
   if (holds) return;
   std::printf("wrong: %s\n", what);
   std::exit(1);
@@ -205,5 +208,5 @@ int main() {
   auto handle = loop.create_task(later(1, 1ms));
   context.run();
   expect(handle.done(), "a loop on a context of the program");
-  std::printf("ok: Asio %d, pointers of %zu bits\n", AIO_ASIO_VERSION, sizeof(void*) * 8);
+  std::printf("ok: %d checks, Asio %d, pointers of %zu bits\n", checks, AIO_ASIO_VERSION, sizeof(void*) * 8);
 }

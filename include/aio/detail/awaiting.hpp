@@ -23,7 +23,7 @@
 
 namespace aio::inline AIO_ABI::detail {
 
-template <class>
+template <class...>
 inline constexpr bool always_false = false;
 
 // ---- ending in an error
