@@ -547,8 +547,8 @@ auto gather(at_most limit, return_exceptions_t, Range&& calls) {
 template <class... Children>
 void gather(at_most, Children&&...) {
   static_assert(detail::always_false<Children...>,
-                "gather(at_most(n), range) takes its tasks from one range, urls | std::views::transform(fetch); a few that are "
-                "there already need no limit: write gather(f(1), f(2))");
+                "gather(at_most(n), range) takes its tasks from one range, urls | std::views::transform(fetch); a few "
+                "that are there already need no limit: write gather(f(1), f(2))");
 }
 
 template <std::ranges::input_range Range, class... Given>

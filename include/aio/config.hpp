@@ -42,9 +42,9 @@
 #define AIO_VERSION_MINOR 1
 #define AIO_VERSION_PATCH 0
 
-// All of aio is in this inline namespace of aio, which nobody writes: what is compiled with one version (or on Boost.Asio)
-// and with another does not link where tasks, loops or streams stand in between, and both may be in one program where
-// none do. A forward declaration is an include of aio/fwd.hpp.
+// All of aio is in this inline namespace of aio, which nobody writes: what is compiled with one version (or on
+// Boost.Asio) and with another does not link where tasks, loops or streams stand in between, and both may be in one
+// program where none do. A forward declaration is an include of aio/fwd.hpp.
 #define AIO_ABI_OF(major, minor, asio) v##major##_##minor##asio
 #define AIO_ABI_WITH(major, minor, asio) AIO_ABI_OF(major, minor, asio)
 #if defined(AIO_USE_BOOST_ASIO)

@@ -8,7 +8,7 @@
 
 namespace AIO_ABI {  // nothing else in its name would say which aio that is
 
-/// Runs a loop of the aio that this is compiled with, calls `inside` from a task of it, and says what happened, in order.
+/// Runs a loop of the aio that this is compiled with, calls `inside` from a task of it, and says what happened.
 inline std::string exercised(std::function<std::string()> const& inside) {
   using namespace std::chrono_literals;
   std::string trace;

@@ -92,7 +92,9 @@ std::string coroutine_name(std::string_view text) {
   }
   std::string name = detail::without_abi(std::string(text.substr(at)));
   for (std::size_t found = 0; (found = name.find("::operator()()::", found)) != name.npos;) name.erase(found, 14);
-  for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) detail::replace_each(name, scope, "");
+  for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) {
+    detail::replace_each(name, scope, "");
+  }
   for (std::string_view const lambda : {"(anonymous class)", "<lambda("}) {
     for (std::size_t found = 0; (found = name.find(lambda, found)) != name.npos; ++found) {
       std::size_t end = found + lambda.size();
