@@ -20,7 +20,7 @@ inline aio::stream_pair stream_over(int descriptor, aio::stream_options const& o
   aio::detail::owned_descriptor owned(descriptor);
   auto& loop = static_cast<aio::detail::loop_core&>(aio::detail::scheduler::require_running("stream_over"));
   aio::detail::socket_transport::socket_type socket(loop.context().get_executor());
-  socket.assign(asio::generic::stream_protocol(AF_UNIX, 0), descriptor);
+  socket.assign(aio::asio::generic::stream_protocol(AF_UNIX, 0), descriptor);
   (void)owned.release();
   return aio::make_stream(aio::detail::adopt_socket(loop, std::move(socket)), options);
 }
