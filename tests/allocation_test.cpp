@@ -95,6 +95,8 @@ namespace {
 
 #if defined(ASIO_HAS_IO_URING_AS_DEFAULT)
 constexpr long more_in_asio = 128;  // what it keeps of a connection and of its requests is larger
+#elif defined(AIO_USE_BOOST_ASIO)
+constexpr long more_in_asio = 32;  // its error codes are longer
 #else
 constexpr long more_in_asio = 0;
 #endif
@@ -209,8 +211,9 @@ TEST_CASE("allocation: the parts of the engine have the sizes that docs/inside.m
   CHECK(sizeof(cancel_hook) == 48);
   using read = decltype(std::declval<asio::ip::tcp::socket&>().async_read_some(asio::mutable_buffer(),
                                                                                aio::use_awaitable));
-  CHECK(sizeof(read) == 160);
-  CHECK(sizeof(stream_state) == 216);
+  std::size_t const longer = sizeof(aio::error_code) - 16;  // Boost's knows where it comes from
+  CHECK(sizeof(read) == 160 + longer);
+  CHECK(sizeof(stream_state) == 216 + longer);
   CHECK(sizeof(socket_transport) == 80);
   for (std::size_t const one_pointer : {sizeof(aio::task<int>), sizeof(aio::task_handle<int>), sizeof(io_handler<int>),
                                         sizeof(aio::stream_reader), sizeof(aio::stream_writer)}) {

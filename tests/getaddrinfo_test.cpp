@@ -194,8 +194,8 @@ TEST_CASE("getaddrinfo: an unknown host is an error that names it, with the code
     auto const* const e = outcome.error<aio::system_error>();
     REQUIRE(e);
     CHECK(e->code() == aio::error_code(EAI_NONAME, aio::getaddrinfo_category()));
-    CHECK(std::string(e->what()) ==
-          "host \"no-such-host.invalid\", service \"80\": "s + ::gai_strerror(EAI_NONAME));
+    CHECK(std::string(e->what()).starts_with(  // Boost's goes on with the category and the number
+        "host \"no-such-host.invalid\", service \"80\": "s + ::gai_strerror(EAI_NONAME)));
     auto const other = co_await aio::as_result(aio::getaddrinfo("127.0.0.1", "no-such-service"));
     auto const* const service = other.error<aio::system_error>();
     REQUIRE(service);

@@ -265,14 +265,16 @@ bounded = aio::queue<std::string> of 1 item, at most 2 = {{[0] = "one"}}
 
 def broken(program, folder):
     """What is not as aio left it is a message, and ends"""
+    of_boost = f"{abi}_on_boost_asio"
+    inside = f"aio::{of_boost if of_boost.encode() in pathlib.Path(program).read_bytes() else abi}::detail"
     script = folder / "frames.py"
     script.write_text(f"""
 import gdb, re
 at = re.findall("0x[0-9a-f]+", gdb.execute("aio bt 2", to_string=True).split("#0")[1])
-frame = "((aio::{abi}::detail::frame_base*)%s - 1)"
+frame = "(({inside}::frame_base*)%s - 1)"
 gdb.execute("set var " + frame % at[-1] + "->continuation = " + frame % at[0])
 """)
-    loops = f"aio::{abi}::detail::scheduler::living_"
+    loops = f"{inside}::scheduler::living_"
     first = f"{loops}->tasks.end_.next"
     asked = [f"source {script}", "aio bt 2", f"set var {first}->next = {first}", "aio tasks",
              f"set var {first}->next = (void*)4096", "aio tree", f"set var $last = {loops}",

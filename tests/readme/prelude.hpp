@@ -17,4 +17,8 @@
 #include <utility>
 #include <vector>
 
+#if defined(AIO_USE_BOOST_ASIO)
+#include <support/boost_asio.hpp>
+#endif
+
 using namespace std::chrono_literals;
