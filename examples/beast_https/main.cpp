@@ -17,7 +17,7 @@
 #include <chrono>
 #include <exception>
 #include <iostream>
-#include <new>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -65,7 +65,9 @@ aio::task<std::string> get(tcp::endpoint from, ssl::context& context, std::strin
   stream.set_verify_mode(ssl::verify_peer);
   stream.set_verify_callback(ssl::host_name_verification(host));
   // A server that has several names chooses its certificate by this one.
-  if (SSL_set_tlsext_host_name(stream.native_handle(), host.c_str()) == 0) throw std::bad_alloc();
+  if (SSL_set_tlsext_host_name(stream.native_handle(), host.c_str()) == 0) {
+    throw std::runtime_error("this cannot be a host's name: " + host);
+  }
   co_await stream.next_layer().async_connect(from, aio::use_awaitable);
   co_await stream.async_handshake(ssl::stream_base::client, aio::use_awaitable);
 

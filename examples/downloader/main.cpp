@@ -144,8 +144,8 @@ aio::task<std::vector<std::string>> read_urls() {
 
 struct temporary_folder {
   temporary_folder() {
-    // mkdtemp writes over the six letters: a name that nobody has.
-    std::string name = (std::filesystem::temp_directory_path() / "downloader-XXXXXX").string();
+    // mkdtemp writes over six letters at the end: a name that nobody has.
+    std::string name = (std::filesystem::temp_directory_path() / "downloader-").string() + std::string(6, 'X');
     if (!mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
     path = name;
   }
