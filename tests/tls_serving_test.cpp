@@ -28,6 +28,7 @@
 #include "support/catch.hpp"
 #include "support/certificates.hpp"
 #include "support/descriptors.hpp"
+#include "support/error_text.hpp"
 #include "support/peers.hpp"
 #include "support/reports.hpp"
 
@@ -37,6 +38,7 @@ using aio_test::client_of;
 using aio_test::connect_to;
 using aio_test::descriptor;
 using aio_test::descriptor_count;
+using aio_test::error_text;
 using aio_test::file;
 using aio_test::limit_version;
 using aio_test::listener;
@@ -108,7 +110,7 @@ aio::task<std::string> refused(aio::task<aio::stream_pair> opening) {
   try {
     auto const ends = co_await std::move(opening);
   } catch (std::exception const& error) {
-    co_return error.what();
+    co_return error_text(error);
   }
   co_return "nothing";
 }
@@ -827,7 +829,7 @@ TEST_CASE("tls: a task that only writes hears of a peer that is gone") {
       }
     } catch (aio::system_error const& error) {
       why = error.code() == std::errc::broken_pipe || error.code() == std::errc::connection_reset ? "gone"
-                                                                                                  : error.what();
+                                                                                                  : error_text(error);
     }
     CHECK(why == "gone");
   });

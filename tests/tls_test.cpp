@@ -31,6 +31,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
 #include "support/certificates.hpp"
+#include "support/error_text.hpp"
 #include "support/memory_wires.hpp"
 #include "support/reports.hpp"
 
@@ -39,6 +40,7 @@ namespace fs = std::filesystem;
 using aio_test::alert;
 using aio_test::client_of;
 using aio_test::connection;
+using aio_test::error_text;
 using aio_test::file;
 using aio_test::limit_version;
 using aio_test::server_of;
@@ -58,10 +60,10 @@ aio::task<> begin(side& into, aio::stream_pair ends, aio::tls_context context, s
     aio::stream_pair made = co_await aio::start_tls(std::move(ends), std::move(context), std::move(host));
     into.ends = std::make_unique<aio::stream_pair>(std::move(made));
   } catch (aio::system_error const& error) {
-    into.error = error.what();
+    into.error = error_text(error);
     into.code = error.code();
   } catch (std::exception const& error) {
-    into.error = error.what();
+    into.error = error_text(error);
   }
 }
 
@@ -410,7 +412,7 @@ TEST_CASE("tls: files that cannot be used are named") {
     try {
       (void)make();
     } catch (aio::system_error const& error) {
-      return error.what();
+      return error_text(error);
     }
     return "";
   };
@@ -709,7 +711,7 @@ TEST_CASE("tls: a record that was tampered with is an error in both directions, 
       sides.client.ends->writer.write("more");
       co_await sides.client.ends->writer.drain();
     } catch (aio::system_error const& error) {
-      why = error.what();
+      why = error_text(error);
     }
     CHECK(why == "decryption failed or bad record mac");
     std::string const told = co_await read_all(sides.server.ends->reader);
@@ -760,7 +762,7 @@ TEST_CASE("tls: a renegotiation of TLS 1.2 is refused") {
       try {
         co_await asks.writer.wait_closed();
       } catch (aio::system_error const& error) {
-        why = error.what();
+        why = error_text(error);
       }
       CHECK(why == (by_server ? "sent" : "no renegotiation"));
     });
