@@ -208,5 +208,6 @@ int main() {
   auto handle = loop.create_task(later(1, 1ms));
   context.run();
   expect(handle.done(), "a loop on a context of the program");
-  std::printf("ok: %d checks, Asio %d, pointers of %zu bits\n", checks, AIO_ASIO_VERSION, sizeof(void*) * 8);
+  std::printf("ok: %d checks, Asio %d.%d.%d, pointers of %zu bits\n", checks, AIO_ASIO_VERSION / 100000,
+              AIO_ASIO_VERSION / 100 % 1000, AIO_ASIO_VERSION % 100, sizeof(void*) * 8);
 }
