@@ -23,7 +23,7 @@ EMPTY = {"meta", "link", "br", "img", "input", "hr", "path", "rect", "line", "ci
 LEFT_OVER = re.compile(r"\*\*\w|\w\*\*|\]\(|^#{1,6} |^\s*\|.*\|\s*$|```|(?<!\w)`\w|<!--|BLOCK\d|^[-*] \w", re.M)
 NAME = re.compile(r"\baio::(?!detail)\w+(?:::\w+)*")
 # Targets of CMake, and a namespace
-NO_NAMES = {"aio::aio", "aio::tls", "aio::testing"}
+NO_NAMES = {"aio::aio", "aio::module", "aio::tls", "aio::testing"}
 
 
 class PageReader(html.parser.HTMLParser):
