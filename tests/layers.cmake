@@ -29,6 +29,7 @@ foreach(item IN LISTS AIO_LAYERS)
 endforeach()
 
 file(GLOB_RECURSE found RELATIVE "${include}/aio" "${include}/aio/*")
+list(REMOVE_ITEM found aio.cppm)  # which includes them all
 foreach(header IN LISTS found)
   if(NOT header IN_LIST headers)
     report("${header} is in no layer")

@@ -21,6 +21,7 @@
 
 #include <asio/generic/stream_protocol.hpp>
 #include <asio/ip/tcp.hpp>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
@@ -691,6 +692,26 @@ TEST_CASE("tls: small writes are one record, and one call below, so is what is r
     CHECK(wires.up->send_calls - large == 1);
     (void)reader;
   });
+}
+
+TEST_CASE("tls: of what OpenSSL has noted that one is told which says why") {
+  auto const take = [](bool first, std::vector<int> const& reasons) {
+    for (int const reason : reasons) ERR_put_error(ERR_LIB_SSL, 0, reason, "", 0);
+    aio::error_code const error = aio::detail::take_tls_error(first);
+    CHECK(::ERR_peek_error() == 0);
+    return error;
+  };
+  auto const told = [&](bool first, std::vector<int> const& reasons) {
+    return ERR_GET_REASON(static_cast<unsigned>(take(first, reasons).value()));
+  };
+  int const why = SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC;
+  int const record_layer_failure = 313;  // OpenSSL 3.2 has it behind the others
+  CHECK(told(false, {SSL_R_BAD_PACKET, why}) == why);
+  CHECK(told(true, {SSL_R_BAD_PACKET, why}) == SSL_R_BAD_PACKET);
+  CHECK(told(false, {SSL_R_BAD_PACKET, why, record_layer_failure}) == why);
+  CHECK(told(true, {why, record_layer_failure}) == why);
+  CHECK(told(false, {record_layer_failure}) == record_layer_failure);
+  CHECK(take(false, {}) == aio::make_error_code(std::errc::io_error));
 }
 
 TEST_CASE("tls: a record that was tampered with is an error in both directions, and the peer is told") {

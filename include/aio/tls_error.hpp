@@ -70,10 +70,14 @@ class tls_verify_category_type final : public error_category {
 };
 
 /// Takes what OpenSSL has noted on this thread: the first of its errors, which is the cause where a file cannot be
-/// read, or the last, which says most where a peer is wrong.
+/// read, or the last, which says most where a peer is wrong. From 3.2 on a last one says only that a record was wrong, and
+/// the one before it, why.
 inline error_code take_tls_error(bool first) noexcept {
-  unsigned long const code = first ? ::ERR_peek_error() : ::ERR_peek_last_error();
-  ::ERR_clear_error();
+  unsigned long code = 0;
+  while (unsigned long const next = ::ERR_get_error()) {
+    bool const says_less = ERR_GET_LIB(next) == ERR_LIB_SSL && ERR_GET_REASON(next) == 313;  // SSL_R_RECORD_LAYER_FAILURE
+    if (code == 0 || (!first && !says_less)) code = next;
+  }
   if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) return aio::make_error_code(std::errc::not_enough_memory);
   if (code == 0) return aio::make_error_code(std::errc::io_error);
   if (ERR_GET_LIB(code) == ERR_LIB_SYS) return {ERR_GET_REASON(code), generic_category()};

@@ -399,10 +399,11 @@ inline error_code tls_connection::take_error() noexcept {
     ::ERR_clear_error();
     return aio::make_error_code(std::errc::not_enough_memory);
   }
-  bool const verify = ERR_GET_REASON(::ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED &&
-                      ERR_GET_LIB(::ERR_peek_last_error()) == ERR_LIB_SSL;
-  long const why = ::SSL_get_verify_result(ssl_);
   error_code const error = take_tls_error(false);
+  auto const code = static_cast<unsigned>(error.value());
+  bool const verify = error.category() == tls_category() && ERR_GET_LIB(code) == ERR_LIB_SSL &&
+                      ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+  long const why = ::SSL_get_verify_result(ssl_);
   if (verify && why != X509_V_OK) return {static_cast<int>(why), tls_verify_category()};
   return error;
 }
