@@ -70,12 +70,13 @@ class tls_verify_category_type final : public error_category {
 };
 
 /// Takes what OpenSSL has noted on this thread: the first of its errors, which is the cause where a file cannot be
-/// read, or the last, which says most where a peer is wrong. From 3.2 on a last one says only that a record was wrong, and
-/// the one before it, why.
+/// read, or the last, which says most where a peer is wrong. From 3.2 on a last one says only that a record was wrong,
+/// and the one before it, why.
 inline error_code take_tls_error(bool first) noexcept {
   unsigned long code = 0;
   while (unsigned long const next = ::ERR_get_error()) {
-    bool const says_less = ERR_GET_LIB(next) == ERR_LIB_SSL && ERR_GET_REASON(next) == 313;  // SSL_R_RECORD_LAYER_FAILURE
+    // SSL_R_RECORD_LAYER_FAILURE, which older headers do not have
+    bool const says_less = ERR_GET_LIB(next) == ERR_LIB_SSL && ERR_GET_REASON(next) == 313;
     if (code == 0 || (!first && !says_less)) code = next;
   }
   if (ERR_GET_REASON(code) == ERR_R_MALLOC_FAILURE) return aio::make_error_code(std::errc::not_enough_memory);
