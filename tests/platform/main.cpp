@@ -23,25 +23,17 @@ namespace asio = boost::asio;
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <sstream>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "expect.hpp"
+
 using namespace std::chrono_literals;
 
 namespace {
-
-int checks = 0;
-
-void expect(bool holds, char const* what) {
-  ++checks;
-  if (holds) return;
-  std::printf("wrong: %s\n", what);
-  std::exit(1);
-}
 
 aio::context_var<int> depth(0);
 

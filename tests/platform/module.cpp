@@ -7,7 +7,6 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -16,6 +15,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "expect.hpp"
 
 #if defined(__clang__)
 #include <aio/testing/virtual_clock.hpp>
@@ -35,15 +36,6 @@ import aio;
 using namespace std::chrono_literals;
 
 namespace {
-
-int checks = 0;
-
-void expect(bool holds, char const* what) {
-  ++checks;
-  if (holds) return;
-  std::printf("wrong: %s\n", what);
-  std::exit(1);
-}
 
 aio::context_var<int> depth(0);
 

@@ -95,7 +95,7 @@ std::string coroutine_name(std::string_view text) {
   for (std::string_view const scope : {"{anonymous}::", "(anonymous namespace)::"}) {
     detail::replace_each(name, scope, "");
   }
-  for (std::string_view const lambda : {"(anonymous class)", "<lambda("}) {
+  for (std::string_view const lambda : {"(anonymous class)", "(lambda)", "<lambda("}) {
     for (std::size_t found = 0; (found = name.find(lambda, found)) != name.npos; ++found) {
       std::size_t end = found + lambda.size();
       for (int inside = 2; lambda.front() == '<' && end < name.size() && inside > 0; ++end) {
