@@ -52,7 +52,7 @@ class recorder final : public aio::instrument {
   }
   void task_waits(aio::observed_task const& task, aio::time_point) noexcept override {
     std::string what = task.waits_for();
-    if (what.ends_with("a thread for a function") || what.ends_with("runs in a thread")) what = "a thread";
+    if (what.ends_with("a thread for a function") || what.find("runs in a thread") != what.npos) what = "a thread";
     log(name(task) + " waits for " + what);
   }
   void task_woken(aio::observed_task const& task, aio::cause by, aio::time_point) noexcept override {
