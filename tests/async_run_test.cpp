@@ -242,10 +242,14 @@ TEST_CASE("async_run: a cancellation of who awaits it with aio::use_awaitable ca
   aio::run([&]() -> aio::task<> {
     for (aio::event_loop* const on : {&aio::get_running_loop(), &other.loop()}) {
       trace log;  // of the other thread until the task is done
-      auto const waiting = aio::create_task([&]() -> aio::task<int> {
-        co_return co_await aio::async_run(*on, waits, std::ref(log), aio::use_awaitable);
-      });
-      co_await aio::sleep_for(20ms);
+      std::atomic<bool> begun{false};
+      auto const begins = [&]() -> aio::task<int> {
+        begun = true;
+        co_return co_await waits(log);
+      };
+      auto const waiting = aio::create_task(
+          [&]() -> aio::task<int> { co_return co_await aio::async_run(*on, begins, aio::use_awaitable); });
+      while (!begun) co_await aio::sleep_for(1ms);
       waiting.cancel();
       auto const outcome = co_await aio::as_result(waiting);
       CHECK(outcome.cancelled());

@@ -93,7 +93,9 @@ std::vector<std::string> told_of(aio::task<> main, bool debug) {
     all.push_back(context.message + " (" + context.task + "): " + shown(context.trace));
   });
   try {
-    aio::run(std::move(options), std::move(main));
+    aio::runner runner(std::move(options));
+    runner.get_loop().set_slow_callback_duration(1h);  // of a machine with much else to do
+    runner.run(std::move(main));
   } catch (std::exception const&) {
   }
   return all;

@@ -245,7 +245,9 @@ TEST_CASE("awaitable: a cancellation goes through tasks and coroutines of Asio i
   asio::io_context context;
   aio::event_loop loop{context};
   trace log;
-  auto const innermost = [](trace& to) -> aio::task<int> {
+  bool begun = false;
+  auto const innermost = [](trace& to, bool& has_begun) -> aio::task<int> {
+    has_begun = true;
     try {
       co_await aio::sleep_for(1h);
     } catch (aio::cancelled_error const&) {
@@ -256,11 +258,15 @@ TEST_CASE("awaitable: a cancellation goes through tasks and coroutines of Asio i
   };
   auto const between = [&]() -> asio::awaitable<int> {
     leaving const last(log);
-    co_return co_await aio::async_run(loop, innermost, std::ref(log), asio::use_awaitable);
+    co_return co_await aio::async_run(loop, innermost, std::ref(log), std::ref(begun), asio::use_awaitable);
   };
   auto const outer = loop.create_task([&]() -> aio::task<int> { co_return co_await between(); });
-  loop.call_later(5ms, [&] { outer.cancel(); });
+  auto const cancels = loop.create_task([&]() -> aio::task<> {
+    while (!begun) co_await aio::sleep_for(1ms);
+    outer.cancel();
+  });
   context.run();
+  CHECK(cancels.done());
   CHECK(outer.cancelled());
   CHECK(log.text() == "innermost | left");
 }

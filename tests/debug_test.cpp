@@ -346,6 +346,7 @@ TEST_CASE("debug: an error that leaves run is reported with the coroutines that 
         [&](aio::exception_context const& what) { heard.push_back(what.message + "\n" + what.trace); });
   };
   auto const main = []() -> aio::task<> {
+    aio::get_running_loop().set_slow_callback_duration(1h);  // of a machine with much else to do
     auto const handle = aio::create_task(passes_on());
     auto const another = co_await aio::as_result(breaks());
     CHECK(another.error<std::runtime_error>() != nullptr);

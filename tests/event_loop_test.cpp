@@ -354,6 +354,29 @@ TEST_CASE("event_loop: an iteration runs what was queued, then I/O, then timers"
   });
 }
 
+TEST_CASE("event_loop: I/O that is ready goes before timers that were due before the loop came to wait for them") {
+  auto const main = [](bool has_run) -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    if (has_run) co_await aio::create_task(aio::sleep_for(0s));  // whose memory the loop gives back while it waits
+    aio_test::trace log;
+    asio::steady_timer timer(loop.context(), 0s);
+    auto const io = [&]() -> aio::task<> {
+      co_await timer.async_wait(aio::use_awaitable);
+      log("io");
+    };
+    auto const waiting = aio::create_task(io);
+    co_await aio::sleep_for(0s);  // it waits now
+    loop.call_later(1ns, [&] { log("timer"); });
+    co_await aio::sleep_for(1ms);
+    co_await waiting;
+    CHECK(log.text() == "io | timer");
+  };
+  for (int i = 0; i < 100; ++i) {
+    aio::run(main(false));
+    aio::run(main(true));
+  }
+}
+
 TEST_CASE("event_loop: real timers keep real time") {
   aio::event_loop loop;
   auto const before = std::chrono::steady_clock::now();

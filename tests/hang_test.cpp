@@ -69,14 +69,15 @@ struct heard {
   int count = 0;
 };
 
-constexpr unsigned watched_line = __LINE__ + 9;
+constexpr unsigned watched_line = __LINE__ + 10;
 template <class Program>  // aio::task<>(int signal)
-heard watched(Program main) {
+heard watched(Program main, std::function<void()> const& each_time = [] {}) {
   heard all;
   aio::run_options options;
   options.signals(aio::on_signal::leave).report_hangs(100ms).exception_handler([&](aio::exception_context const& what) {
     all.text += aio_test::without_test_files(what.message) + "\n";
     ++all.count;
+    each_time();
   });
   aio::run(std::move(options), main(0));
   return all;
@@ -244,7 +245,8 @@ TEST_CASE("tasks_on_signal: says what a program that hangs waits for", "[alone]"
 #endif
 
 TEST_CASE("report_hangs: many that do not react to their cancellation are told by some names, and their number") {
-  heard const all = watched([](int) -> aio::task<> {
+  bool told = false;
+  auto const main = [&](int) -> aio::task<> {
     aio::event enough;
     std::vector<aio::task_handle<>> workers;
     for (int i = 0; i < 100; ++i) {
@@ -252,9 +254,10 @@ TEST_CASE("report_hangs: many that do not react to their cancellation are told b
     }
     co_await aio::sleep_for(1ms);
     for (auto const& each : workers) each.cancel();
-    co_await aio::sleep_for(500ms);
+    for (int i = 0; i < 3000 && !told; ++i) co_await aio::sleep_for(10ms);
     enough.set();
-  });
+  };
+  heard const all = watched(main, [&] { told = true; });
   CHECK_THAT(all.text, ContainsSubstring("not ended: worker-0, worker-1, "));
   CHECK_THAT(all.text, ContainsSubstring(", worker-10 and 89 more; of these tasks:\n"));
   CHECK(all.count == 1);

@@ -381,23 +381,24 @@ TEST_CASE("limiter: the permit of a function whose task is cancelled is held unt
 }
 
 TEST_CASE("limiter: a function that was left behind may outlive it, and run waits for its end") {
-  std::atomic<bool> ended{false};
+  std::atomic<bool> begun{false}, may_end{false}, ended{false};
   aio::run([&]() -> aio::task<> {
     aio::limiter disk(1);
-    std::atomic<bool> begun{false};
     auto const working = aio::create_task(aio::to_thread(
         aio::limited_by(disk), aio::abandon_on_cancel,
-        [](std::atomic<bool>& has_begun, std::atomic<bool>& has_ended) {
+        [](std::atomic<bool>& has_begun, std::atomic<bool>& may_go, std::atomic<bool>& has_ended) {
           has_begun = true;
+          while (!may_go) std::this_thread::sleep_for(1ms);
           std::this_thread::sleep_for(20ms);
           has_ended = true;
         },
-        std::ref(begun), std::ref(ended)));
+        std::ref(begun), std::ref(may_end), std::ref(ended)));
     while (!begun) co_await aio::sleep_for(1ms);
     working.cancel();
     auto const outcome = co_await aio::as_result(working);
     CHECK(outcome.cancelled());
     CHECK_FALSE(ended);
+    may_end = true;
   });
   CHECK(ended);
 }

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "aio/as_result.hpp"
 #include "aio/context_var.hpp"
 #include "aio/event.hpp"
 #include "aio/event_loop.hpp"
@@ -164,7 +165,10 @@ TEST_CASE("loop_thread: the options are those of run()", "[native]") {
   std::promise<std::string> heard;
   aio::loop_thread background(aio::run_options().debug().exception_handler(
       [&](aio::exception_context const& context) { heard.set_value(said(context.exception)); }));
-  auto const debugs = []() -> aio::task<bool> { co_return aio::get_running_loop().debug(); };
+  auto const debugs = []() -> aio::task<bool> {
+    aio::get_running_loop().set_slow_callback_duration(1h);  // of a machine with much else to do
+    co_return aio::get_running_loop().debug();
+  };
   CHECK(background.call(debugs));
   background.loop().call_soon_threadsafe([] { throw std::runtime_error("in a callback"); });
   CHECK(heard.get_future().get() == "std::runtime_error: in a callback");

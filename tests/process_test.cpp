@@ -100,6 +100,24 @@ bool no_child_is_left() {
   ::siginfo_t found{};
   return ::waitid(P_ALL, 0, &found, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD;
 }
+/// A program gets so far: it makes a file then.
+class milestone {
+ public:
+  [[nodiscard]] std::string command() const { return ": >" + (folder_ / "reached").string(); }
+  [[nodiscard]] bool reached() const { return fs::exists(folder_ / "reached"); }
+
+ private:
+  temporary_folder folder_;
+};
+/// What a task ends with that is cancelled then.
+template <class T>
+aio::task<aio::result<T>> cancelled_at(milestone const& then, aio::task<T> work) {
+  auto working = aio::create_task(std::move(work));
+  while (!then.reached() && !working.done()) co_await aio::sleep_for(1ms);
+  co_await aio::sleep_for(1ms);  // what was written before is read
+  working.cancel();
+  co_return co_await aio::as_result(std::move(working));
+}
 /// After the loop is gone: children that it killed at its end are reaped soon.
 bool soon(std::function<bool()> const& holds) {
   for (int left = 2000; left > 0; --left) {
@@ -782,7 +800,7 @@ TEST_CASE("process: one whose end nobody has noticed yet is not killed either, n
     {
       auto const options = output().out(stdio::descriptor(ends.write.get()));
       auto const shell = co_await aio::create_subprocess_shell(options, "(sleep 0.3; echo left behind) & exit 0");
-      std::this_thread::sleep_for(200ms);
+      CHECK(soon([&] { return !runs(shell.pid()); }));
     }
     ends.write.reset();
     auto reader = aio::connect_read_pipe(ends.read.release());
@@ -847,7 +865,7 @@ TEST_CASE("process: one that ended while its loop was over is reaped with its ob
   auto child = std::make_unique<aio::process>(aio::run([]() -> aio::task<aio::process> {
     co_return co_await aio::create_subprocess_shell("exit 0");
   }));
-  std::this_thread::sleep_for(50ms);
+  CHECK(soon([&] { return !runs(child->pid()); }));
   CHECK_FALSE(no_child_is_left());
   child.reset();
   CHECK(no_child_is_left());
@@ -1028,11 +1046,12 @@ TEST_CASE("process: one communicate() at a time", "[native]") {
 
 TEST_CASE("process: a cancelled communicate() leaves it running, and what it wrote to who reads next", "[native]") {
   run([]() -> aio::task<> {
+    milestone const written;
     auto options = piped().err(stdio::pipe());
     auto shell = co_await aio::create_subprocess_shell(
-        options, "cat >/dev/null; echo first; echo error >&2; exec 2>&-; sleep 100");
-    auto const outcome = co_await aio::as_result(aio::wait_for(shell.communicate("input"), 300ms));
-    CHECK(outcome.error<aio::timeout_error>());
+        options, "cat >/dev/null; echo first; echo error >&2; exec 2>&-; " + written.command() + "; sleep 100");
+    auto const outcome = co_await cancelled_at(written, shell.communicate("input"));
+    CHECK(outcome.cancelled());
     CHECK(runs(shell.pid()));
     auto const line = co_await shell.out().readline();
     CHECK(line == "first\n");
@@ -1044,9 +1063,10 @@ TEST_CASE("process: a cancelled communicate() leaves it running, and what it wro
 
 TEST_CASE("process: a second communicate() begins with what the first has read", "[native]") {
   run([]() -> aio::task<> {
-    auto shell = co_await aio::create_subprocess_shell(output(), "echo first; sleep 100");
-    auto const outcome = co_await aio::as_result(aio::wait_for(shell.communicate(), 200ms));
-    CHECK(outcome.error<aio::timeout_error>());
+    milestone const written;
+    auto shell = co_await aio::create_subprocess_shell(output(), "echo first; " + written.command() + "; sleep 100");
+    auto const outcome = co_await cancelled_at(written, shell.communicate());
+    CHECK(outcome.cancelled());
     shell.kill();
     auto const done = co_await shell.communicate();
     CHECK(words(done.returncode, done.out) == words(-SIGKILL, "first\n"));
@@ -1149,39 +1169,41 @@ TEST_CASE("process: run_process() and run_shell() without options leave its stre
 }
 
 TEST_CASE("process: run_process() that is cancelled asks its program to end, and waits for that", "[native]") {
-  temporary_folder const folder;
-  run([&]() -> aio::task<> {
-    std::string const note = (folder / "note").string();
+  run([]() -> aio::task<> {
+    milestone const ready, cleaned;
     // It cleans up, for which it has to write more than a pipe holds.
-    auto const outcome = co_await aio::as_result(aio::wait_for(
-        aio::run_shell(output().grace(30s), "trap 'head -c 200000 /dev/zero; echo clean >" + note +
-                                                "; exit' TERM; echo ready; while :; do sleep 0.01; done"),
-        300ms));
-    CHECK(outcome.error<aio::timeout_error>());
-    CHECK(fs::exists(note));
+    std::string const command = "trap 'head -c 200000 /dev/zero; " + cleaned.command() + "; exit' TERM; " +
+                                ready.command() + "; while :; do sleep 0.01; done";
+    auto const outcome = co_await cancelled_at(ready, aio::run_shell(output().grace(30s), command));
+    CHECK(outcome.cancelled());
+    CHECK(cleaned.reached());
     CHECK(no_child_is_left());
   });
 }
 
 TEST_CASE("process: run_process() that is cancelled kills a program that does not listen, after its grace", "[native]") {
   run([]() -> aio::task<> {
+    milestone const deaf, deaf_again;
     auto const before = std::chrono::steady_clock::now();
-    auto const outcome = co_await aio::as_result(aio::wait_for(
-        aio::run_shell(output().grace(200ms), "trap '' TERM; sleep 100 & wait; sleep 100"), 100ms));
-    CHECK(outcome.error<aio::timeout_error>());
-    CHECK(std::chrono::steady_clock::now() - before >= 300ms);
+    auto const outcome = co_await cancelled_at(
+        deaf, aio::run_shell(output().grace(200ms),
+                             "trap '' TERM; " + deaf.command() + "; sleep 100 & wait; sleep 100"));
+    CHECK(outcome.cancelled());
+    CHECK(std::chrono::steady_clock::now() - before >= 200ms);
     CHECK(no_child_is_left());
-    auto const at_once = co_await aio::as_result(
-        aio::wait_for(aio::run_shell(output().grace(0s), "trap '' TERM; echo ready; sleep 100"), 100ms));
-    CHECK(at_once.error<aio::timeout_error>());
+    auto const at_once = co_await cancelled_at(
+        deaf_again, aio::run_shell(output().grace(0s), "trap '' TERM; " + deaf_again.command() + "; sleep 100"));
+    CHECK(at_once.cancelled());
     CHECK(no_child_is_left());
   });
 }
 
 TEST_CASE("process: a second cancellation of run_process() kills at once", "[native]") {
   run([]() -> aio::task<> {
-    auto const running = aio::create_task(aio::run_shell(output().grace(1h), "trap '' TERM; sleep 100; sleep 100"));
-    co_await aio::sleep_for(100ms);
+    milestone const deaf;
+    auto const running = aio::create_task(
+        aio::run_shell(output().grace(1h), "trap '' TERM; " + deaf.command() + "; sleep 100; sleep 100"));
+    while (!deaf.reached()) co_await aio::sleep_for(1ms);
     running.cancel("first");
     co_await aio::sleep_for(100ms);
     CHECK_FALSE(running.done());

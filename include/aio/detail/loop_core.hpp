@@ -386,10 +386,10 @@ class loop_core : public scheduler {
   void go_on_unsettled() noexcept;
   [[nodiscard]] bool may_run_inside() const noexcept;
   void wait_briefly();
-  /// Asio does not look at the system for a deadline that has passed: operations would starve where there always is
-  /// one.
-  void poll_seldom() {
-    if (iteration_ % 64 == 0) poll_io();
+  /// What is ready goes before a timer that is due with it (SCH-3), also where the deadline had passed before Asio could
+  /// wait for it: it does not look at the system then.
+  void poll_before_timers() {
+    if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) poll_io();
   }
   std::size_t poll_one() noexcept;
   std::size_t poll_all() noexcept;
@@ -705,7 +705,7 @@ inline void loop_core::wait_briefly() {
   std::size_t const handled = run_handlers([&] { return context_.run_one_until(until); });
   if (handled != 0) return;
   if (deadline_first) {
-    poll_seldom();
+    poll_before_timers();
   } else if (std::chrono::steady_clock::now() >= until) {
     frame_pool::trim();
   }
@@ -725,7 +725,7 @@ inline void loop_core::wait() {
     driver_ = driver::loop;
   } else if (has_deadline()) {
     std::size_t const handled = run_handlers([this] { return context_.run_one_until(timers_.next()); });
-    if (handled == 0) poll_seldom();
+    if (handled == 0) poll_before_timers();
   } else {
     run_handlers([this] { return context_.run_one(); });
   }
