@@ -46,6 +46,7 @@
 #include "aio/use_awaitable.hpp"
 #include "support/asio_adapters.hpp"
 #include "support/catch.hpp"
+#include "support/joining_thread.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
 
@@ -451,7 +452,7 @@ TEST_CASE("async_run: many from several threads") {
   std::atomic<int> all{0};
   {
     aio::loop_thread background;
-    std::vector<std::jthread> threads;
+    std::vector<aio_test::joining_thread> threads;
     for (int t = 0; t < 3; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 200; ++i) {

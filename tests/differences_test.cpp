@@ -12,7 +12,6 @@
 #include <memory>
 #include <optional>
 #include <stdexcept>
-#include <stop_token>
 #include <string>
 #include <sys/wait.h>
 #include <thread>
@@ -73,7 +72,7 @@ TEST_CASE("D2: a cancelled to_thread asks its function to stop and waits, abando
   aio::testing::run([]() -> aio::task<> {
     std::atomic<bool> began = false;
     std::atomic<bool> ended = false;
-    auto const until_stopped = [&](std::stop_token stop) {
+    auto const until_stopped = [&](aio::stop_token stop) {
       began = true;
       while (!stop.stop_requested()) std::this_thread::yield();
       ended = true;

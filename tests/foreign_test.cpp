@@ -10,6 +10,7 @@
 #include "aio/testing/virtual_clock.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/joining_thread.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
 
@@ -66,10 +67,10 @@ struct inline_resume {
 };
 // Resumes on a thread of its own.
 struct from_thread {
-  std::jthread& thread;
+  aio_test::joining_thread& thread;
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<> self) const {
-    thread = std::jthread([self] { self.resume(); });
+    thread = aio_test::joining_thread([self] { self.resume(); });
   }
   std::thread::id await_resume() const { return std::this_thread::get_id(); }
 };
@@ -179,7 +180,7 @@ TEST_CASE("foreign awaiter: resumed on another thread, the task goes on on its o
   aio::testing::run([]() -> aio::task<> {
     auto const here = std::this_thread::get_id();
     for (int i = 0; i < 20; ++i) {
-      std::jthread thread;
+      aio_test::joining_thread thread;
       auto const resumed_on = co_await from_thread{thread};
       CHECK(resumed_on == here);
     }

@@ -24,6 +24,7 @@
 #include "aio/task_handle.hpp"
 #include "aio/to_thread.hpp"
 #include "support/catch.hpp"
+#include "support/joining_thread.hpp"
 #include "support/reports.hpp"
 #include "support/trace.hpp"
 
@@ -189,7 +190,7 @@ TEST_CASE("loop_thread: many threads use it at once", "[native]") {
   std::atomic<int> all{0};
   {
     aio::loop_thread background;
-    std::vector<std::jthread> threads;
+    std::vector<aio_test::joining_thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < 100; ++i) {

@@ -682,7 +682,7 @@ TEST_CASE("runner: each run listens to signals anew") {
 TEST_CASE("run: a signal ends a main that waits for a thread when the thread is done") {
   auto const end = in_process([] {
     aio::run([]() -> aio::task<> {
-      co_await aio::to_thread([](std::stop_token stop) {
+      co_await aio::to_thread([](aio::stop_token stop) {
         ::kill(::getpid(), SIGINT);  // from here: before a thread began it, it would be withdrawn
         while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
         std::printf("stopped");

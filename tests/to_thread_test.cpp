@@ -230,7 +230,7 @@ TEST_CASE("to_thread: a function that no thread has begun is withdrawn by a canc
 TEST_CASE("to_thread: a running function is asked to stop and waited for by a cancellation") {
   std::atomic<bool> begun = false, ended = false;
   aio::run([&]() -> aio::task<> {
-    auto handle = aio::create_task(in_thread([&](std::stop_token stop) {
+    auto handle = aio::create_task(in_thread([&](aio::stop_token stop) {
       begun = true;
       while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
       std::this_thread::sleep_for(5ms);
@@ -280,7 +280,7 @@ TEST_CASE("to_thread: what a function throws after its task was cancelled goes t
   auto const options = aio::run_options().exception_handler(
       [&](aio::exception_context const& context) { log(context.message + ": " + context.task); });
   aio::run(options, [&]() -> aio::task<> {
-    auto handle = aio::create_task(in_thread([&](std::stop_token stop) {
+    auto handle = aio::create_task(in_thread([&](aio::stop_token stop) {
                     begun = true;
                     while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
                     throw std::runtime_error("stopped");
@@ -318,7 +318,7 @@ TEST_CASE("to_thread: a timeout waits for the function") {
   aio::run([]() -> aio::task<> {
     std::atomic<bool> stopped = false;
     auto body = [&]() -> aio::task<> {
-      co_await aio::to_thread([&](std::stop_token stop) {
+      co_await aio::to_thread([&](aio::stop_token stop) {
         while (!stop.stop_requested()) std::this_thread::sleep_for(1ms);
         stopped = true;
       });
@@ -334,7 +334,7 @@ TEST_CASE("to_thread: abandon_on_cancel throws the cancellation at once, and run
   gate go;
   aio::run([&]() -> aio::task<> {
     auto main = [&]() -> aio::task<> {
-      auto work = [&](std::stop_token stop) {
+      auto work = [&](aio::stop_token stop) {
         begun = true;
         go.wait();
         ended = stop.stop_requested();

@@ -141,6 +141,7 @@
 #include "support/peers.hpp"
 #include "support/temporary.hpp"
 #endif
+#include "support/joining_thread.hpp"
 #include "support/memory_wires.hpp"
 #include "support/order.hpp"
 #include "support/reports.hpp"

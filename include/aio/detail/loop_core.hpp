@@ -386,8 +386,8 @@ class loop_core : public scheduler {
   void go_on_unsettled() noexcept;
   [[nodiscard]] bool may_run_inside() const noexcept;
   void wait_briefly();
-  /// What is ready goes before a timer that is due with it (SCH-3), also where the deadline had passed before Asio could
-  /// wait for it: it does not look at the system then.
+  /// What is ready goes before a timer that is due with it (SCH-3), also where the deadline had passed before Asio
+  /// could wait for it: it does not look at the system then.
   void poll_before_timers() {
     if (io_pending_ > 0 || !own_ || iteration_ % 64 == 0) poll_io();
   }
