@@ -377,6 +377,25 @@ TEST_CASE("event_loop: I/O that is ready goes before timers that were due before
   }
 }
 
+TEST_CASE("event_loop: what was ready with a handler that took long goes before the timers that are due after it") {
+  aio::run([]() -> aio::task<> {
+    auto& loop = aio::get_running_loop();
+    aio_test::trace log;
+    asio::steady_timer first(loop.context(), 1ms);
+    asio::steady_timer second(loop.context(), first.expiry());
+    first.async_wait([](aio::error_code const&) { std::this_thread::sleep_for(50ms); });
+    auto const io = [&]() -> aio::task<> {
+      co_await second.async_wait(aio::use_awaitable);
+      log("io");
+    };
+    auto const waiting = aio::create_task(io);
+    loop.call_later(20ms, [&] { log("timer"); });
+    co_await waiting;
+    co_await aio::sleep_for(20ms);
+    CHECK(log.text() == "io | timer");
+  });
+}
+
 TEST_CASE("event_loop: real timers keep real time") {
   aio::event_loop loop;
   auto const before = std::chrono::steady_clock::now();

@@ -422,8 +422,9 @@ class loop_core : public scheduler {
   void send(void (*what)(loop_core&) noexcept, errand_memory& memory);
 
   wake_up wake_up_;
-  bool marked_ = false;   // a mark is in line
-  bool marking_ = false;  // run_line() runs
+  bool one_handled_ = false;  // by a wait with a deadline: what became ready with it goes before timers, too
+  bool marked_ = false;       // a mark is in line
+  bool marking_ = false;      // run_line() runs
   errand_memory wake_up_memory_;
   errand_memory mark_memory_;
 
@@ -573,6 +574,7 @@ inline void loop_core::iterate() {
 
 inline void loop_core::run_iteration() noexcept {
   find_due_timers();
+  if (std::exchange(one_handled_, false) && found_due_timers()) [[unlikely]] poll_io();
   ++iteration_;
   if (watched()) [[unlikely]]
     return run_all_watched();
@@ -703,7 +705,8 @@ inline void loop_core::wait_briefly() {
   bool const deadline_first = has_deadline() && timers_.next() <= patience;
   time_point const until = deadline_first ? timers_.next() : patience;
   std::size_t const handled = run_handlers([&] { return context_.run_one_until(until); });
-  if (handled != 0) return;
+  one_handled_ = handled != 0;
+  if (one_handled_) return;
   if (deadline_first) {
     poll_before_timers();
   } else if (std::chrono::steady_clock::now() >= until) {
@@ -725,7 +728,8 @@ inline void loop_core::wait() {
     driver_ = driver::loop;
   } else if (has_deadline()) {
     std::size_t const handled = run_handlers([this] { return context_.run_one_until(timers_.next()); });
-    if (handled == 0) poll_before_timers();
+    one_handled_ = handled != 0;
+    if (!one_handled_) poll_before_timers();
   } else {
     run_handlers([this] { return context_.run_one(); });
   }
@@ -736,7 +740,7 @@ inline void loop_core::wait_at_most(std::chrono::duration<double> length) {
   // Not more than a day, for Asio adds it to the time of its own.
   std::chrono::duration<double> const day = std::chrono::hours(24);
   auto const bounded = std::chrono::duration_cast<std::chrono::nanoseconds>((std::min)(length, day));
-  run_handlers([&] { return context_.run_one_for(bounded); });
+  one_handled_ = run_handlers([&] { return context_.run_one_for(bounded); }) != 0;
 }
 
 // For one object at a time.

@@ -487,6 +487,7 @@ class scheduler {
     time_point const present = now();
     if (timers_.next() <= present) due_until_ = present;
   }
+  [[nodiscard]] bool found_due_timers() const noexcept { return due_until_.has_value(); }
 
   /// Hands exactly what is ready now to `run_one`, in order.
   template <class Run>
