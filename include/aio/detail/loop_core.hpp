@@ -574,7 +574,8 @@ inline void loop_core::iterate() {
 
 inline void loop_core::run_iteration() noexcept {
   find_due_timers();
-  if (std::exchange(one_handled_, false) && found_due_timers()) [[unlikely]] poll_io();
+  if (std::exchange(one_handled_, false) && found_due_timers()) [[unlikely]]
+    poll_io();
   ++iteration_;
   if (watched()) [[unlikely]]
     return run_all_watched();
