@@ -49,12 +49,12 @@ class input_buffer {
   /// Throws: std::bad_alloc.
   std::span<char> room(std::size_t ceiling) {
     if (!block_) {
-      grow(std::min(std::max(comes_at_once(), smallest), (std::max)(ceiling, smallest)));
+      grow((std::min)((std::max)(comes_at_once(), smallest), (std::max)(ceiling, smallest)));
     } else if (capacity_ - end_ < capacity_ / 4) {
       if (begin_ >= capacity_ / 2) {
         move_to_front();
       } else if (capacity_ < ceiling) {
-        grow(std::min(2 * capacity_, (std::max)(ceiling, smallest)));
+        grow((std::min)(2 * capacity_, (std::max)(ceiling, smallest)));
       } else {
         move_to_front();
         if (end_ == capacity_) grow(2 * capacity_);

@@ -393,7 +393,7 @@ class stream_state final : public transport_client, private scope_timer {
     return false;
   }
   static std::uint32_t added(std::uint32_t count, std::size_t more) noexcept {
-    return count + static_cast<std::uint32_t>(std::min(more, turn_at));
+    return count + static_cast<std::uint32_t>((std::min)(more, turn_at));
   }
   /// What a receive brought; false: nothing.
   bool take(transferred const& got, std::size_t asked) noexcept {

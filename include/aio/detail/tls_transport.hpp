@@ -303,7 +303,7 @@ inline void tls_connection::set_host() {
   // The zone of an address, and the dot behind a name that is complete, are for looking it up.
   bool const address = socket_address::from_numeric(name.substr(0, name.find('%')), 0).has_value();
   if (address) {
-    name.resize(std::min(name.size(), name.find('%')));
+    name.resize((std::min)(name.size(), name.find('%')));
   } else if (name.back() == '.') {
     name.pop_back();
   }
